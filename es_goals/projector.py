@@ -1,0 +1,334 @@
+"""Folds the log into read models: as it grows, for one reader, as of the past, and all over again.
+
+It is given read models and knows none. A read needs no write: it takes the user's rows as they are stored and
+folds the user's events behind their checkpoint in memory, so it sees every command acknowledged before it, however
+far the stored rows are behind.
+"""
+
+import threading
+from collections.abc import Iterable, Sequence
+from typing import Any
+
+import structlog
+from msgspec import Struct
+
+from es_goals.events import Recorded, goals_stream
+from es_goals.storage import Generation, Key, Log, Progress, ReadModel, StorageError, Views
+
+CHUNK = 500  # events a transaction: about 5 ms, so that no other waits long for the lock
+ROWS_KEPT = 100_000  # rows that a rebuild keeps in memory between its transactions
+
+log = structlog.get_logger()
+
+
+class ProjectionBehind(Exception):
+    """A read model's fold has failed, or it cannot keep up; nothing stale is answered instead."""
+
+
+class AlreadyRebuilding(Exception):
+    """Another thread or process is rebuilding this read model."""
+
+
+class NoSuchProjection(Exception):
+    """There is no read model of this name."""
+
+
+class NothingToRollBackTo(Exception):
+    """No earlier generation of this code's revision is kept."""
+
+
+class Stopped(Exception):
+    """The process ends; a rebuild goes on from its checkpoint when it is asked for again."""
+
+
+class Status(Struct, frozen=True):
+    """How a read model stands. `state` is live, rebuilding (`done` of `total` events) or failed (`failed_at`,
+    `error`)."""
+
+    name: str
+    revision: int
+    generation: int
+    position: int
+    head: int
+    lag: int
+    rows: int
+    state: str
+    done: int | None = None
+    total: int | None = None
+    failed_at: int | None = None
+    error: str | None = None
+
+
+class Rebuilt(Struct, frozen=True):
+    """A rebuild's end: rows that only the old or only the new generation has (None: they had no common checkpoint),
+    and up to 10 keys of them."""
+
+    name: str
+    events: int
+    rows: int
+    gone: int | None
+    came: int | None
+    keys: Sequence[Key]
+
+
+class Projector:
+    """The read models of one storage. Any thread may use it."""
+
+    def __init__(self, log: Log, views: Views, models: Iterable[ReadModel]) -> None:
+        self._log, self._views = log, views
+        self.models = {model.__name__.rpartition(".")[2]: model for model in models}
+        self._stopping = threading.Event()
+        for model in self.models.values():
+            self._views.clear_failed(model)
+            for generation in (self._views.live(model), self._views.building(model)):
+                if generation is not None:
+                    self._recognise(generation)
+
+    def model(self, name: str) -> ReadModel:
+        """The read model of this name. Raises NoSuchProjection."""
+        if name not in self.models:
+            raise NoSuchProjection(f"expected one of {', '.join(self.models)}; found {name!r}")
+        return self.models[name]
+
+    def read(self, name: str, user: str) -> list[Any]:
+        """A user's rows as of now, in no order. Raises ProjectionBehind."""
+        return self._read(self.model(name), user, goals_stream(user))
+
+    def read_all(self, name: str) -> list[Any]:
+        """All users' rows as of now, in no order. Raises ProjectionBehind."""
+        self.catch_up(self.model(name))
+        return self._read(self.model(name), None, None)
+
+    def _read(self, model: ReadModel, user: str | None, stream: str | None) -> list[Any]:
+        generation, stored = self._views.snapshot(model, None, user)
+        rows = {_key(model, row): row for row in stored}
+        self._fold(model, rows, _sound(generation).position, stream)
+        return list(rows.values())
+
+    def view(self, name: str, user: str, until: int) -> list[Any]:
+        """A user's rows as of a position, folded from the log alone. Raises ProjectionBehind."""
+        rows: dict[Key, Any] = {}
+        self._fold(self.model(name), rows, 0, goals_stream(user), until)
+        return list(rows.values())
+
+    def _fold(
+        self, model: ReadModel, rows: dict[Key, Any], after: int, stream: str | None, until: int | None = None
+    ) -> None:
+        try:
+            while lines := self._log.read(after, stream=stream, until=until):
+                for line in lines:
+                    fold_into(model, rows, line)
+                after = lines[-1].position
+        except StorageError:
+            raise
+        except Exception as error:
+            raise ProjectionBehind(f"expected every event to fold; found: {error}") from error
+
+    def catch_up_all(self) -> None:
+        """Bring every live generation to the log's end; a fold that fails stops only its own."""
+        for model in self.models.values():
+            self.catch_up(model)
+
+    def catch_up(self, model: ReadModel, until: int | None = None) -> Generation:
+        """Bring the live generation to the log's end, or to `until`."""
+        generation = self._views.live(model)
+        while generation.error is None and not self._stopping.is_set():
+            moved = self._step(model, generation, {}, until)
+            if moved is None:
+                break
+            generation = moved
+        return generation
+
+    def _step(
+        self, model: ReadModel, generation: Generation, kept: dict[Key, Any], until: int | None = None
+    ) -> Generation | None:
+        """One transaction on. None at the log's end. `kept` holds rows that are known to be as stored."""
+        lines = self._log.read(generation.position, CHUNK, until=until)
+        if not lines:
+            return None
+        changed, last, failure = self._changes(model, generation, lines, kept)
+        moved = generation
+        if last is not None:
+            saved = self._views.save(model, generation, last.position, last.command, changed)
+            if saved is None:
+                kept.clear()
+                return self._again(model, generation)
+            moved = saved
+        if failure is not None:
+            return self._failed(model, moved, lines, failure)
+        return moved
+
+    def _recognise(self, generation: Generation) -> None:
+        """Start over where the log is another one than was folded: an older copy was put in its place."""
+        if generation.position:
+            lines = self._log.read(generation.position - 1, 1)
+            if not lines or lines[0].command != generation.command:
+                log.warning("projection_reset", projection=generation.name, position=generation.position)
+                self._views.reset(generation)
+
+    def _changes(
+        self, model: ReadModel, generation: Generation, lines: Sequence[Recorded], kept: dict[Key, Any]
+    ) -> tuple[dict[Key, Any | None], Recorded | None, Exception | None]:
+        """The rows that the lines change, the last line that folded, and why the one behind it did not."""
+        changed: dict[Key, Any | None] = {}
+        last: Recorded | None = None
+        try:
+            keys = {key for line in lines if (key := model.key(line)) is not None}
+            missing = [key for key in keys if key not in kept]
+            kept.update(self._views.load(model, generation, missing))
+            for line in lines:
+                key = fold_into(model, kept, line)
+                if key is not None:
+                    changed[key] = kept.get(key)
+                last = line
+        except StorageError:
+            raise
+        except Exception as error:
+            return changed, last, error
+        return changed, last, None
+
+    def _failed(
+        self, model: ReadModel, generation: Generation, lines: Sequence[Recorded], error: Exception
+    ) -> Generation:
+        position = next(line.position for line in lines if line.position > generation.position)
+        message = f"{type(error).__name__}: {error}"
+        log.error("projection_failed", projection=generation.name, position=position, error=message)
+        self._views.mark_failed(generation, position, message)
+        return self._again(model, generation)
+
+    def _again(self, model: ReadModel, generation: Generation) -> Generation:
+        """The generation as it is stored now, after somebody else changed it."""
+        found = self._views.building(model) if generation.state == "building" else self._views.live(model)
+        return found or self._views.live(model)
+
+    def rebuild(self, name: str, progress: Progress = lambda _done, _total: None) -> Rebuilt:
+        """Fold the log into a new generation beside the live one, compare, and flip. A killed rebuild goes on.
+
+        Raises NoSuchProjection, AlreadyRebuilding, ProjectionBehind (the fold failed), Stopped.
+        """
+        model = self.model(name)
+        with self._views.lease(name) as mine:
+            if not mine:
+                raise AlreadyRebuilding(f"{name} is being rebuilt")
+            building = self._views.building(model, make=True)
+            assert building is not None
+            building = self._fill(model, building, progress)
+            gone, came, keys = self._compare(model, building)
+            self._flip(model, building)
+            log.info("projection_rebuilt", projection=name, events=building.position, gone=gone, came=came)
+            return Rebuilt(name, building.position, self._views.count(building), gone, came, keys)
+
+    def _fill(self, model: ReadModel, building: Generation, progress: Progress) -> Generation:
+        kept: dict[Key, Any] = {}
+        while True:
+            if self._stopping.is_set():
+                raise Stopped(f"the rebuild of {building.name} stopped at {building.position}")
+            moved = self._step(model, building, kept)
+            if moved is None:
+                return building
+            building = _sound(moved)
+            if len(kept) > ROWS_KEPT:
+                kept.clear()
+            progress(building.position, max(self._log.head().position, building.position))
+
+    def _compare(self, model: ReadModel, building: Generation) -> tuple[int | None, int | None, Sequence[Key]]:
+        """Old and new at one checkpoint in one snapshot. The live one moves meanwhile, so it takes some tries."""
+        for _ in range(20):
+            live = self.catch_up(model)
+            building = self._level(model, building, live.position)
+            if live.error is not None:
+                break
+            found = self._views.differences(model, live, building)
+            if found is not None:
+                return found
+        return None, None, ()
+
+    def _flip(self, model: ReadModel, building: Generation) -> None:
+        while True:
+            building = self._level(model, building, self._views.live(model).position)
+            if self._views.flip(model, building):
+                return
+
+    def _level(self, model: ReadModel, building: Generation, until: int) -> Generation:
+        """The new generation, no further behind than `until`."""
+        building = self._again(model, building)
+        while building.position < until and (moved := self._step(model, building, {}, until)):
+            building = _sound(moved)
+        return building
+
+    def resume(self) -> None:
+        """Go on with rebuilds that a killed process left behind."""
+        for name, model in self.models.items():
+            if self._views.building(model) is not None:
+                try:
+                    self.rebuild(name)
+                except (AlreadyRebuilding, Stopped, ProjectionBehind) as error:
+                    log.info("rebuild_not_resumed", projection=name, error=str(error))
+
+    def rebuild_user(self, name: str, user: str) -> int:
+        """Fold one user's rows anew into the live generation. Answers how many there are."""
+        model = self.model(name)
+        while True:
+            generation = self.catch_up(model)
+            rows = self.view(name, user, generation.position)
+            if self._views.replace_user(model, generation, user, rows):
+                return len(rows)
+
+    def roll_back(self, name: str) -> Generation:
+        """Make the generation before the last rebuild live again. Raises NothingToRollBackTo."""
+        generation = self._views.roll_back(self.model(name))
+        if generation is None:
+            raise NothingToRollBackTo(f"expected an earlier generation of {name}; found none")
+        self._recognise(generation)
+        return self.catch_up(self.model(name))
+
+    def generation(self, name: str) -> Generation:
+        """The live generation of a read model."""
+        return self._views.live(self.model(name))
+
+    def status(self, name: str) -> Status:
+        """How a read model stands. Raises NoSuchProjection."""
+        model = self.model(name)
+        live, building = self._views.live(model), self._views.building(model)
+        head = max(self._log.head().position, live.position)
+        state = "failed" if live.error is not None else "rebuilding" if building else "live"
+        return Status(
+            name,
+            model.REVISION,
+            live.id,
+            live.position,
+            head,
+            head - live.position,
+            self._views.count(live),
+            state,
+            building.position if building else None,
+            head if building else None,
+            live.failed_at,
+            live.error,
+        )
+
+    def stop(self) -> None:
+        """Let long work end soon."""
+        self._stopping.set()
+
+
+def fold_into(model: ReadModel, rows: dict[Key, Any], line: Recorded) -> Key | None:
+    """Fold one event into the rows; answers the key of the one it changed."""
+    key = model.key(line)
+    if key is not None:
+        row = model.fold(rows.get(key), line)
+        if row is None:
+            rows.pop(key, None)
+        else:
+            rows[key] = row
+    return key
+
+
+def _sound(generation: Generation) -> Generation:
+    if generation.error is None:
+        return generation
+    raise ProjectionBehind(f"the fold of {generation.name} failed at position {generation.failed_at}")
+
+
+def _key(model: ReadModel, row: Any) -> Key:
+    return tuple(getattr(row, column) for column in model.KEY)

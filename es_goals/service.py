@@ -1,0 +1,327 @@
+"""Takes commands: decides them on the user's cached Goals, appends what they cause, answers each command once."""
+
+import asyncio
+import copy
+from collections import OrderedDict
+from collections.abc import Callable, Sequence
+from concurrent.futures import Executor
+from typing import TypeVar, cast
+
+from msgspec import Struct
+
+from es_goals.events import (
+    GoalCreated,
+    GoalDeleted,
+    GoalEvent,
+    Recorded,
+    UserRegistered,
+    account_stream,
+    goals_stream,
+    moment,
+)
+from es_goals.goals import (
+    Command,
+    CompleteGoal,
+    CreateGoal,
+    DeleteGoal,
+    Goal,
+    GoalExists,
+    Goals,
+    Rejected,
+    decide,
+    evolve,
+)
+from es_goals.storage import Cause, Log, Remembered, SubjectTaken, Transaction, User
+from es_goals.storage.writer import Batch, Writer
+
+REGISTRATIONS = "account:"
+"""The stream under which keys of registrations are remembered: whoever registers has no stream yet."""
+
+T = TypeVar("T")
+
+
+class KeyReused(Exception):
+    """The Idempotency-Key was used before, with another request."""
+
+
+class Changed(Exception):
+    """The goal, or the user's goals, are not at the revision that the client named."""
+
+
+class RejectedAt(Exception):
+    """One of several commands was refused, and with it all. `index` tells which, `error` why."""
+
+    def __init__(self, index: int, error: Rejected) -> None:
+        super().__init__(str(error))
+        self.index, self.error = index, error
+
+
+class Expected(Struct, frozen=True):
+    """What the client last saw: any of these revisions of a goal, or versions of all the user's goals
+    (`goal_id` None)."""
+
+    goal_id: str | None
+    any_of: frozenset[int]
+
+
+class Request(Struct, frozen=True):
+    """Commands of one user, recorded all or none under one command id. `key` and `digest` are the client's
+    Idempotency-Key and the SHA-256 of its request."""
+
+    user_id: str
+    commands: Sequence[Command]
+    cause: Cause
+    key: str | None = None
+    digest: bytes = b""
+    expected: Expected | None = None
+
+
+class Result(Struct, frozen=True):
+    """What became of one command's goal. `deleted` counts what a delete removed, `open_sub_goals` what a
+    completion left open below."""
+
+    goal: Goal
+    deleted: int | None = None
+    open_sub_goals: int | None = None
+
+
+class Outcome(Struct, frozen=True):
+    """The answer to a request. `position` is that of its last event, of the user's last event where it
+    recorded nothing; `version` the user's then."""
+
+    position: int
+    version: int
+    results: Sequence[Result]
+    replayed: bool = False
+
+
+class Registered(Struct, frozen=True):
+    """The answer to a registration."""
+
+    user: User
+    replayed: bool = False
+
+
+class _Cached(Struct):
+    goals: Goals
+    position: int
+    counted: int = 0
+
+
+class Service:
+    """Commands in, outcomes out. `cached_goals` bounds the goals kept in memory over all users; `pool` runs what
+    would hold the event loop up."""
+
+    def __init__(
+        self,
+        log: Log,
+        pool: Executor,
+        cached_goals: int,
+        failed: Callable[[], None] = lambda: None,
+        committed: Callable[[Batch], None] = lambda _: None,
+    ) -> None:
+        self._log, self._pool, self._bound = log, pool, cached_goals
+        self._cache: OrderedDict[str, _Cached] = OrderedDict()
+        self._size = 0
+        self.writer = Writer(log, self._follow, self._forget, failed, committed)
+
+    async def execute(self, request: Request) -> Outcome:
+        """Raises Rejected, RejectedAt, KeyReused, Changed, StorageError."""
+        stream = goals_stream(request.user_id)
+        cold = None
+        if request.key is not None or stream not in self._cache:
+            done, cold = await self._in_pool(lambda: self._prepare(request, stream))
+            if done is not None:
+                return done
+        outcome = await self.writer.submit(lambda transaction: self._decide(transaction, request, stream, cold))
+        if outcome is None:
+            # Two with the same key were under way at once, and the other came first.
+            return await self._in_pool(lambda: self._repeat(request, stream))
+        return outcome
+
+    async def register(self, user: User, cause: Cause, key: str | None = None, digest: bytes = b"") -> Registered:
+        """Make a user. Raises UserNameTaken, KeyReused, StorageError."""
+
+        def work(transaction: Transaction) -> Registered:
+            if key is not None and (done := transaction.remembered(REGISTRATIONS, key)):
+                return Registered(_user_made_by(transaction, _same_request(done, digest)), True)
+            with transaction.attempt():
+                lines = transaction.append(account_stream(user.id), 0, [UserRegistered(user.id)], cause)
+                made = User(user.id, user.name, user.email, transaction.at)
+                transaction.add_user(made)
+                if key is not None:
+                    place = (lines[0].position, lines[-1].position)
+                    transaction.remember(Remembered(REGISTRATIONS, key, cause.command, digest, *place))
+            return Registered(made)
+
+        return await self.writer.submit(work)
+
+    def close(self) -> None:
+        """Finish what was taken."""
+        self.writer.close()
+
+    async def _in_pool(self, work: Callable[[], T]) -> T:
+        return await asyncio.get_running_loop().run_in_executor(self._pool, work)
+
+    def _prepare(self, request: Request, stream: str) -> tuple[Outcome | None, _Cached | None]:
+        """Outside of the lock: the answer to a repeat, or the Goals of a user who is not cached."""
+        if request.key is not None and self._log.remembered(stream, request.key):
+            return self._repeat(request, stream), None
+        return None, None if stream in self._cache else _folded(self._log, stream)
+
+    def _repeat(self, request: Request, stream: str) -> Outcome:
+        """The first answer again, from what was recorded."""
+        assert request.key is not None
+        remembered = self._log.remembered(stream, request.key)
+        assert remembered is not None
+        done = _same_request(remembered, request.digest)
+        then = _folded(self._log, stream, done.last)
+        lines = self._log.read(done.first - 1, done.last - done.first + 1, until=done.last)
+        events = [cast(GoalEvent, line.event) for line in lines]
+        return Outcome(done.last, then.goals.version, _results(then.goals, request.commands, events), True)
+
+    def _decide(self, transaction: Transaction, request: Request, stream: str, cold: _Cached | None) -> Outcome | None:
+        """In the writer: the events are decided, appended and evolved, or nothing is. None: see `_repeat`."""
+        if request.key is not None and transaction.remembered(stream, request.key):
+            return None
+        cached = self._cached(transaction, stream, cold)
+        goals, version = cached.goals, cached.goals.version
+        _check(goals, request.expected)
+        try:
+            events = _decided(goals, request.commands, transaction)
+            if events:
+                with transaction.attempt():
+                    self._append(transaction, request, stream, version, events)
+        except BaseException:
+            if goals.version != version:
+                self._drop(stream)
+            raise
+        if len(request.commands) == 1:  # several were evolved while they were decided
+            for event in events:
+                evolve(goals, event, transaction.at)
+        if events:
+            cached.position = transaction.head().position
+            self._count(cached)
+            self._shrink(stream)
+        return Outcome(cached.position, goals.version, _results(goals, request.commands, events))
+
+    def _append(
+        self, transaction: Transaction, request: Request, stream: str, version: int, events: list[GoalEvent]
+    ) -> None:
+        try:
+            lines = transaction.append(stream, version, events, request.cause)
+        except SubjectTaken as taken:
+            raise GoalExists(taken.subject) from taken
+        if request.key is not None:
+            place = (lines[0].position, lines[-1].position)
+            transaction.remember(Remembered(stream, request.key, request.cause.command, request.digest, *place))
+
+    def _cached(self, transaction: Transaction, stream: str, cold: _Cached | None) -> _Cached:
+        """The user's Goals at the log's end."""
+        cached = self._cache.get(stream)
+        if cached is None:
+            cached = cold or _Cached(Goals(), 0)
+            _top_up(transaction, stream, cached)
+            self._cache[stream] = cached
+            self._count(cached)
+        self._cache.move_to_end(stream)
+        return cached
+
+    def _follow(self, lines: Sequence[Recorded]) -> None:
+        for line in lines:
+            cached = self._cache.get(line.stream)
+            if cached is not None and line.version == cached.goals.version + 1:
+                _evolve(cached, line)
+                self._count(cached)
+
+    def _shrink(self, keep: str) -> None:
+        """Forget who was not heard of for the longest time, except the one just served."""
+        while self._size > self._bound and (oldest := next(iter(self._cache))) != keep:
+            self._drop(oldest)
+
+    def _drop(self, stream: str) -> None:
+        self._size -= self._cache.pop(stream).counted
+
+    def _count(self, cached: _Cached) -> None:
+        size = len(cached.goals.known)
+        self._size += size - cached.counted
+        cached.counted = size
+
+    def _forget(self) -> None:
+        self._cache.clear()
+        self._size = 0
+
+
+def _decided(goals: Goals, commands: Sequence[Command], transaction: Transaction) -> list[GoalEvent]:
+    """What all commands cause. Of several, each is decided on what those before it left behind."""
+    now = moment(transaction.at)
+    if len(commands) == 1:
+        return list(decide(goals, commands[0], now))
+    events: list[GoalEvent] = []
+    for index, command in enumerate(commands):
+        try:
+            caused = decide(goals, command, now)
+        except Rejected as error:
+            raise RejectedAt(index, error) from error
+        for event in caused:
+            evolve(goals, event, transaction.at)
+        events += caused
+    return events
+
+
+def _results(goals: Goals, commands: Sequence[Command], events: Sequence[GoalEvent]) -> list[Result]:
+    """The commands' goals as they are after all of them. A created goal's id is taken from its event, since a
+    repeated request comes with another one."""
+    created = (event.goal_id for event in events if isinstance(event, GoalCreated))
+    results = []
+    for command in commands:
+        ref = next(created) if isinstance(command, CreateGoal) else command.goal
+        if not isinstance(ref, str):
+            continue
+        goal = goals.known[ref]
+        deleted = still_open = None
+        if isinstance(command, DeleteGoal):
+            deleted = sum(isinstance(event, GoalDeleted) and event.root == ref for event in events)
+        if isinstance(command, CompleteGoal):
+            still_open = sum(below.end is None for below in goals.below(goal) if below is not goal)
+        results.append(Result(copy.copy(goal), deleted, still_open))
+    return results
+
+
+def _check(goals: Goals, expected: Expected | None) -> None:
+    if expected is None:
+        return
+    found = goals.version if expected.goal_id is None else goals.get(expected.goal_id).revision
+    if found not in expected.any_of:
+        named = " or ".join(str(one) for one in sorted(expected.any_of)) or "one that was never answered"
+        what = "the user's goals at version" if expected.goal_id is None else "the goal at revision"
+        raise Changed(f"expected {what} {named}; found {found}")
+
+
+def _same_request(done: Remembered, digest: bytes) -> Remembered:
+    if done.digest != digest:
+        raise KeyReused(f"expected the request that was first sent with the key {done.key!r}; found another one")
+    return done
+
+
+def _user_made_by(transaction: Transaction, done: Remembered) -> User:
+    user = transaction.user(transaction.read(done.first - 1, 1)[0].owner)
+    assert user is not None
+    return user
+
+
+def _folded(log: Log, stream: str, until: int | None = None) -> _Cached:
+    cached = _Cached(Goals(), 0)
+    _top_up(log, stream, cached, until)
+    return cached
+
+
+def _top_up(log: Log | Transaction, stream: str, cached: _Cached, until: int | None = None) -> None:
+    while lines := log.read(cached.position, stream=stream, until=until):
+        for line in lines:
+            _evolve(cached, line)
+
+
+def _evolve(cached: _Cached, line: Recorded) -> None:
+    evolve(cached.goals, cast(GoalEvent, line.event), line.at)
+    cached.position = line.position

@@ -1,0 +1,295 @@
+"""What a log and a store of read models promise, whatever engine keeps them.
+
+Engines are small and synchronous, and any thread may use them. `open_storage` is the only place that knows
+which engines there are.
+"""
+
+from collections.abc import Callable, Iterable, Sequence
+from contextlib import AbstractContextManager
+from typing import Any, Protocol
+
+from msgspec import Struct
+
+from es_goals.events import Event, Recorded
+
+Clock = Callable[[], int]
+"""µs since 1970."""
+
+Progress = Callable[[int, int], None]
+"""Told now and then how much is done, and of how much."""
+
+Key = tuple[str | int, ...]
+"""A read model row's key: the values of its KEY columns."""
+
+
+class StorageError(Exception):
+    """The storage cannot do what was asked; the message says why in one sentence."""
+
+
+class Unavailable(StorageError):
+    """The database itself fails: the transaction, if there is one, is over."""
+
+
+class Unusable(Unavailable):
+    """The database cannot be opened: of another kind, damaged, too new, or its engine too old."""
+
+
+class StorageFull(Unavailable):
+    """No space is left. Nothing of the transaction was kept."""
+
+
+class StorageFailed(Unavailable):
+    """Reading or writing failed before the commit. Nothing of the transaction was kept."""
+
+
+class OutcomeUnknown(Unavailable):
+    """The commit itself failed: what it held may or may not be on disk. A repeat with the same key settles it."""
+
+
+class Conflict(StorageError):
+    """The stream is not at the version that the append expected."""
+
+
+class SubjectTaken(StorageError):
+    """A goal was created under this id before. `subject` is the id."""
+
+    def __init__(self, subject: str) -> None:
+        super().__init__(f"expected an id that no goal ever had; found {subject}")
+        self.subject = subject
+
+
+class UserNameTaken(StorageError):
+    """A user has this name already, compared without case."""
+
+
+class Head(Struct, frozen=True):
+    """Where the log ends: its last position (0: empty), and that event's `at`."""
+
+    position: int = 0
+    at: int = 0
+
+
+class StreamHead(Struct, frozen=True):
+    """Where a stream ends: its last version, and that event's position; zeros where it does not exist."""
+
+    version: int = 0
+    position: int = 0
+
+
+class Cause(Struct, frozen=True):
+    """What is recorded beside each event of an append: our UUID of the command, who sent it, and why."""
+
+    command: str
+    actor: str | None = None
+    reason: str | None = None
+
+
+class Remembered(Struct, frozen=True):
+    """A command recorded under a client's key. `digest` is the SHA-256 of its request, `first` and `last`
+    the positions of its events."""
+
+    stream: str
+    key: str
+    command: str
+    digest: bytes
+    first: int
+    last: int
+
+
+class User(Struct, frozen=True):
+    """A user's row, beside the log. `created_at`: µs."""
+
+    id: str
+    name: str
+    email: str | None
+    created_at: int
+
+
+class Reader(Protocol):
+    """Reads the log, and the users beside it."""
+
+    def head(self) -> Head:
+        """Where the log ends."""
+
+    def stream_head(self, stream: str) -> StreamHead:
+        """Where a stream ends."""
+
+    def read(
+        self,
+        after: int = 0,
+        limit: int = 1000,
+        *,
+        until: int | None = None,
+        stream: str | None = None,
+        subject: str | None = None,
+        type: str | None = None,
+    ) -> list[Recorded]:
+        """At most `limit` events with `after` < position <= `until`, in order."""
+
+    def owner(self, goal_id: str) -> str | None:
+        """The id of the user whose goal this is or was; None where no goal ever had the id."""
+
+    def position_at(self, at: int) -> int:
+        """The position of the last event recorded at or before `at` (µs); 0 where there is none."""
+
+    def remembered(self, stream: str, key: str) -> Remembered | None:
+        """The command that was recorded under this key."""
+
+    def user(self, user_id: str) -> User | None:
+        """The user of this id."""
+
+    def user_named(self, name: str) -> User | None:
+        """The user of this name, compared by NFKC case-folding."""
+
+    def users(self, after: str = "", limit: int = 1000) -> list[User]:
+        """Users in the order of their ids, from the one behind `after`."""
+
+    def streams(self, after: str = "", limit: int = 1000) -> list[str]:
+        """The streams' names in order, from the one behind `after`."""
+
+
+class Transaction(Reader, Protocol):
+    """A write transaction; its reads see what it wrote. `at` is the time of every event it appends."""
+
+    at: int
+
+    def append(self, stream: str, expected: int, events: Sequence[Event], cause: Cause) -> list[Recorded]:
+        """Add events to a stream at version `expected` (0: it must not exist). All or none of them.
+
+        Raises Conflict, SubjectTaken.
+        """
+
+    def remember(self, command: Remembered) -> None:
+        """Keep a command's key, with its events."""
+
+    def add_user(self, user: User) -> None:
+        """Keep a user. Raises UserNameTaken."""
+
+    def attempt(self) -> AbstractContextManager[None]:
+        """Inside, what was written is undone if an exception leaves it; the transaction goes on."""
+
+
+class Log(Reader, Protocol):
+    """The append-only log. `id` is its own UUID."""
+
+    id: str
+
+    def writing(self) -> AbstractContextManager[Transaction]:
+        """The lock and one transaction, committed to disk at the end, rolled back on an exception.
+
+        Raises StorageFull, StorageFailed, OutcomeUnknown.
+        """
+
+    def probe(self) -> None:
+        """Commit a row of no meaning, to see that commits work. Raises as `writing` does."""
+
+    def sizes(self) -> dict[str, int]:
+        """Bytes: `database`, `wal` and `free` (left on the disk)."""
+
+
+class ReadModel(Protocol):
+    """A module of `projections/`; see there."""
+
+    # A module's constants are read only, which a protocol says with properties.
+
+    @property
+    def __name__(self) -> str: ...
+    @property
+    def REVISION(self) -> int: ...
+    @property
+    def Row(self) -> type[Any]: ...
+    @property
+    def KEY(self) -> tuple[str, ...]: ...
+    @property
+    def INDEXES(self) -> tuple[tuple[str, ...], ...]: ...
+    @property
+    def key(self) -> Callable[[Recorded], Key | None]: ...
+    @property
+    def fold(self) -> Callable[[Any, Recorded], Any]: ...
+
+
+class Generation(Struct, frozen=True):
+    """One folding of a read model. `state` is live, building or previous; `position` and `command` are its
+    checkpoint; `failed_at` and `error` say where and why its fold stopped, if it did."""
+
+    id: int
+    name: str
+    state: str
+    position: int
+    command: str | None
+    failed_at: int | None
+    error: str | None
+
+
+class Views(Protocol):
+    """Keeps the rows of read models, by generation. A process sees only generations of its own code's
+    REVISION and fields."""
+
+    def live(self, model: ReadModel) -> Generation:
+        """The generation that readers see; made, empty, where there is none."""
+
+    def building(self, model: ReadModel, *, make: bool = False) -> Generation | None:
+        """The generation that a rebuild fills; made, empty, if `make` and there is none."""
+
+    def snapshot(
+        self, model: ReadModel, generation: Generation | None = None, user: str | None = None
+    ) -> tuple[Generation, list[Any]]:
+        """A generation (None: the live one) as it is now, and its rows, or one user's, in key order."""
+
+    def load(self, model: ReadModel, generation: Generation, keys: Iterable[Key]) -> dict[Key, Any]:
+        """The rows that exist under these keys."""
+
+    def save(
+        self, model: ReadModel, generation: Generation, position: int, command: str, rows: dict[Key, Any | None]
+    ) -> Generation | None:
+        """Rows (None: gone) and the new checkpoint, if the stored one is still `generation.position`; else None."""
+
+    def replace_user(self, model: ReadModel, generation: Generation, user: str, rows: Iterable[Any]) -> bool:
+        """Set all of a user's rows, if the checkpoint is still `generation.position`."""
+
+    def mark_failed(self, generation: Generation, position: int, error: str) -> None:
+        """Keep where and why the fold stopped."""
+
+    def clear_failed(self, model: ReadModel) -> None:
+        """Forget a failure, so that it is tried again."""
+
+    def reset(self, generation: Generation) -> None:
+        """Empty a generation and set its checkpoint to 0."""
+
+    def differences(self, model: ReadModel, old: Generation, new: Generation) -> tuple[int, int, list[Key]] | None:
+        """Rows only in `old`, rows only in `new`, and up to 10 keys of them; None if their checkpoints differ."""
+
+    def flip(self, model: ReadModel, building: Generation) -> bool:
+        """Make it live and keep the live one as the previous one; False if it is further behind than that one."""
+
+    def roll_back(self, model: ReadModel) -> Generation | None:
+        """Exchange the live and the previous generation; None where there is no previous one."""
+
+    def count(self, generation: Generation) -> int:
+        """How many rows it has."""
+
+    def lease(self, name: str) -> AbstractContextManager[bool]:
+        """True inside if the caller alone may rebuild the read model of this name."""
+
+
+class Storage(Struct, frozen=True):
+    """A log and the read models folded from it."""
+
+    log: Log
+    views: Views
+    close: Callable[[], None]
+
+
+def open_storage(url: str, clock: Clock) -> Storage:
+    """Open, and make where it does not exist, the storage at a path. Raises Unusable."""
+    from es_goals.storage.sqlite import SqliteLog
+    from es_goals.storage.sqlite_views import SqliteViews, views_path
+
+    log = SqliteLog(url, clock)
+    views = SqliteViews(views_path(url), log.id)
+
+    def close() -> None:
+        views.close()
+        log.close()
+
+    return Storage(log, views, close)

@@ -1,0 +1,390 @@
+"""The embedded engine: the log and the users in one SQLite file, in WAL mode, every commit on disk."""
+
+import os
+import threading
+import unicodedata
+import uuid
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, suppress
+from importlib import resources
+from pathlib import Path
+from types import TracebackType
+from typing import Any
+
+import apsw
+
+from es_goals.events import Event, Recorded, encode, subject_of
+from es_goals.storage import (
+    Cause,
+    Clock,
+    Conflict,
+    Head,
+    OutcomeUnknown,
+    Progress,
+    Remembered,
+    StorageFailed,
+    StorageFull,
+    StreamHead,
+    SubjectTaken,
+    Unusable,
+    User,
+    UserNameTaken,
+)
+from es_goals.storage.locks import FileLock
+
+# Older ones can lose commits, or corrupt a WAL database that several connections write and checkpoint.
+OLDEST_SQLITE = (3, 51, 3)
+SCHEMA = 1
+APPLICATION_ID = 0x0E5_60A15
+BUSY_MS = 5_000
+
+_COLUMNS = "position, stream, version, type, subject, at, actor, command, reason, data"
+_HEAD = "SELECT position, at FROM events ORDER BY position DESC LIMIT 1"
+_STREAM_HEAD = "SELECT version, position FROM events WHERE stream = ? ORDER BY version DESC LIMIT 1"
+_BY_POSITION = f"SELECT {_COLUMNS} FROM events WHERE position > :after"
+# Both partial indexes on subject together hold all of a goal's events.
+_BY_SUBJECT = (
+    f"SELECT * FROM (SELECT {_COLUMNS} FROM events WHERE subject = :subject AND type = 'GoalCreated'"
+    f" UNION ALL SELECT {_COLUMNS} FROM events WHERE subject = :subject AND type <> 'GoalCreated')"
+    " WHERE position > :after"
+)
+# Finds the version from the stream's end backwards, since readers mostly ask for the newest events.
+_BY_STREAM = (
+    f"SELECT {_COLUMNS} FROM events WHERE stream = :stream AND version > coalesce((SELECT version FROM events"
+    " WHERE stream = :stream AND position <= :after ORDER BY version DESC LIMIT 1), 0)"
+)
+_OWNER = "SELECT stream FROM events WHERE subject = ? AND type = 'GoalCreated'"
+_AT = "SELECT at FROM events WHERE position = ?"
+_INSERT = f"INSERT INTO events ({_COLUMNS}) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"
+_REMEMBERED = "SELECT stream, key, command, digest, first, last FROM commands WHERE stream = ? AND key = ?"
+_REMEMBER = "INSERT INTO commands (stream, key, command, digest, first, last) VALUES (?, ?, ?, ?, ?, ?)"
+_USER = "SELECT id, name, email, created_at FROM users WHERE id = ?"
+_USER_NAMED = "SELECT id, name, email, created_at FROM users WHERE folded = ?"
+_USERS = "SELECT id, name, email, created_at FROM users WHERE id > ? ORDER BY id LIMIT ?"
+_ADD_USER = "INSERT INTO users (id, name, folded, email, created_at) VALUES (?, ?, ?, ?, ?)"
+# A loose index scan: one step an existing stream, however many events it has.
+_NEXT_STREAM = "SELECT stream FROM events WHERE stream > ? ORDER BY stream LIMIT 1"
+
+
+def fold_name(name: str) -> str:
+    """What makes two user names the same: NFKC case-folding (Unicode 3.13, toNFKC_Casefold in essence)."""
+    return unicodedata.normalize("NFKC", unicodedata.normalize("NFKC", name).casefold())
+
+
+class _Translated:
+    """A context that turns SQLite's errors into ours, in one place; a class, since it is on the hot path."""
+
+    def __enter__(self) -> None:
+        pass
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
+        if not isinstance(error, apsw.Error):
+            return
+        if isinstance(error, apsw.FullError):
+            raise StorageFull(f"no space is left for the database: {error}") from error
+        if isinstance(error, apsw.NotADBError | apsw.CorruptError | apsw.FormatError):
+            raise Unusable(f"expected a sound SQLite database; found a damaged or foreign file: {error}") from error
+        if isinstance(error, _FAILURES):
+            raise StorageFailed(f"reading or writing the database failed: {error}") from error
+
+
+_FAILURES = (apsw.IOError, apsw.CantOpenError, apsw.BusyError, apsw.ReadOnlyError, apsw.PermissionsError)
+translated = _Translated()
+
+
+def connect(path: str) -> apsw.Connection:
+    """A connection of the calling thread and process only."""
+    connection = apsw.Connection(path)
+    connection.set_busy_timeout(BUSY_MS)
+    connection.pragma("journal_mode", "wal")
+    connection.pragma("foreign_keys", True)
+    connection.pragma("trusted_schema", False)
+    return connection
+
+
+def _unheard(done: int, total: int) -> None:
+    del done, total
+
+
+class Connections:
+    """One connection a thread, opened on first use: none crosses a fork or a thread."""
+
+    def __init__(self, path: str, synchronous: str) -> None:
+        self.path = path
+        self._synchronous = synchronous
+        self._mine = threading.local()
+        self._all: list[apsw.Connection] = []
+
+    def get(self) -> apsw.Connection:
+        """This thread's connection."""
+        if getattr(self._mine, "pid", None) != os.getpid():
+            connection = connect(self.path)
+            connection.pragma("synchronous", self._synchronous)
+            self._mine.connection, self._mine.pid = connection, os.getpid()
+            self._all.append(connection)
+        mine: apsw.Connection = self._mine.connection
+        return mine
+
+    def close(self) -> None:
+        """Close all of them; nobody may be using one."""
+        for connection in self._all:
+            with suppress(apsw.Error):
+                connection.close()
+        self._all.clear()
+        self._mine = threading.local()
+
+
+class SqliteReader:
+    """Reads over whatever connection `_connection` answers."""
+
+    def _connection(self) -> apsw.Connection:
+        raise TypeError("a reader needs a connection")
+
+    def _one(self, sql: str, *values: str | int) -> Any:
+        with translated:
+            return self._connection().execute(sql, values).fetchone()
+
+    def head(self) -> Head:
+        row = self._one(_HEAD)
+        return Head(*row) if row else Head()
+
+    def stream_head(self, stream: str) -> StreamHead:
+        row = self._one(_STREAM_HEAD, stream)
+        return StreamHead(*row) if row else StreamHead()
+
+    def read(
+        self,
+        after: int = 0,
+        limit: int = 1000,
+        *,
+        until: int | None = None,
+        stream: str | None = None,
+        subject: str | None = None,
+        type: str | None = None,
+    ) -> list[Recorded]:
+        sql = _BY_SUBJECT if subject is not None else _BY_STREAM if stream is not None else _BY_POSITION
+        if subject is not None and stream is not None:
+            sql += " AND stream = :stream"
+        if until is not None:
+            sql += " AND position <= :until"
+        if type is not None:
+            sql += " AND type = :type"
+        sql += " ORDER BY version LIMIT :limit" if sql.startswith(_BY_STREAM) else " ORDER BY position LIMIT :limit"
+        values = {"after": after, "limit": limit, "until": until, "stream": stream, "subject": subject, "type": type}
+        with translated:
+            return [Recorded(*row) for row in self._connection().execute(sql, values)]
+
+    def owner(self, goal_id: str) -> str | None:
+        row = self._one(_OWNER, goal_id)
+        return row[0].partition(":")[2] if row else None
+
+    def position_at(self, at: int) -> int:
+        low, high = 0, self.head().position
+        while low < high:
+            middle = (low + high + 1) // 2
+            if self._one(_AT, middle)[0] <= at:
+                low = middle
+            else:
+                high = middle - 1
+        return low
+
+    def remembered(self, stream: str, key: str) -> Remembered | None:
+        row = self._one(_REMEMBERED, stream, key)
+        return Remembered(*row) if row else None
+
+    def user(self, user_id: str) -> User | None:
+        row = self._one(_USER, user_id)
+        return User(*row) if row else None
+
+    def user_named(self, name: str) -> User | None:
+        row = self._one(_USER_NAMED, fold_name(name))
+        return User(*row) if row else None
+
+    def users(self, after: str = "", limit: int = 1000) -> list[User]:
+        with translated:
+            return [User(*row) for row in self._connection().execute(_USERS, (after, limit))]
+
+    def streams(self, after: str = "", limit: int = 1000) -> list[str]:
+        found: list[str] = []
+        while len(found) < limit and (row := self._one(_NEXT_STREAM, found[-1] if found else after)):
+            found.append(row[0])
+        return found
+
+
+class SqliteTransaction(SqliteReader):
+    """A write transaction on the connection it is given."""
+
+    def __init__(self, connection: apsw.Connection, clock: Clock) -> None:
+        self._open = connection
+        head = self.head()
+        self.position = head.position
+        self.at = max(clock(), head.at)
+
+    def _connection(self) -> apsw.Connection:
+        return self._open
+
+    def append(self, stream: str, expected: int, events: Sequence[Event], cause: Cause) -> list[Recorded]:
+        lines = [
+            Recorded(
+                self.position + number,
+                stream,
+                expected + number,
+                type(event).__name__,
+                subject_of(event),
+                self.at,
+                cause.actor,
+                cause.command,
+                cause.reason,
+                encode(event),
+            )
+            for number, event in enumerate(events, start=1)
+        ]
+        with translated, self.attempt():
+            self._insert(lines)
+        self.position += len(lines)
+        return lines
+
+    def _insert(self, lines: list[Recorded]) -> None:
+        # The triggers and unique indexes judge, so that what holds here holds for every writer there may be.
+        line = lines[0]
+        try:
+            for line in lines:
+                row = (line.position, line.stream, line.version, line.type, line.subject, line.at)
+                self._open.execute(_INSERT, (*row, line.actor, line.command, line.reason, line.data))
+        except apsw.ConstraintError as error:
+            if "events.subject" in str(error):
+                raise SubjectTaken(str(line.subject)) from error
+            found = self.stream_head(line.stream).version
+            raise Conflict(f"expected {line.stream} at version {lines[0].version - 1}; found {found}") from error
+
+    def remember(self, command: Remembered) -> None:
+        row = (command.stream, command.key, command.command, command.digest, command.first, command.last)
+        with translated:
+            self._open.execute(_REMEMBER, row)
+
+    def add_user(self, user: User) -> None:
+        try:
+            with translated:
+                self._open.execute(_ADD_USER, (user.id, user.name, fold_name(user.name), user.email, user.created_at))
+        except apsw.ConstraintError as error:
+            raise UserNameTaken(f"expected a name that no user has; found {user.name!r}, which is taken") from error
+
+    @contextmanager
+    def attempt(self) -> Iterator[None]:
+        position = self.position
+        self._open.execute("SAVEPOINT attempt")
+        try:
+            yield
+        except BaseException:
+            # An I/O error or a full disk has rolled all of the transaction back already.
+            if self._open.in_transaction:
+                self._open.execute("ROLLBACK TO attempt")
+                self._open.execute("RELEASE attempt")
+            self.position = position
+            raise
+        self._open.execute("RELEASE attempt")
+
+
+class SqliteLog(SqliteReader):
+    """The log in `path`, made where there is none. Raises Unusable."""
+
+    def __init__(self, path: str, clock: Clock) -> None:
+        if tuple(int(part) for part in apsw.sqlite_lib_version().split(".")[:3]) < OLDEST_SQLITE:
+            raise Unusable(f"expected SQLite {OLDEST_SQLITE} or newer inside apsw; found {apsw.sqlite_lib_version()}")
+        self.path = str(Path(path).absolute())
+        self._clock = clock
+        self._connections = Connections(self.path, "full")
+        self._lock = FileLock(self.path)
+        with translated:
+            self.id = self._open_or_make()
+
+    def _connection(self) -> apsw.Connection:
+        return self._connections.get()
+
+    def close(self) -> None:
+        self._connections.close()
+
+    @contextmanager
+    def writing(self) -> Iterator[SqliteTransaction]:
+        connection = self._connection()
+        with self._lock:
+            with translated:
+                connection.execute("BEGIN IMMEDIATE")
+            try:
+                with translated:
+                    yield SqliteTransaction(connection, self._clock)
+                self._commit(connection)
+            finally:
+                if connection.in_transaction:
+                    connection.execute("ROLLBACK")
+
+    def _commit(self, connection: apsw.Connection) -> None:
+        try:
+            connection.execute("COMMIT")
+        except apsw.FullError as error:
+            raise StorageFull(f"no space is left for the database: {error}") from error
+        except apsw.Error as error:
+            # The WAL may hold the commit although its fsync failed: it was seen to come back after a restart.
+            raise OutcomeUnknown(f"the commit failed, and may or may not be on disk: {error}") from error
+
+    def probe(self) -> None:
+        with self.writing() as transaction:
+            transaction._connection().execute("UPDATE probe SET count = count + 1")
+
+    def sizes(self) -> dict[str, int]:
+        disk = os.statvfs(Path(self.path).parent)
+        wal = Path(f"{self.path}-wal")
+        return {
+            "database": Path(self.path).stat().st_size,
+            "wal": wal.stat().st_size if wal.exists() else 0,
+            "free": disk.f_bavail * disk.f_frsize,
+        }
+
+    def _open_or_make(self) -> str:
+        # Under the lock, so that two processes which start together do not both make the tables.
+        try:
+            with self._lock:
+                connection = self._connection()
+                if not connection.execute("SELECT count(*) FROM sqlite_schema").get:
+                    _make(connection)
+        except OSError as error:
+            raise Unusable(f"expected a writable folder for {self.path}; found: {error.strerror}") from error
+        if connection.pragma("application_id") != APPLICATION_ID:
+            raise Unusable(f"expected an Over Achiever log; {self.path} is a database of something else")
+        log_id, schema = self._one("SELECT id, schema FROM log")
+        if schema > SCHEMA:
+            raise Unusable(f"expected a log of schema {SCHEMA} or older; {self.path} has {schema}: upgrade the service")
+        return str(log_id)
+
+    def backup_into(self, target: str, progress: Progress = _unheard) -> Head:
+        """A consistent copy into a new file, page by page while others write. Answers the copy's head."""
+        source, copy = connect(self.path), apsw.Connection(target)
+        try:
+            # Held open, the read transaction keeps every page as of now; otherwise each write starts the copy again.
+            source.execute("BEGIN")
+            row = source.execute(_HEAD).fetchone()
+            with translated, copy.backup("main", source, "main") as backup:
+                while not backup.done:
+                    backup.step(1000)
+                    progress(backup.page_count - backup.remaining, backup.page_count)
+            copy.pragma("journal_mode", "delete")
+            return Head(*row) if row else Head()
+        finally:
+            copy.close()
+            source.close()
+
+    def integrity(self) -> list[str]:
+        """What SQLite finds wrong with the file, up to 10 sentences."""
+        try:
+            rows = self._connection().execute("PRAGMA integrity_check(10)")
+            return [str(row[0]) for row in rows if row[0] != "ok"]
+        except (apsw.CorruptError, apsw.NotADBError, apsw.IOError) as error:
+            return [str(error)]
+
+
+def _make(connection: apsw.Connection) -> None:
+    schema = resources.files("es_goals.storage").joinpath("sqlite.sql").read_text("utf-8")
+    with connection:
+        connection.execute(schema)
+        connection.execute("INSERT INTO log (id, schema) VALUES (?, ?)", (str(uuid.uuid4()), SCHEMA))
+        connection.pragma("application_id", APPLICATION_ID)

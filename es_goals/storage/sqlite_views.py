@@ -1,0 +1,270 @@
+"""The embedded engine's read models: a SQLite file beside the log, which can be deleted and folded again."""
+
+import hashlib
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from importlib import resources
+from pathlib import Path
+from typing import Any
+
+import apsw
+import msgspec.inspect
+from msgspec import structs
+
+from es_goals.storage import Generation, Key, ReadModel
+from es_goals.storage.locks import FileLock, Lease
+from es_goals.storage.sqlite import Connections, translated
+
+_FIELDS = "id, name, state, position, command, failed_at, error"
+_BY_STATE = f"SELECT {_FIELDS} FROM generations WHERE (name, revision, shape, state) = (?, ?, ?, ?)"
+_BY_ID = f"SELECT {_FIELDS} FROM generations WHERE id = ?"
+_MAKE = "INSERT INTO generations (name, revision, shape, state, position) VALUES (?, ?, ?, ?, 0) RETURNING id"
+_ADVANCE = (
+    "UPDATE generations SET position = ?, command = ?, failed_at = NULL, error = NULL WHERE id = ? AND position = ?"
+)
+_FAIL = "UPDATE generations SET failed_at = ?, error = ? WHERE id = ?"
+_SET_STATE = "UPDATE generations SET state = ? WHERE id = ?"
+# A rebuild leaves only what it flipped: its own previous generation, and no other code's.
+_REPLACED = (
+    "SELECT id, name FROM generations WHERE name = ?"
+    " AND (state = 'previous' OR (revision, shape) IS NOT (?, ?)) AND id <> ?"
+)
+
+
+def views_path(log_path: str) -> str:
+    """`projections.db` beside `events.db`, `<stem>-projections.db` beside another name."""
+    path = Path(log_path).absolute()
+    return str(path.with_name("projections.db" if path.name == "events.db" else f"{path.stem}-projections.db"))
+
+
+class SqliteViews:
+    """The read models in `path`, of the log with this id. Raises Unusable."""
+
+    def __init__(self, path: str, log_id: str) -> None:
+        self.path = path
+        self._connections = Connections(path, "normal")
+        self._lock = FileLock(path)
+        with self._lock, translated:
+            self._open_or_make(log_id)
+
+    def _open_or_make(self, log_id: str) -> None:
+        connection = self._connections.get()
+        with connection:
+            if not connection.table_exists("main", "source"):
+                schema = resources.files("es_goals.storage").joinpath("sqlite_views.sql").read_text("utf-8")
+                connection.execute(schema)
+                connection.execute("INSERT INTO source (log) VALUES (?)", (log_id,))
+            if connection.execute("SELECT log FROM source").get != log_id:
+                _drop(connection, connection.execute("SELECT id, name FROM generations"))
+                connection.execute("UPDATE source SET log = ?", (log_id,))
+
+    def close(self) -> None:
+        self._connections.close()
+
+    @contextmanager
+    def _writing(self) -> Iterator[apsw.Connection]:
+        connection = self._connections.get()
+        with self._lock, translated:
+            connection.execute("BEGIN IMMEDIATE")
+            try:
+                yield connection
+                connection.execute("COMMIT")
+            finally:
+                if connection.in_transaction:
+                    connection.execute("ROLLBACK")
+
+    @contextmanager
+    def _reading(self) -> Iterator[apsw.Connection]:
+        connection = self._connections.get()
+        with translated:
+            connection.execute("BEGIN")
+            try:
+                yield connection
+            finally:
+                if connection.in_transaction:
+                    connection.execute("ROLLBACK")
+
+    def live(self, model: ReadModel) -> Generation:
+        with translated:
+            found = _in_state(self._connections.get(), model, "live")
+        return found or self._make(model, "live")
+
+    def building(self, model: ReadModel, *, make: bool = False) -> Generation | None:
+        with translated:
+            found = _in_state(self._connections.get(), model, "building")
+        return self._make(model, "building") if make and found is None else found
+
+    def _make(self, model: ReadModel, state: str) -> Generation:
+        with self._writing() as connection:
+            found = _in_state(connection, model, state)
+            if found is not None:
+                return found
+            generation = connection.execute(_MAKE, (*_code(model), state)).get
+            table = _table(generation, name_of(model))
+            connection.execute(f"CREATE TABLE {table} ({_columns(model)}) STRICT, WITHOUT ROWID")
+            for number, columns in enumerate(model.INDEXES):
+                connection.execute(f'CREATE INDEX "{table[1:-1]}_{number}" ON {table} ({", ".join(columns)})')
+            made = _by_id(connection, generation)
+            assert made is not None
+            return made
+
+    def snapshot(
+        self, model: ReadModel, generation: Generation | None = None, user: str | None = None
+    ) -> tuple[Generation, list[Any]]:
+        with self._reading() as connection:
+            # The state is asked for in the same snapshot as the rows: a rebuild may flip at any time.
+            found = _in_state(connection, model, "live") if generation is None else _by_id(connection, generation.id)
+            if found is not None:
+                where, values = ("", ()) if user is None else (" WHERE user = ?", (user,))
+                sql = f"SELECT * FROM {_table(found.id, found.name)}{where} ORDER BY {', '.join(model.KEY)}"
+                return found, [model.Row(*row) for row in connection.execute(sql, values)]
+        return self.live(model), []
+
+    def load(self, model: ReadModel, generation: Generation, keys: Iterable[Key]) -> dict[Key, Any]:
+        match = " AND ".join(f"{column} = ?" for column in model.KEY)
+        sql = f"SELECT * FROM {_table(generation.id, generation.name)} WHERE {match}"
+        places = [model.Row.__struct_fields__.index(column) for column in model.KEY]
+        with translated:
+            rows = self._connections.get().executemany(sql, keys)
+            return {tuple(row[place] for place in places): model.Row(*row) for row in rows}
+
+    def save(
+        self, model: ReadModel, generation: Generation, position: int, command: str, rows: dict[Key, Any | None]
+    ) -> Generation | None:
+        with self._writing() as connection:
+            connection.execute(_ADVANCE, (position, command, generation.id, generation.position))
+            if not connection.changes():
+                return None
+            table = _table(generation.id, generation.name)
+            match = " AND ".join(f"{column} = ?" for column in model.KEY)
+            _put(connection, table, model, (row for row in rows.values() if row is not None))
+            connection.executemany(f"DELETE FROM {table} WHERE {match}", [k for k, row in rows.items() if row is None])
+        return structs.replace(generation, position=position, command=command, failed_at=None, error=None)
+
+    def replace_user(self, model: ReadModel, generation: Generation, user: str, rows: Iterable[Any]) -> bool:
+        with self._writing() as connection:
+            found = _by_id(connection, generation.id)
+            if found is None or found.position != generation.position:
+                return False
+            table = _table(generation.id, generation.name)
+            connection.execute(f"DELETE FROM {table} WHERE user = ?", (user,))
+            _put(connection, table, model, rows)
+        return True
+
+    def mark_failed(self, generation: Generation, position: int, error: str) -> None:
+        with self._writing() as connection:
+            connection.execute(_FAIL, (position, error, generation.id))
+
+    def clear_failed(self, model: ReadModel) -> None:
+        live = self.live(model)
+        with self._writing() as connection:
+            connection.execute(_FAIL, (None, None, live.id))
+
+    def reset(self, generation: Generation) -> None:
+        with self._writing() as connection:
+            connection.execute(f"DELETE FROM {_table(generation.id, generation.name)}")
+            connection.execute("UPDATE generations SET position = 0, command = NULL WHERE id = ?", (generation.id,))
+
+    def differences(self, model: ReadModel, old: Generation, new: Generation) -> tuple[int, int, list[Key]] | None:
+        left, right = _table(old.id, old.name), _table(new.id, new.name)
+        key = ", ".join(model.KEY)
+        with self._reading() as connection:
+            found = [_by_id(connection, generation.id) for generation in (old, new)]
+            if None in found or len({generation.position for generation in found if generation}) > 1:
+                return None
+            gone, came = (
+                f"SELECT * FROM {left} EXCEPT SELECT * FROM {right}",
+                f"SELECT * FROM {right} EXCEPT SELECT * FROM {left}",
+            )
+            counts = [connection.execute(f"SELECT count(*) FROM ({one})").get for one in (gone, came)]
+            first = f"SELECT {key} FROM ({gone}) UNION SELECT {key} FROM ({came}) ORDER BY {key} LIMIT 10"
+            keys: list[Any] = connection.execute(first).fetchall()
+            return counts[0], counts[1], keys
+
+    def flip(self, model: ReadModel, building: Generation) -> bool:
+        with self._writing() as connection:
+            live, new = _in_state(connection, model, "live"), _by_id(connection, building.id)
+            if new is None or (live and new.position < live.position):
+                return False
+            _drop(connection, connection.execute(_REPLACED, (*_code(model), building.id)))
+            if live:
+                connection.execute(_SET_STATE, ("previous", live.id))
+            connection.execute(_SET_STATE, ("live", building.id))
+        return True
+
+    def roll_back(self, model: ReadModel) -> Generation | None:
+        with self._writing() as connection:
+            live, previous = (_in_state(connection, model, state) for state in ("live", "previous"))
+            if previous is None:
+                return None
+            connection.execute(_SET_STATE, ("live", previous.id))
+            if live:
+                connection.execute(_SET_STATE, ("previous", live.id))
+            return _by_id(connection, previous.id)
+
+    def count(self, generation: Generation) -> int:
+        with translated:
+            sql = f"SELECT count(*) FROM {_table(generation.id, generation.name)}"
+            return int(self._connections.get().execute(sql).get)
+
+    @contextmanager
+    def lease(self, name: str) -> Iterator[bool]:
+        lease = Lease(f"{self.path}-rebuild-{name}")
+        try:
+            yield lease.take()
+        finally:
+            lease.release()
+
+
+def name_of(model: ReadModel) -> str:
+    """A read model's name: that of its file."""
+    return model.__name__.rpartition(".")[2]
+
+
+def _in_state(connection: apsw.Connection, model: ReadModel, state: str) -> Generation | None:
+    row = connection.execute(_BY_STATE, (*_code(model), state)).fetchone()
+    return Generation(*row) if row else None
+
+
+def _by_id(connection: apsw.Connection, generation: int) -> Generation | None:
+    row = connection.execute(_BY_ID, (generation,)).fetchone()
+    return Generation(*row) if row else None
+
+
+def _code(model: ReadModel) -> tuple[str, int, str]:
+    shape = f"{_columns(model)} {model.INDEXES}"
+    return name_of(model), model.REVISION, hashlib.sha256(shape.encode()).hexdigest()[:16]
+
+
+def _table(generation: int, name: str) -> str:
+    return f'"{name}_{generation}"'
+
+
+def _drop(connection: apsw.Connection, generations: Iterable[tuple[Any, ...]]) -> None:
+    for generation, name in list(generations):
+        connection.execute(f"DROP TABLE {_table(generation, name)}")
+        connection.execute("DELETE FROM generations WHERE id = ?", (generation,))
+
+
+def _columns(model: ReadModel) -> str:
+    info = msgspec.inspect.type_info(model.Row)
+    assert isinstance(info, msgspec.inspect.StructType)
+    columns = [f"{field.encode_name} {_column_type(field.type)}" for field in info.fields]
+    return f"{', '.join(columns)}, PRIMARY KEY ({', '.join(model.KEY)})"
+
+
+def _column_type(kind: msgspec.inspect.Type) -> str:
+    options = kind.types if isinstance(kind, msgspec.inspect.UnionType) else (kind,)
+    match [option for option in options if not isinstance(option, msgspec.inspect.NoneType)]:
+        case [msgspec.inspect.StrType()]:
+            column = "TEXT"
+        case [msgspec.inspect.IntType()]:
+            column = "INTEGER"
+        case _:
+            raise TypeError(f"expected str or int, or None besides, as the type of a row's field; found {kind}")
+    return column if len(options) > 1 else f"{column} NOT NULL"
+
+
+def _put(connection: apsw.Connection, table: str, model: ReadModel, rows: Iterable[Any]) -> None:
+    places = ", ".join("?" * len(model.Row.__struct_fields__))
+    connection.executemany(f"INSERT OR REPLACE INTO {table} VALUES ({places})", map(structs.astuple, rows))

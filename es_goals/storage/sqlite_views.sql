@@ -1,0 +1,16 @@
+-- Read models, folded from the log: nothing here is lost by deleting it.
+
+CREATE TABLE source (log TEXT NOT NULL) STRICT; -- the UUID of the log that was folded
+
+-- A generation is one folding of a read model, in a table of its own, <name>_<id>.
+CREATE TABLE generations (
+    id        INTEGER PRIMARY KEY AUTOINCREMENT, -- never given twice: readers' ETags hold it
+    name      TEXT    NOT NULL,
+    revision  INTEGER NOT NULL, -- with the shape: which code's generation it is
+    shape     TEXT    NOT NULL, -- digest of the row's fields, key and indexes
+    state     TEXT    NOT NULL CHECK (state IN ('live', 'building', 'previous')),
+    position  INTEGER NOT NULL, -- the checkpoint: all events up to here are folded
+    command   TEXT,             -- the command of the event there, to recognise another log
+    failed_at INTEGER,
+    error     TEXT
+) STRICT;

@@ -1,0 +1,176 @@
+"""Group commit: many commands, one lock, one transaction, one fsync; one deciding thread a process."""
+
+import asyncio
+import threading
+from collections.abc import Callable, Iterator, Sequence
+from queue import Empty, SimpleQueue
+from time import monotonic
+from typing import Any, NamedTuple, TypeVar
+
+from es_goals.events import Recorded
+from es_goals.storage import Log, OutcomeUnknown, StorageError, StorageFailed, Transaction, Unavailable
+
+Work = Callable[[Transaction], Any]
+"""Decides one command: its result, or an exception that leaves nothing written."""
+
+Follow = Callable[[Sequence[Recorded]], None]
+"""Told, before a batch is decided, what other processes appended since the last one."""
+
+PAGE = 1000
+BATCH_SECONDS = 0.05  # of deciding, then the others get the lock
+PROBE_SECONDS = 1.0
+
+T = TypeVar("T")
+
+
+class _Item(NamedTuple):
+    work: Work
+    future: asyncio.Future[Any]
+
+
+class _Result(NamedTuple):
+    item: _Item
+    value: Any
+    error: Exception | None
+
+
+class Batch(NamedTuple):
+    """A committed batch: how many commands, and the log's last `at` (µs)."""
+
+    commands: int
+    at: int
+
+
+class Writer:
+    """Decides what it is given in order, on the log's newest state, and commits it in batches.
+
+    `follow` is told what others appended; `forget` is called where a commit failed, so that no state kept in
+    memory outlives it; `failed` is called after an outcome became unknown, when this process must end.
+    """
+
+    def __init__(
+        self,
+        log: Log,
+        follow: Follow,
+        forget: Callable[[], None],
+        failed: Callable[[], None],
+        committed: Callable[[Batch], None],
+    ) -> None:
+        self._log, self._follow, self._forget = log, follow, forget
+        self._failed, self._committed = failed, committed
+        self._waiting: SimpleQueue[_Item | None] = SimpleQueue()
+        self._stopped = threading.Event()
+        self._position = log.head().position
+        self.trouble: StorageError | None = None
+        """Why no command is taken at the moment; None in good times."""
+        self._probe()
+        self._thread = threading.Thread(target=self._run, name="writer", daemon=True)
+        self._thread.start()
+
+    async def submit(self, work: Callable[[Transaction], T]) -> T:
+        """The work's result once its transaction is on disk. Raises what the work raised, or a StorageError."""
+        if self.trouble is not None:
+            raise self.trouble
+        future: asyncio.Future[T] = asyncio.get_running_loop().create_future()
+        self._waiting.put(_Item(work, future))
+        return await future
+
+    def close(self) -> None:
+        """Finish what was submitted, then end the thread."""
+        self._stopped.set()
+        self._waiting.put(None)
+        self._thread.join()
+
+    def _run(self) -> None:
+        while self.trouble is not None and not self._stopped.wait(PROBE_SECONDS):
+            self._probe()
+        while self.trouble is None and (item := self._waiting.get()) is not None:
+            self._batch(item)
+        if isinstance(self.trouble, OutcomeUnknown):
+            self.trouble = StorageFailed("the service restarts after a commit failed; nothing was recorded")
+            self._failed()
+        _deliver(self._turned_away())
+
+    def _probe(self) -> None:
+        """After an unknown outcome the process before this one ended: see that a commit works before taking any."""
+        try:
+            self._log.probe()
+        except StorageError as error:
+            self.trouble = error
+        else:
+            self.trouble = None
+
+    def _batch(self, first: _Item) -> None:
+        items: list[_Item] = []
+        results: list[_Result] = []
+        try:
+            self._catch_up(self._log)
+            with self._log.writing() as transaction:
+                self._catch_up(transaction)
+                for item in self._take(first):
+                    items.append(item)
+                    results.append(_judge(transaction, item))
+                head = transaction.head()
+            self._position = head.position
+            self._committed(Batch(len(items), head.at))
+        except Exception as error:
+            # Nothing was kept, or nobody knows; whoever waits is told, also where the fault is ours.
+            self._forget()
+            if isinstance(error, OutcomeUnknown):
+                self.trouble = error
+            results = [_Result(item, None, error) for item in items or [first]]
+        _deliver(results)
+
+    def _catch_up(self, log: Log | Transaction) -> None:
+        while lines := log.read(self._position, PAGE):
+            self._follow(lines)
+            self._position = lines[-1].position
+
+    def _take(self, first: _Item) -> Iterator[_Item]:
+        """The first and what waits behind it, also what comes while they are decided, until the time is up."""
+        until = monotonic() + BATCH_SECONDS
+        item: _Item | None = first
+        while item is not None:
+            if not item.future.cancelled():
+                yield item
+            if monotonic() > until:
+                return
+            try:
+                item = self._waiting.get_nowait()
+            except Empty:
+                return
+        self._waiting.put(None)
+
+    def _turned_away(self) -> list[_Result]:
+        error = self.trouble or StorageFailed("the service is stopping; nothing was recorded")
+        turned: list[_Result] = []
+        while not self._waiting.empty():
+            item = self._waiting.get()
+            if item is not None:
+                turned.append(_Result(item, None, error))
+        return turned
+
+
+def _judge(transaction: Transaction, item: _Item) -> _Result:
+    try:
+        return _Result(item, item.work(transaction), None)
+    except Unavailable:
+        raise
+    except Exception as error:
+        return _Result(item, None, error)
+
+
+def _deliver(results: list[_Result]) -> None:
+    """To the event loop that waits, in one call for all."""
+    if results:
+        results[0].item.future.get_loop().call_soon_threadsafe(_settle, results)
+
+
+def _settle(results: list[_Result]) -> None:
+    for (_, future), value, error in results:
+        if future.cancelled():
+            continue
+        if error is None:
+            future.set_result(value)
+        else:
+            future.set_exception(error)
