@@ -449,18 +449,18 @@ def valid_name(text: str) -> str:
     name = unicodedata.normalize("NFC", text).strip()
     if not 1 <= len(name) <= NAME_LENGTH:
         raise InvalidValue("name", f"1 to {NAME_LENGTH} characters", f"{len(name)}")
-    _refuse_controls("name", name, allowed=frozenset())
+    refuse_controls("name", name)
     return name
 
 
 def _valid_description(text: str) -> str:
     if len(text) > DESCRIPTION_LENGTH:
         raise InvalidValue("description", f"at most {DESCRIPTION_LENGTH} characters", f"{len(text)}")
-    _refuse_controls("description", text, allowed=_LINES)
+    refuse_controls("description", text, allowed=_LINES)
     return text
 
 
-def _refuse_controls(field: str, text: str, allowed: frozenset[str]) -> None:
+def refuse_controls(field: str, text: str, allowed: frozenset[str] = frozenset()) -> None:
     """Control characters, lone surrogates and bidi overrides hide or reorder what a reader sees."""
     if text.isprintable() and not _BIDI_OVERRIDES.intersection(text):
         return

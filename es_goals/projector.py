@@ -13,7 +13,7 @@ import structlog
 from msgspec import Struct
 
 from es_goals.events import Recorded, goals_stream
-from es_goals.storage import Generation, Key, Log, Progress, ReadModel, StorageError, Views
+from es_goals.storage import Generation, Key, Log, Progress, ReadModel, StorageError, StreamHead, Views
 
 CHUNK = 500  # events a transaction: about 5 ms, so that no other waits long for the lock
 ROWS_KEPT = 100_000  # rows that a rebuild keeps in memory between its transactions
@@ -59,6 +59,15 @@ class Status(Struct, frozen=True):
     error: str | None = None
 
 
+class View(Struct, frozen=True):
+    """A user's rows, in no order, as of the user's event at this version and position (zeros: none yet)."""
+
+    rows: list[Any]
+    version: int
+    position: int
+    generation: int
+
+
 class Rebuilt(Struct, frozen=True):
     """A rebuild's end: rows that only the old or only the new generation has (None: they had no common checkpoint),
     and up to 10 keys of them."""
@@ -90,44 +99,58 @@ class Projector:
             raise NoSuchProjection(f"expected one of {', '.join(self.models)}; found {name!r}")
         return self.models[name]
 
-    def read(self, name: str, user: str) -> list[Any]:
-        """A user's rows as of now, in no order. Raises ProjectionBehind."""
-        return self._read(self.model(name), user, goals_stream(user))
-
-    def read_all(self, name: str) -> list[Any]:
-        """All users' rows as of now, in no order. Raises ProjectionBehind."""
-        self.catch_up(self.model(name))
-        return self._read(self.model(name), None, None)
-
-    def _read(self, model: ReadModel, user: str | None, stream: str | None) -> list[Any]:
+    def read(self, name: str, user: str) -> View:
+        """A user's rows as of now. Raises ProjectionBehind."""
+        model, stream = self.model(name), goals_stream(user)
         generation, stored = self._views.snapshot(model, None, user)
         rows = {_key(model, row): row for row in stored}
-        self._fold(model, rows, _sound(generation).position, stream)
+        seen = _sound(generation).position
+        while True:
+            seen = max(seen, self._fold(model, rows, seen, stream).position)
+            head = self._log.stream_head(stream)
+            if head.position <= seen:
+                return View(list(rows.values()), head.version, head.position, generation.id)
+
+    def read_all(self, name: str) -> list[Any]:
+        """All users' rows as of now. Raises ProjectionBehind."""
+        model = self.model(name)
+        generation, stored = self._views.snapshot(model)
+        rows = {_key(model, row): row for row in stored}
+        self._fold(model, rows, _sound(generation).position)
         return list(rows.values())
 
-    def view(self, name: str, user: str, until: int) -> list[Any]:
+    def view(self, name: str, user: str, until: int) -> View:
         """A user's rows as of a position, folded from the log alone. Raises ProjectionBehind."""
         rows: dict[Key, Any] = {}
-        self._fold(self.model(name), rows, 0, goals_stream(user), until)
-        return list(rows.values())
+        head = self._fold(self.model(name), rows, 0, goals_stream(user), until)
+        return View(list(rows.values()), head.version, head.position, self.generation(name).id)
 
     def _fold(
-        self, model: ReadModel, rows: dict[Key, Any], after: int, stream: str | None, until: int | None = None
-    ) -> None:
+        self, model: ReadModel, rows: dict[Key, Any], after: int, stream: str | None = None, until: int | None = None
+    ) -> StreamHead:
+        """Fold what is behind `after` into the rows; answers the last event's place."""
+        last = StreamHead()
         try:
-            while lines := self._log.read(after, stream=stream, until=until):
+            while lines := self._log.read(max(after, last.position), stream=stream, until=until):
                 for line in lines:
                     fold_into(model, rows, line)
-                after = lines[-1].position
+                last = StreamHead(lines[-1].version, lines[-1].position)
         except StorageError:
             raise
         except Exception as error:
             raise ProjectionBehind(f"expected every event to fold; found: {error}") from error
+        return last
 
     def catch_up_all(self) -> None:
         """Bring every live generation to the log's end; a fold that fails stops only its own."""
         for model in self.models.values():
             self.catch_up(model)
+
+    def tick(self) -> None:
+        """As `catch_up_all`, unless another process is at it."""
+        with self._views.lease("tick") as mine:
+            if mine:
+                self.catch_up_all()
 
     def catch_up(self, model: ReadModel, until: int | None = None) -> Generation:
         """Bring the live generation to the log's end, or to `until`."""
@@ -218,6 +241,10 @@ class Projector:
             log.info("projection_rebuilt", projection=name, events=building.position, gone=gone, came=came)
             return Rebuilt(name, building.position, self._views.count(building), gone, came, keys)
 
+    def announce(self, name: str) -> None:
+        """Make the generation that a rebuild will fill, so that the status shows it. Raises NoSuchProjection."""
+        self._views.building(self.model(name), make=True)
+
     def _fill(self, model: ReadModel, building: Generation, progress: Progress) -> Generation:
         kept: dict[Key, Any] = {}
         while True:
@@ -270,7 +297,7 @@ class Projector:
         model = self.model(name)
         while True:
             generation = self.catch_up(model)
-            rows = self.view(name, user, generation.position)
+            rows = self.view(name, user, generation.position).rows
             if self._views.replace_user(model, generation, user, rows):
                 return len(rows)
 
@@ -285,6 +312,10 @@ class Projector:
     def generation(self, name: str) -> Generation:
         """The live generation of a read model."""
         return self._views.live(self.model(name))
+
+    def sound_generation(self, name: str) -> Generation:
+        """The live generation, unless its fold has failed. Raises ProjectionBehind."""
+        return _sound(self.generation(name))
 
     def status(self, name: str) -> Status:
         """How a read model stands. Raises NoSuchProjection."""

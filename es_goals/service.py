@@ -99,6 +99,7 @@ class Registered(Struct, frozen=True):
     """The answer to a registration."""
 
     user: User
+    position: int
     replayed: bool = False
 
 
@@ -144,7 +145,7 @@ class Service:
 
         def work(transaction: Transaction) -> Registered:
             if key is not None and (done := transaction.remembered(REGISTRATIONS, key)):
-                return Registered(_user_made_by(transaction, _same_request(done, digest)), True)
+                return Registered(_user_made_by(transaction, _same_request(done, digest)), done.last, True)
             with transaction.attempt():
                 lines = transaction.append(account_stream(user.id), 0, [UserRegistered(user.id)], cause)
                 made = User(user.id, user.name, user.email, transaction.at)
@@ -152,7 +153,7 @@ class Service:
                 if key is not None:
                     place = (lines[0].position, lines[-1].position)
                     transaction.remember(Remembered(REGISTRATIONS, key, cause.command, digest, *place))
-            return Registered(made)
+            return Registered(made, transaction.head().position)
 
         return await self.writer.submit(work)
 

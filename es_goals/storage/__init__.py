@@ -183,6 +183,12 @@ class Log(Reader, Protocol):
     def probe(self) -> None:
         """Commit a row of no meaning, to see that commits work. Raises as `writing` does."""
 
+    def integrity(self) -> list[str]:
+        """What the engine finds wrong with its files, a sentence each."""
+
+    def backup_into(self, target: str, progress: Progress) -> Head:
+        """A consistent copy into a new file while others write. Answers the copy's head."""
+
     def sizes(self) -> dict[str, int]:
         """Bytes: `database`, `wal` and `free` (left on the disk)."""
 
@@ -206,6 +212,7 @@ class ReadModel(Protocol):
     def key(self) -> Callable[[Recorded], Key | None]: ...
     @property
     def fold(self) -> Callable[[Any, Recorded], Any]: ...
+    def __hash__(self) -> int: ...
 
 
 class Generation(Struct, frozen=True):
@@ -267,6 +274,9 @@ class Views(Protocol):
 
     def count(self, generation: Generation) -> int:
         """How many rows it has."""
+
+    def owners(self, model: ReadModel) -> list[str]:
+        """The users who have rows in the live generation."""
 
     def lease(self, name: str) -> AbstractContextManager[bool]:
         """True inside if the caller alone may rebuild the read model of this name."""

@@ -102,10 +102,6 @@ def connect(path: str) -> apsw.Connection:
     return connection
 
 
-def _unheard(done: int, total: int) -> None:
-    del done, total
-
-
 class Connections:
     """One connection a thread, opened on first use: none crosses a fork or a thread."""
 
@@ -356,7 +352,7 @@ class SqliteLog(SqliteReader):
             raise Unusable(f"expected a log of schema {SCHEMA} or older; {self.path} has {schema}: upgrade the service")
         return str(log_id)
 
-    def backup_into(self, target: str, progress: Progress = _unheard) -> Head:
+    def backup_into(self, target: str, progress: Progress) -> Head:
         """A consistent copy into a new file, page by page while others write. Answers the copy's head."""
         source, copy = connect(self.path), apsw.Connection(target)
         try:

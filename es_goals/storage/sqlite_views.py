@@ -3,6 +3,7 @@
 import hashlib
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
+from functools import cache
 from importlib import resources
 from pathlib import Path
 from typing import Any
@@ -207,6 +208,15 @@ class SqliteViews:
             sql = f"SELECT count(*) FROM {_table(generation.id, generation.name)}"
             return int(self._connections.get().execute(sql).get)
 
+    def owners(self, model: ReadModel) -> list[str]:
+        live = self.live(model)
+        sql = f"SELECT user FROM {_table(live.id, live.name)} WHERE user > ? ORDER BY user LIMIT 1"
+        found: list[str] = []
+        with translated:
+            while row := self._connections.get().execute(sql, (found[-1] if found else "",)).fetchone():
+                found.append(str(row[0]))
+        return found
+
     @contextmanager
     def lease(self, name: str) -> Iterator[bool]:
         lease = Lease(f"{self.path}-rebuild-{name}")
@@ -231,6 +241,7 @@ def _by_id(connection: apsw.Connection, generation: int) -> Generation | None:
     return Generation(*row) if row else None
 
 
+@cache
 def _code(model: ReadModel) -> tuple[str, int, str]:
     shape = f"{_columns(model)} {model.INDEXES}"
     return name_of(model), model.REVISION, hashlib.sha256(shape.encode()).hexdigest()[:16]
@@ -246,6 +257,7 @@ def _drop(connection: apsw.Connection, generations: Iterable[tuple[Any, ...]]) -
         connection.execute("DELETE FROM generations WHERE id = ?", (generation,))
 
 
+@cache
 def _columns(model: ReadModel) -> str:
     info = msgspec.inspect.type_info(model.Row)
     assert isinstance(info, msgspec.inspect.StructType)

@@ -1,0 +1,34 @@
+# make serve, make test: everything they need is made in .venv on first use.
+
+VENV := .venv
+BIN := $(VENV)/bin
+PYTHON ?= python3
+
+.PHONY: serve test lint types unit clean
+
+serve: $(VENV)/serve
+	@$(BIN)/es-goals serve --open
+
+test: lint types unit
+
+lint: $(VENV)/test
+	@$(BIN)/ruff check .
+	@$(BIN)/ruff format --check .
+
+types: $(VENV)/test
+	@$(BIN)/mypy
+
+unit: $(VENV)/test
+	@$(BIN)/pytest -n 2 --dist worksteal --cov
+
+clean:
+	rm -rf $(VENV)
+
+$(VENV)/serve: pyproject.toml
+	@$(PYTHON) -m venv $(VENV)
+	@$(BIN)/pip install --quiet --disable-pip-version-check --editable .
+	@touch $@
+
+$(VENV)/test: $(VENV)/serve
+	@$(BIN)/pip install --quiet --disable-pip-version-check --editable '.[test]'
+	@touch $@

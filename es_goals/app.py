@@ -1,0 +1,95 @@
+"""Wires the service together; the only module that knows both the read models and the doors."""
+
+import os
+import signal
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+
+import falcon
+from falcon.asgi import App, Request, Response
+
+import projections
+from es_goals import metrics
+from es_goals.clock import wall_clock
+from es_goals.http import docs, events, goals, openapi, operations, problems, users, v1
+from es_goals.http import projections as read_models
+from es_goals.http.context import Context
+from es_goals.http.edge import Bodies, Gate
+from es_goals.ids import Uuid7
+from es_goals.projector import Projector
+from es_goals.service import Service
+from es_goals.settings import Settings
+from es_goals.storage import Clock, open_storage
+from es_goals.storage.writer import Batch
+
+
+def end_process() -> None:
+    """Let this worker end in good order, and gunicorn start another one."""
+    os.kill(os.getpid(), signal.SIGTERM)
+
+
+def create_app(settings: Settings, clock: Clock = wall_clock, failed: Callable[[], None] = end_process) -> Bodies:
+    """The ASGI application, to be made in the process that serves. Raises Unusable.
+
+    `failed` is called when a commit's outcome became unknown and the process must end.
+    """
+    storage = open_storage(settings.db, clock)
+    pool = ThreadPoolExecutor(settings.threads, "reader")
+
+    def committed(batch: Batch) -> None:
+        metrics.batch_commands.observe(batch.commands)
+        context.tail.wake()
+
+    service = Service(storage.log, pool, settings.cached_goals, failed, committed)
+    projector = Projector(storage.log, storage.views, projections.ALL)
+    context = Context(settings, storage, service, projector, pool, clock, Uuid7(clock))
+    return Bodies(_falcon(context), context)
+
+
+def routes(context: Context) -> list[tuple[str, object]]:
+    """Every path and what answers there."""
+    described: list[tuple[str, object]] = [
+        ("/v2/users", users.Users(context)),
+        ("/v2/users/{user}", users.OneUser(context)),
+        ("/v2/users/{user}/goals", goals.UserGoals(context)),
+        ("/v2/users/{user}/commands", goals.UserCommands(context)),
+        ("/v2/users/{user}/events", events.UserEvents(context)),
+        ("/v2/goals/{goal_id}", goals.OneGoal(context)),
+        ("/v2/goals/{goal_id}/complete", goals.GoalCompletion(context)),
+        ("/v2/goals/{goal_id}/reopen", goals.GoalReopening(context)),
+        ("/v2/goals/{goal_id}/move", goals.GoalMove(context)),
+        ("/v2/goals/{goal_id}/restore", goals.GoalRestoration(context)),
+        ("/v2/goals/{goal_id}/history", events.GoalHistory(context)),
+        ("/v2/events", events.Events(context)),
+        ("/v2/projections", read_models.Projections(context)),
+        ("/v2/projections/{name}", read_models.OneProjection(context)),
+        ("/v2/projections/{name}/rebuild", read_models.Rebuild(context)),
+        ("/v2/projections/{name}/rollback", read_models.Rollback(context)),
+        ("/v1.0/goals", v1.Goals(context)),
+        ("/v1.0/users", v1.Users(context)),
+        ("/healthz", operations.Healthz(context)),
+        ("/readyz", operations.Readyz(context)),
+        ("/metrics", operations.Metrics(context)),
+    ]
+    return [
+        *described,
+        ("/openapi.json", docs.Description(openapi.document(described))),
+        ("/docs", docs.Page()),
+        ("/docs/{file}", docs.File()),
+        ("/problems/{slug}", docs.ProblemPage()),
+        ("/", docs.Root()),
+    ]
+
+
+def _falcon(context: Context) -> App[Request, Response]:
+    app: App[Request, Response] = App(middleware=[Gate(context)])
+    app.req_options.strip_url_path_trailing_slash = False
+    app.add_error_handler(Exception, problems.handle)
+    app.add_error_handler(falcon.HTTPError, problems.handle)
+    app.add_error_handler(v1.MissingParameter, v1.handle_missing)
+    for path, resource in routes(context):
+        if not hasattr(resource, "on_head") and hasattr(resource, "on_get"):
+            # HEAD answers as GET does; Falcon leaves the body out.
+            resource.on_head = resource.on_get  # type: ignore[attr-defined]
+        app.add_route(path, resource)
+    return app

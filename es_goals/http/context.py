@@ -1,0 +1,194 @@
+"""What the doors share: the rooms behind them, the caches, the threads, and the watch on the log's end."""
+
+import asyncio
+import uuid
+from collections.abc import Callable, Coroutine
+from concurrent.futures import ThreadPoolExecutor
+from datetime import datetime
+from typing import Any, TypeVar
+
+import structlog
+from falcon.asgi import Request, Response
+
+from es_goals.events import micros
+from es_goals.goals import Command, GoalNotFound
+from es_goals.http import requests
+from es_goals.http.problems import Refusal
+from es_goals.http.trees import Forest, Lru, Ready
+from es_goals.projector import ProjectionBehind, Projector
+from es_goals.service import Outcome, Service
+from es_goals.service import Request as Commands
+from es_goals.settings import Settings
+from es_goals.storage import Clock, Storage, StorageError, User
+
+log = structlog.get_logger()
+
+JSON = "application/json; charset=utf-8"
+
+T = TypeVar("T")
+
+
+class Context:
+    """Made in the process that serves."""
+
+    def __init__(
+        self,
+        settings: Settings,
+        storage: Storage,
+        service: Service,
+        projector: Projector,
+        pool: ThreadPoolExecutor,
+        clock: Clock,
+        new_id: Callable[[], str],
+    ) -> None:
+        self.settings, self.storage, self.log = settings, storage, storage.log
+        self.service, self.projector, self.pool = service, projector, pool
+        self.clock, self.new_id = clock, new_id
+        self.forests: Lru[str, Forest] = Lru(settings.cached_trees, lambda forest: len(forest.nodes) + 1)
+        self.answers: Lru[tuple[str, str], Ready] = Lru(settings.cached_answers, lambda ready: len(ready.data) + 300)
+        self.tail = Tail(settings.tick)
+        self._background: set[asyncio.Future[None]] = set()
+
+    async def in_thread(self, work: Callable[[], T]) -> T:
+        """A read that may take longer than the event loop should wait. Raises ProjectionBehind at the deadline."""
+        try:
+            async with asyncio.timeout(self.settings.deadline):
+                return await asyncio.get_running_loop().run_in_executor(self.pool, work)
+        except TimeoutError:
+            raise ProjectionBehind("expected an answer before the deadline; found the storage still busy") from None
+
+    def in_background(self, work: Coroutine[Any, Any, None]) -> None:
+        """Goes on after the answer."""
+        task = asyncio.ensure_future(work)
+        self._background.add(task)
+        task.add_done_callback(self._background.discard)
+
+    async def drain(self) -> None:
+        """Wait for what goes on in the background."""
+        await asyncio.gather(*self._background, return_exceptions=True)
+
+    def user(self, name_or_id: str) -> User:
+        """The user of a path. Raises Refusal."""
+        goal_id = uuid_of(name_or_id)
+        found = self.log.user(goal_id) if goal_id else None
+        found = found or self.log.user_named(name_or_id)
+        if found is None:
+            raise Refusal("user-not-found", f"expected a user's name or id; found {name_or_id[:100]!r}")
+        return found
+
+    def owner(self, goal_id: str) -> tuple[User, str]:
+        """The user whose goal this is or was, and the id as it is written in the log. Raises GoalNotFound."""
+        known = uuid_of(goal_id)
+        owner = self.log.owner(known) if known else None
+        user = self.log.user(owner) if owner else None
+        if user is None or known is None:
+            raise GoalNotFound(goal_id[:100])
+        return user, known
+
+    def as_of(self, text: str) -> tuple[int, bool]:
+        """The position that `as_of` names, and whether the answer is settled. Raises Refusal."""
+        point = requests.moment_or_position(text, "as_of")
+        head = self.log.head()
+        if isinstance(point, datetime):
+            at = micros(point)
+            return self.log.position_at(at), at < head.at
+        if point > head.position:
+            detail = f"expected a position up to the head, {head.position}; found {point}"
+            raise Refusal("invalid-value", detail, parameter="as_of")
+        return point, True
+
+    async def command(
+        self,
+        req: Request,
+        resp: Response,
+        user: User,
+        commands: list[Command],
+        goal_id: str | None = None,
+        reason: str | None = None,
+    ) -> Outcome:
+        """Execute a request's commands, and answer the headers that every command answers."""
+        cause = requests.cause(req, self.new_id(), reason)
+        key, digest = requests.idempotency(req, cause.reason)
+        expected = requests.expected(req, goal_id)
+        async with asyncio.timeout(self.settings.deadline):
+            outcome = await self.service.execute(Commands(user.id, commands, cause, key, digest, expected))
+        resp.set_header("Position", str(outcome.position))
+        if outcome.replayed:
+            resp.set_header("Idempotent-Replayed", "true")
+        return outcome
+
+    async def register(self, req: Request, resp: Response, user: User, reason: str | None) -> User:
+        """Make a user, and answer the headers that every command answers."""
+        cause = requests.cause(req, self.new_id(), reason)
+        key, digest = requests.idempotency(req, cause.reason)
+        async with asyncio.timeout(self.settings.deadline):
+            registered = await self.service.register(user, cause, key, digest)
+        resp.set_header("Position", str(registered.position))
+        if registered.replayed:
+            resp.set_header("Idempotent-Replayed", "true")
+        return registered.user
+
+
+class Door:
+    """A resource: what answers at one path."""
+
+    def __init__(self, context: Context) -> None:
+        self._context = context
+
+
+class Tail:
+    """Wakes those who follow the log: at once for what this process appended, at each tick for what others did."""
+
+    def __init__(self, tick: float) -> None:
+        self._tick = tick
+        self.head = 0
+        self.stopped = False
+        self._moved = asyncio.Event()
+        self._loop: asyncio.AbstractEventLoop | None = None
+
+    def wake(self) -> None:
+        """Called by the writer's thread after a commit."""
+        if self._loop is not None and not self._loop.is_closed():
+            self._loop.call_soon_threadsafe(self._move)
+
+    def stop(self) -> None:
+        """End those who follow, on the event loop."""
+        self.stopped = True
+        self._move()
+
+    def _move(self) -> None:
+        self._moved.set()
+        self._moved = asyncio.Event()
+
+    def mark(self) -> asyncio.Event:
+        """To be taken before the log is read, and waited for after: what is appended between is not missed."""
+        return self._moved
+
+    async def wait(self, mark: asyncio.Event, seconds: float) -> None:
+        """Until the log has moved since the mark, or so many seconds are over."""
+        try:
+            async with asyncio.timeout(seconds):
+                await mark.wait()
+        except TimeoutError:
+            pass
+
+    async def run(self, head: Callable[[], int], catch_up: Callable[[], None], pool: ThreadPoolExecutor) -> None:
+        """The background tick: look at the log's end, wake who follows, bring the stored read models up to it."""
+        self._loop = asyncio.get_running_loop()
+        while not self.stopped:
+            try:
+                if (seen := head()) != self.head:
+                    self.head = seen
+                    self._move()
+                    await self._loop.run_in_executor(pool, catch_up)
+            except StorageError as error:
+                log.error("tick_failed", detail=str(error))
+            await asyncio.sleep(self._tick)
+
+
+def uuid_of(text: str) -> str | None:
+    """The id as the log writes it; None if the text is none."""
+    try:
+        return str(uuid.UUID(text)) if len(text) == 36 else None
+    except ValueError:
+        return None

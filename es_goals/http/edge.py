@@ -1,0 +1,127 @@
+"""Around every request: bodies that end too late, too early or never; ids, hosts and origins; logs and metrics."""
+
+import asyncio
+import re
+import secrets
+from collections.abc import Awaitable, Callable
+from time import perf_counter
+from typing import Any
+from urllib.parse import urlsplit
+
+import structlog
+from falcon.asgi import Request, Response
+
+from es_goals import metrics
+from es_goals.http.context import Context
+from es_goals.http.problems import Refusal
+from es_goals.http.requests import BODY_LIMIT
+
+_LOOPBACK = re.compile(r"(localhost|[a-z0-9.-]+\.localhost|127(\.\d{1,3}){3}|\[::1\])(:\d{1,5})?", re.IGNORECASE)
+_REQUEST_ID = re.compile(r"[A-Za-z0-9._:/+=@-]{1,128}")
+_WITH_BODY = frozenset({"POST", "PUT", "PATCH", "DELETE"})
+
+Message = dict[str, Any]
+Receive = Callable[[], Awaitable[Message]]
+App = Callable[[Message, Receive, Any], Awaitable[None]]
+
+log = structlog.get_logger("es_goals.request")
+
+
+class Bodies:
+    """An ASGI application around another one. A body that stops half-way looks to Falcon as if it had ended, so
+    it is refused here; so is one that is too large, before it is in memory, or not there in time."""
+
+    def __init__(self, app: App, context: Context) -> None:
+        self._app, self._seconds = app, context.settings.body_deadline
+        self.context = context
+
+    async def __call__(self, scope: Message, receive: Receive, send: Any) -> None:
+        if scope["type"] == "http" and scope["method"] in _WITH_BODY:
+            receive = _Body(receive, asyncio.get_running_loop().time() + self._seconds).receive
+        await self._app(scope, receive, send)
+
+
+class _Body:
+    def __init__(self, receive: Receive, deadline: float) -> None:
+        self._receive, self._deadline = receive, deadline
+        self._size = 0
+        self._begun = self._ended = False
+
+    async def receive(self) -> Message:
+        if self._ended:
+            return await self._receive()
+        try:
+            async with asyncio.timeout_at(self._deadline):
+                message = await self._receive()
+        except TimeoutError:
+            message = {"type": "http.request", "body": b"", "more_body": True}
+            if self._begun:
+                raise Refusal("request-timeout", "expected the body in time; found part of it") from None
+        # Falcon asks for the first message before it can answer: what is wrong is told at the second.
+        begun, self._begun = self._begun, True
+        if message["type"] == "http.disconnect":
+            if begun:
+                raise Refusal("malformed-request", "expected the whole body; found it cut short")
+            return message
+        self._size += len(message.get("body", b""))
+        if self._size > BODY_LIMIT:
+            raise Refusal("body-too-large", f"expected at most {BODY_LIMIT} bytes; found more")
+        self._ended = not message.get("more_body", False)
+        return message
+
+
+class Gate:
+    """Falcon's middleware: who is let in while the service is open, and what is told of every request."""
+
+    def __init__(self, context: Context) -> None:
+        self._context = context
+
+    async def process_request(self, req: Request, resp: Response) -> None:
+        """Give the request its id; refuse what a page on the web could send."""
+        req.context.started = perf_counter()
+        given = req.get_header("X-Request-Id")
+        req.context.request_id = given if given and _REQUEST_ID.fullmatch(given) else secrets.token_hex(8)
+        resp.set_header("X-Request-Id", req.context.request_id)
+        host, origin = req.get_header("Host"), req.get_header("Origin")
+        if host is not None and not _LOOPBACK.fullmatch(host):
+            raise Refusal("misdirected", f"expected a loopback name as Host; found {host[:100]!r}")
+        if origin is not None and not _LOOPBACK.fullmatch(urlsplit(origin).netloc):
+            raise Refusal("foreign-origin", f"expected an origin on this machine; found {origin[:100]!r}")
+        if (req.content_length or 0) > BODY_LIMIT:
+            raise Refusal("body-too-large", f"expected at most {BODY_LIMIT} bytes; found {req.content_length}")
+
+    async def process_response(self, req: Request, resp: Response, resource: object, succeeded: bool) -> None:
+        """Count it and log it."""
+        del resource, succeeded
+        seconds = perf_counter() - req.context.started
+        route, method = req.uri_template or "none", req.method
+        metrics.requests.labels(method, route, resp.status_code).inc()
+        metrics.request_seconds.labels(method, route).observe(seconds)
+        log.info(
+            "request",
+            request_id=req.context.request_id,
+            method=method,
+            path=req.path,
+            status=resp.status_code,
+            ms=round(seconds * 1000, 2),
+        )
+
+    async def process_startup(self, scope: Message, event: Message) -> None:
+        """Begin the background tick, and go on with rebuilds that were cut off."""
+        del scope, event
+        context = self._context
+        context.in_background(
+            context.tail.run(lambda: context.log.head().position, context.projector.tick, context.pool)
+        )
+        context.in_background(asyncio.to_thread(context.projector.resume))
+
+    async def process_shutdown(self, scope: Message, event: Message) -> None:
+        """Finish what was taken."""
+        del scope, event
+        context = self._context
+        context.tail.stop()
+        context.projector.stop()
+        await asyncio.to_thread(context.service.close)
+        await context.drain()
+        context.pool.shutdown()
+        context.storage.close()

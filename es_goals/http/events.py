@@ -1,0 +1,206 @@
+"""The audit: the log as pages, as a stream of lines, and live."""
+
+from collections.abc import AsyncIterator
+from datetime import datetime
+from functools import partial
+from time import monotonic
+from typing import Annotated
+from urllib.parse import urlencode
+
+import msgspec
+from falcon.asgi import Request, Response
+from msgspec import Meta, Struct, structs
+
+from es_goals.events import TYPES, Recorded, account_stream, goals_stream, micros, moment
+from es_goals.http import requests
+from es_goals.http.context import JSON, Context, Door
+from es_goals.http.operation import operation
+from es_goals.http.problems import Refusal
+
+NDJSON = "application/x-ndjson"
+EVENT_STREAM = "text/event-stream"
+STREAM_PAGE = 1000
+KEEP_ALIVE_SECONDS = 15.0
+
+_encode = msgspec.json.Encoder().encode
+
+
+class EventAnswer(Struct, frozen=True):
+    """One event. `user` and `actor` are ids, `data` is exactly what the log holds."""
+
+    position: int
+    user: str
+    version: int
+    type: str
+    goal_id: str | None
+    at: datetime
+    actor: str | None
+    command: str
+    reason: str | None
+    data: msgspec.Raw
+
+
+class EventPage(Struct, frozen=True):
+    """Some of the events; `next` is where the rest is."""
+
+    events: list[EventAnswer]
+    next: str | None
+
+
+class OwnEventsQuery(Struct, frozen=True, forbid_unknown_fields=True):
+    """Which events of a user or a goal."""
+
+    after: requests.Position = 0
+    limit: requests.Limit = 100
+    type: Annotated[str, Meta(description="an event's type")] | None = None
+    until: Annotated[str, Meta(description="an RFC 3339 time or a log position")] | None = None
+
+
+class EventsQuery(OwnEventsQuery, frozen=True, forbid_unknown_fields=True):
+    """Which events."""
+
+    user: Annotated[str, Meta(description="a user's name or id")] | None = None
+    goal: Annotated[str, Meta(description="a goal's id")] | None = None
+
+
+class Filter(Struct, frozen=True):
+    """What the log is asked for."""
+
+    owner: str | None = None
+    subject: str | None = None
+    type: str | None = None
+    until: int | None = None
+
+
+class Events(Door):
+    """/v2/events"""
+
+    @operation("The log, in order", {200: EventPage}, query=EventsQuery, problems=("user-not-found", "goal-not-found"),
+               produces=("application/json", NDJSON, EVENT_STREAM))  # fmt: skip
+    async def on_get(self, req: Request, resp: Response) -> None:
+        """A page; with Accept: application/x-ndjson all of it, with text/event-stream all of it and what comes."""
+        query = requests.query(req, EventsQuery)
+        user = None if query.user is None else self._context.user(query.user)
+        goal = None if query.goal is None else self._context.owner(query.goal)[1]
+        wanted = Filter(None if user is None else user.id, goal)
+        await answer(self._context, req, resp, query, wanted)
+
+
+class UserEvents(Door):
+    """/v2/users/{user}/events"""
+
+    @operation("A user's history", {200: EventPage}, query=OwnEventsQuery, problems=("user-not-found",),
+               produces=("application/json", NDJSON, EVENT_STREAM))  # fmt: skip
+    async def on_get(self, req: Request, resp: Response, user: str) -> None:
+        """As /v2/events."""
+        owner = self._context.user(user)
+        query = requests.query(req, OwnEventsQuery)
+        await answer(self._context, req, resp, query, Filter(owner.id))
+
+
+class GoalHistory(Door):
+    """/v2/goals/{goal_id}/history"""
+
+    @operation("A goal's history", {200: EventPage}, query=OwnEventsQuery, problems=("goal-not-found",),
+               produces=("application/json", NDJSON, EVENT_STREAM))  # fmt: skip
+    async def on_get(self, req: Request, resp: Response, goal_id: str) -> None:
+        """A deleted goal's too."""
+        _, known = self._context.owner(goal_id)
+        query = requests.query(req, OwnEventsQuery)
+        await answer(self._context, req, resp, query, Filter(subject=known))
+
+
+async def answer(context: Context, req: Request, resp: Response, query: OwnEventsQuery, wanted: Filter) -> None:
+    """As the client prefers it."""
+    wanted = structs.replace(wanted, type=_known(query.type), until=_until(context, query.until))
+    after = query.after
+    resp.set_header("Vary", "Accept, Authorization, Access-Token")
+    resp.set_header("Cache-Control", "private, no-cache")
+    match req.client_prefers(["application/json", NDJSON, EVENT_STREAM]):
+        case "application/x-ndjson":
+            resp.content_type = NDJSON
+            resp.stream = _lines(context, wanted, after)
+        case "text/event-stream":
+            resp.content_type = EVENT_STREAM
+            resp.stream = _follow(context, wanted, _last_seen(req, after))
+        case _:
+            await _page(context, req, resp, wanted, after, query.limit)
+
+
+async def _page(context: Context, req: Request, resp: Response, wanted: Filter, after: int, limit: int) -> None:
+    lines = await context.in_thread(lambda: _read(context, wanted, after, limit + 1))
+    more = None
+    if len(lines) > limit:
+        lines = lines[:limit]
+        rest = {**requests.parameters(req), "after": str(lines[-1].position)}
+        more = f"{req.path}?{urlencode(rest)}"
+        resp.set_header("Link", f'<{more}>; rel="next"')
+    resp.content_type = JSON
+    resp.data = _encode(EventPage([event_answer(line) for line in lines], more))
+
+
+async def _lines(context: Context, wanted: Filter, after: int) -> AsyncIterator[bytes]:
+    while lines := await context.in_thread(partial(_read, context, wanted, after)):
+        yield b"".join(_encode(event_answer(line)) + b"\n" for line in lines)
+        after = lines[-1].position
+
+
+async def _follow(context: Context, wanted: Filter, after: int) -> AsyncIterator[bytes]:
+    """Every event behind `after`, once, in order; polling promises it, being woken only makes it sooner."""
+    yield b": the log, live\n\n"
+    quiet_since = monotonic()
+    while not context.tail.stopped:
+        mark = context.tail.mark()
+        head = context.log.head().position
+        lines = await context.in_thread(partial(_read, context, wanted, after)) if head > after else []
+        if lines:
+            yield b"".join(b"id: %d\ndata: %b\n\n" % (line.position, _encode(event_answer(line))) for line in lines)
+            after, quiet_since = lines[-1].position, monotonic()
+            continue
+        # Nothing up to the head was wanted: it need not be looked through again.
+        after = max(after, head)
+        await context.tail.wait(mark, KEEP_ALIVE_SECONDS)
+        if monotonic() - quiet_since >= KEEP_ALIVE_SECONDS:
+            yield b": still here\n\n"
+            quiet_since = monotonic()
+
+
+def event_answer(line: Recorded) -> EventAnswer:
+    """An event as it is answered everywhere."""
+    place = (line.position, line.owner, line.version, line.type, line.subject)
+    return EventAnswer(*place, moment(line.at), line.actor, line.command, line.reason, msgspec.Raw(line.data))
+
+
+def _read(context: Context, wanted: Filter, after: int, limit: int = STREAM_PAGE) -> list[Recorded]:
+    read = partial(context.log.read, after, limit, until=wanted.until, type=wanted.type, subject=wanted.subject)
+    if wanted.owner is None:
+        return read()
+    goals = read(stream=goals_stream(wanted.owner))
+    account = [] if wanted.subject else read(stream=account_stream(wanted.owner))
+    return sorted([*goals, *account], key=lambda line: line.position)[:limit]
+
+
+def _known(type: str | None) -> str | None:
+    if type is not None and type not in TYPES:
+        detail = f"expected one of {', '.join(TYPES)}; found {type[:100]!r}"
+        raise Refusal("invalid-value", detail, parameter="type")
+    return type
+
+
+def _until(context: Context, text: str | None) -> int | None:
+    if text is None:
+        return None
+    point = requests.moment_or_position(text, "until")
+    return context.log.position_at(micros(point)) if isinstance(point, datetime) else point
+
+
+def _last_seen(req: Request, after: int) -> int:
+    header = req.get_header("Last-Event-ID")
+    if header is None:
+        return after
+    try:
+        position: int = msgspec.convert(header.strip(), requests.Position, strict=False)
+    except msgspec.ValidationError:
+        detail = f"expected a log position; found {header[:100]!r}"
+        raise Refusal("invalid-value", detail, parameter="Last-Event-ID") from None
+    return position

@@ -1,0 +1,155 @@
+"""Every error a client can see: one shape (RFC 9457), one table from exceptions to problems, a page for each type."""
+
+from collections.abc import Mapping
+from importlib import resources
+from typing import Any
+
+import falcon
+import msgspec
+import structlog
+from falcon.asgi import Request, Response
+from msgspec import Struct
+
+from es_goals import goals, projector, service, storage
+
+PROBLEM_JSON = "application/problem+json"
+RETRY_AFTER = "1"
+
+log = structlog.get_logger()
+
+
+class Problem(Struct, frozen=True):
+    """A type of error. `text` tells a client's author what happened and what to do."""
+
+    slug: str
+    status: int
+    title: str
+    text: str
+
+
+class Fault(Struct, frozen=True, omit_defaults=True):
+    """One place at fault: a JSON Pointer into the body, or the name of a query parameter or header."""
+
+    detail: str
+    pointer: str | None = None
+    parameter: str | None = None
+
+
+class ProblemAnswer(Struct, frozen=True, omit_defaults=True):
+    """An error's body. `index` tells which command of several was refused."""
+
+    type: str
+    title: str
+    status: int
+    detail: str
+    request_id: str
+    errors: list[Fault] = []
+    index: int | None = None
+    message: str | None = None
+
+
+class Refusal(Exception):
+    """A request that the edge itself refuses."""
+
+    def __init__(self, slug: str, detail: str, *, pointer: str | None = None, parameter: str | None = None) -> None:
+        super().__init__(detail)
+        self.slug, self.detail = slug, detail
+        self.faults = [Fault(detail, pointer, parameter)] if pointer is not None or parameter is not None else []
+
+
+def _problems() -> dict[str, Problem]:
+    table = resources.files("es_goals.http").joinpath("problems.md").read_text("utf-8").partition("|---|\n")[2]
+    rows = ([cell.strip() for cell in line.strip("|").split("|")] for line in table.splitlines())
+    return {slug: Problem(slug, int(status), title, text) for slug, status, title, text in rows}
+
+
+PROBLEMS: Mapping[str, Problem] = _problems()
+
+_SLUGS: Mapping[type[Exception], str] = {
+    goals.InvalidValue: "invalid-value",
+    goals.NotASibling: "not-a-sibling",
+    goals.GoalNotFound: "goal-not-found",
+    goals.GoalExists: "goal-exists",
+    goals.NameTaken: "name-taken",
+    goals.AmbiguousName: "ambiguous-name",
+    goals.UnderItself: "under-itself",
+    goals.NotTheRoot: "not-the-root",
+    goals.ParentDeleted: "parent-deleted",
+    service.KeyReused: "key-reused",
+    service.Changed: "changed",
+    storage.UserNameTaken: "user-name-taken",
+    storage.StorageFull: "storage-full",
+    storage.OutcomeUnknown: "outcome-unknown",
+    storage.Unavailable: "storage-unavailable",
+    projector.ProjectionBehind: "projection-behind",
+    projector.AlreadyRebuilding: "already-rebuilding",
+    projector.NoSuchProjection: "projection-not-found",
+    projector.NothingToRollBackTo: "nothing-to-roll-back-to",
+    TimeoutError: "outcome-unknown",
+}
+
+_FALCON: Mapping[int, str] = {404: "not-found", 405: "method-not-allowed", 413: "body-too-large", 415: "media-type"}
+
+_encode = msgspec.json.Encoder().encode
+
+
+def slug_of(error: Exception) -> str:
+    """The problem that an exception stands for; its nearest class in the table decides."""
+    if isinstance(error, Refusal):
+        return error.slug
+    if isinstance(error, falcon.HTTPError):
+        return _FALCON.get(error.status_code, "malformed-request")
+    return next((_SLUGS[kind] for kind in type(error).__mro__ if kind in _SLUGS), "internal-error")
+
+
+def answer(error: Exception, request_id: str, *, message: bool = False) -> ProblemAnswer:
+    """The body for an exception; with `message`, as the original API's clients read it."""
+    index = None
+    inner = error
+    if isinstance(error, service.RejectedAt):
+        index, inner = error.index, error.error
+    problem = PROBLEMS[slug_of(inner)]
+    detail = str(inner) or problem.title
+    if problem.status == 500:
+        detail = "the service made a mistake, which is logged under this request_id"
+    if isinstance(inner, falcon.HTTPError):
+        detail = inner.description or problem.text
+    if isinstance(inner, TimeoutError):
+        detail = "expected the storage to answer before the deadline; found it still busy"
+    return ProblemAnswer(
+        f"/problems/{problem.slug}",
+        problem.title,
+        problem.status,
+        detail,
+        request_id,
+        _faults(inner, detail, index),
+        index,
+        detail if message else None,
+    )
+
+
+def _faults(error: Exception, detail: str, index: int | None) -> list[Fault]:
+    if isinstance(error, Refusal):
+        return error.faults
+    if not isinstance(error, goals.Rejected) or error.field is None:
+        return []
+    named_in_path = index is None and error.field == "id" and not isinstance(error, goals.GoalExists)
+    place = "" if index is None else f"/commands/{index}"
+    return [] if named_in_path else [Fault(detail, f"{place}/{error.field}")]
+
+
+async def handle(req: Request, resp: Response, error: Exception, params: dict[str, Any]) -> None:
+    """Falcon's error handler for every exception."""
+    del params
+    request_id = str(req.context.request_id)
+    body = answer(error, request_id, message=req.path.startswith("/v1.0/"))
+    if body.status >= 500:
+        fault = error if body.status == 500 else None
+        log.error("failed", request_id=request_id, method=req.method, path=req.path, detail=str(error), exc_info=fault)
+    if isinstance(error, falcon.HTTPError) and error.headers:
+        resp.set_headers(dict(error.headers))
+    if body.status == 503:
+        resp.set_header("Retry-After", RETRY_AFTER)
+    resp.status = falcon.code_to_http_status(body.status)
+    resp.content_type = PROBLEM_JSON
+    resp.data = _encode(body)

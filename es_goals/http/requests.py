@@ -1,0 +1,187 @@
+"""Reads requests: bodies, queries and headers into types, in one pass each, refusing what does not fit."""
+
+import hashlib
+import re
+from collections.abc import Callable
+from datetime import datetime
+from functools import cache
+from typing import Annotated, Any, TypeVar, cast
+from urllib.parse import parse_qsl, unquote_to_bytes
+
+import msgspec
+from falcon.asgi import Request
+from msgspec import Meta, Struct
+
+from es_goals.events import EPOCH, micros
+from es_goals.goals import InvalidValue, refuse_controls
+from es_goals.http.problems import Refusal
+from es_goals.service import Expected
+from es_goals.storage import Cause
+
+BODY_LIMIT = 1_048_576
+REASON_LENGTH = 1_000
+LARGEST = 2**63 - 1
+
+Position = Annotated[int, Meta(ge=0, le=LARGEST)]
+Limit = Annotated[int, Meta(ge=1, le=1000)]
+
+JSON = ("application/json",)
+PATCH = ("application/merge-patch+json", "application/json")
+
+_FIELD = re.compile(r"`([^`]*)`")
+_FAULT = re.compile(r"(.*) - at `\$(.*)`", re.DOTALL)
+_STEP = re.compile(r"\[(\d+|\.\.\.)\]|\.([^.\[]+)")
+_TAG = re.compile(r'"r(\d+)\.v(\d+)\.[^"]*"')
+
+T = TypeVar("T")
+
+
+async def body(req: Request, type: type[T], media_types: tuple[str, ...] = JSON) -> T:
+    """The body as a `type`; an empty one is `{}`. Raises Refusal."""
+    raw = req.context.body = await req.stream.read()
+    _check_media_type(req.content_type, media_types)
+    try:
+        decoded: T = _decoder(cast(Any, type))(raw or b"{}")
+        return decoded
+    except msgspec.ValidationError as error:
+        pointer, detail = _located(str(error))
+        raise Refusal("invalid-value", detail, pointer=pointer) from None
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
+        raise Refusal("malformed-request", f"expected JSON in UTF-8: {error}") from None
+
+
+def query(req: Request, type: type[T]) -> T:
+    """The query string as a `type`. Raises Refusal, naming the parameter."""
+    if not req.query_string and type in _EMPTY:
+        return _EMPTY[type]  # type: ignore[no-any-return]
+    given = parameters(req)
+    try:
+        decoded = msgspec.convert(given, type, strict=False)
+    except msgspec.ValidationError as error:
+        pointer, detail = _located(str(error))
+        raise Refusal("invalid-value", detail, parameter=pointer.lstrip("/")) from None
+    if not given:
+        _EMPTY[type] = decoded
+    return decoded
+
+
+def parameters(req: Request) -> dict[str, str]:
+    """The query string's parameters, each given once. Raises Refusal."""
+    given: dict[str, str] = {}
+    try:
+        pairs = parse_qsl(req.query_string, keep_blank_values=True, errors="strict", max_num_fields=100)
+    except ValueError as error:
+        raise Refusal("malformed-request", f"expected a query of percent-encoded UTF-8: {error}") from None
+    for name, value in pairs:
+        if name in given:
+            raise Refusal("invalid-value", f"expected `{name}` once; found it twice", parameter=name)
+        given[name] = value
+    return given
+
+
+_EMPTY: dict[Any, Any] = {}
+
+
+def moment_or_position(text: str, parameter: str) -> int | datetime:
+    """A log position, or an RFC 3339 time. Raises Refusal."""
+    try:
+        if text.isascii() and text.isdigit():
+            position: int = msgspec.convert(text, Position, strict=False)
+            return position
+        time: datetime = msgspec.convert(text, Annotated[datetime, Meta(tz=True)])
+        # Far times near the ends of the calendar cannot be turned into UTC; all of them are out of the log's reach.
+        micros(time)
+    except (msgspec.ValidationError, OverflowError):
+        detail = f"expected a log position or an RFC 3339 time with an offset; found {text[:100]!r}"
+        raise Refusal("invalid-value", detail, parameter=parameter) from None
+    return max(time, EPOCH)
+
+
+def cause(req: Request, command: str, reason: str | None = None) -> Cause:
+    """What is recorded beside the events: the body's reason if it has one, or the header's. Raises Refusal."""
+    if reason is None and (header := req.get_header("X-Reason")) is not None:
+        try:
+            reason = unquote_to_bytes(header).decode()
+        except UnicodeDecodeError:
+            detail = "expected percent-encoded UTF-8"
+            raise Refusal("invalid-value", detail, parameter="X-Reason") from None
+        try:
+            return Cause(command, None, _valid_reason(reason))
+        except InvalidValue as error:
+            raise Refusal("invalid-value", str(error), parameter="X-Reason") from None
+    return Cause(command, None, None if reason is None else _valid_reason(reason))
+
+
+def _valid_reason(reason: str) -> str:
+    if len(reason) > REASON_LENGTH:
+        raise InvalidValue("reason", f"at most {REASON_LENGTH} characters", str(len(reason)))
+    refuse_controls("reason", reason)
+    return reason
+
+
+def idempotency(req: Request, reason: str | None) -> tuple[str | None, bytes]:
+    """The client's key, if it sent one, and the digest of what makes its request the same. Raises Refusal."""
+    key = req.get_header("Idempotency-Key")
+    if key is None:
+        return None, b""
+    if not (1 <= len(key) <= 255 and key.isascii() and key.isprintable()):
+        detail = f"expected 1 to 255 printable ASCII characters; found {len(key)}"
+        raise Refusal("invalid-value", detail, parameter="Idempotency-Key")
+    digest = hashlib.sha256()
+    parts = (req.method, req.path, req.query_string, req.get_header("If-Match") or "", reason or "")
+    for part in (*(part.encode() for part in parts), getattr(req.context, "body", b"")):
+        digest.update(len(part).to_bytes(4, "big") + part)
+    return key, digest.digest()
+
+
+def expected(req: Request, goal_id: str | None) -> Expected | None:
+    """What If-Match names: revisions of the goal, or versions of all the user's goals (`goal_id` None)."""
+    header = req.get_header("If-Match")
+    if header is None or header.strip() == "*":
+        return None
+    # A weak tag never matches here (RFC 9110, section 13.1.1), and neither does one that is not ours.
+    tags = (_TAG.fullmatch(tag.strip()) for tag in header.split(","))
+    return Expected(goal_id, frozenset(int(tag[2 if goal_id is None else 1]) for tag in tags if tag))
+
+
+def not_modified(req: Request, etag: str) -> bool:
+    """Whether If-None-Match names the tag, compared weakly."""
+    header = req.get_header("If-None-Match")
+    if header is None:
+        return False
+    return header.strip() == "*" or any(tag.strip().removeprefix("W/") == etag for tag in header.split(","))
+
+
+def _check_media_type(given: str | None, allowed: tuple[str, ...]) -> None:
+    if given is None:
+        return
+    kind, *parameters = (part.strip().lower() for part in given.split(";"))
+    charset = next((one.partition("=")[2].strip('"') for one in parameters if one.startswith("charset=")), "utf-8")
+    if kind not in allowed or charset not in ("utf-8", "utf8"):
+        raise Refusal("media-type", f"expected {' or '.join(allowed)} in UTF-8; found {given[:100]}")
+
+
+@cache
+def _decoder(type: Any) -> Callable[[bytes], Any]:
+    return msgspec.json.Decoder(type).decode
+
+
+def _located(message: str) -> tuple[str, str]:
+    """msgspec's message as a JSON Pointer and the rest; a missing or unknown member is named by the pointer too."""
+    found = _FAULT.fullmatch(message)
+    detail, path = (found[1], found[2]) if found else (message, "")
+    steps = [index or name for index, name in _STEP.findall(path)]
+    member = _FIELD.search(detail) if detail.startswith("Object ") else None
+    if member is not None and ("required field" in detail or "unknown field" in detail):
+        steps.append(member[1])
+    return "".join("/" + step.replace("~", "~0").replace("/", "~1") for step in steps), detail
+
+
+class Reason(Struct, forbid_unknown_fields=True):
+    """A body that holds nothing but, if anything, why."""
+
+    reason: str | None = None
+
+
+class NoQuery(Struct, frozen=True, forbid_unknown_fields=True):
+    """No parameters."""

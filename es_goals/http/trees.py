@@ -1,0 +1,227 @@
+"""Answers about goals: which nodes of a user's tree a view shows, and their JSON, made in pieces at any depth."""
+
+import threading
+from collections import OrderedDict
+from collections.abc import Callable, Sequence
+from datetime import datetime
+from typing import Any, Generic, TypeVar
+
+import msgspec
+from msgspec import Struct
+
+from es_goals.events import Instant, moment
+from es_goals.goals import Goal
+from es_goals.projector import View
+from projections.goal_tree import Node, Row, tree
+
+_encode = msgspec.json.Encoder().encode
+
+K = TypeVar("K")
+V = TypeVar("V")
+
+
+class Progress(Struct, frozen=True):
+    """Leaves below that are completed, of how many; a leaf counts itself."""
+
+    completed: int
+    leaves: int
+
+
+class GoalAnswer(Struct):
+    """A goal as a command answers it."""
+
+    id: str
+    user: str
+    parent_id: str | None
+    name: str
+    description: str | None
+    start: Instant
+    due: Instant | None
+    end: Instant | None
+    status: str
+    created_at: datetime
+    updated_at: datetime
+    revision: int
+
+
+class TreeGoalAnswer(GoalAnswer, kw_only=True):
+    """A goal as a tree shows it, before its sub-goals."""
+
+    progress: Progress
+
+
+class FlatGoalAnswer(TreeGoalAnswer, kw_only=True):
+    """A goal as a flat view shows it."""
+
+    depth: int
+
+
+class Shape(Struct, frozen=True):
+    """Which part of a tree is shown, and how. `depth`: levels below the answered goals, None for all."""
+
+    flat: bool = False
+    status: str = "all"
+    depth: int | None = None
+    deleted: bool = False
+
+    def __str__(self) -> str:
+        levels = "" if self.depth is None else self.depth
+        return f"{'f' if self.flat else 't'}{self.status[0]}{'d' if self.deleted else ''}{levels}"
+
+
+class Forest(Struct, frozen=True):
+    """A user's whole tree at a version. `places`: where each goal's node is."""
+
+    version: int
+    position: int
+    generation: int
+    nodes: Sequence[Node]
+    places: dict[str, int]
+
+
+class Ready(Struct, frozen=True):
+    """An answer as bytes, true for this version and generation."""
+
+    version: int
+    generation: int
+    etag: str
+    data: bytes
+
+
+class Lru(Generic[K, V]):
+    """The values last asked for, as many as `bound` allows by their sizes. Any thread may use it."""
+
+    def __init__(self, bound: int, size: Callable[[V], int]) -> None:
+        self._bound, self._size_of = bound, size
+        self._values: OrderedDict[K, V] = OrderedDict()
+        self._size = 0
+        self._lock = threading.Lock()
+
+    def get(self, key: K) -> V | None:
+        """The value, now the newest."""
+        with self._lock:
+            value = self._values.get(key)
+            if value is not None:
+                self._values.move_to_end(key)
+            return value
+
+    def put(self, key: K, value: V) -> None:
+        """Keep it, and let the oldest go."""
+        with self._lock:
+            if (old := self._values.pop(key, None)) is not None:
+                self._size -= self._size_of(old)
+            self._values[key] = value
+            self._size += self._size_of(value)
+            while self._size > self._bound and self._values:
+                self._size -= self._size_of(self._values.popitem(last=False)[1])
+
+
+def forest(view: View) -> Forest:
+    """The rows in their places."""
+    nodes = tree(view.rows)
+    places = {node.row.id: place for place, node in enumerate(nodes)}
+    return Forest(view.version, view.position, view.generation, nodes, places)
+
+
+def etag(revision: int, version: int, generation: int, view: str) -> str:
+    """The opaque tag; `requests.expected` reads the first two."""
+    return f'"r{revision}.v{version}.g{generation}.{view}"'
+
+
+def goal_answer(goal: Goal, user: str) -> GoalAnswer:
+    """What a command answers."""
+    return GoalAnswer(*_fields(goal, user))
+
+
+def whole(forest: Forest, user: str, shape: Shape) -> bytes:
+    """All of a user's goals, with the version and position they are as of."""
+    return _envelope(forest, user, _goals(forest.nodes, user, shape))
+
+
+def one(forest: Forest, user: str, goal_id: str, shape: Shape) -> bytes:
+    """One goal with its sub-goals; flat, a list of them."""
+    place = forest.places[goal_id]
+    goals = _goals(forest.nodes[place : place + forest.nodes[place].size], user, shape)
+    return _envelope(forest, user, goals) if shape.flat else goals
+
+
+def _envelope(forest: Forest, user: str, goals: bytes) -> bytes:
+    return b'{"user":%b,"version":%d,"position":%d,"goals":[%b]}' % (
+        _encode(user),
+        forest.version,
+        forest.position,
+        goals,
+    )
+
+
+def _goals(nodes: Sequence[Node], user: str, shape: Shape) -> bytes:
+    base = nodes[0].depth if nodes else 0
+    shown = _shown(nodes, shape)
+    if shape.flat:
+        limit = base + (shape.depth if shape.depth is not None else len(nodes))
+        kept = (node for node, keep in zip(nodes, shown, strict=True) if keep and node.depth <= limit)
+        return b",".join(_encode(_flat_answer(node, user, base)) for node in kept)
+    return _nested(nodes, shown, user, base, shape.depth)
+
+
+def _shown(nodes: Sequence[Node], shape: Shape) -> list[bool]:
+    """Which nodes pass the filter; in a tree those above them too."""
+    shown = [_matches(node.row, shape) for node in nodes]
+    if shape.flat or shape.status == "all":
+        return shown
+    path: list[int] = []
+    for index, node in enumerate(nodes):
+        del path[node.depth - nodes[0].depth :]
+        if shown[index]:
+            for above in reversed(path):
+                if shown[above]:
+                    break
+                shown[above] = True
+        path.append(index)
+    return shown
+
+
+def _matches(row: Row, shape: Shape) -> bool:
+    if row.root is not None:
+        return shape.deleted and shape.status == "all"
+    return shape.status == "all" or (shape.status == "done") == (row.end is not None)
+
+
+def _nested(nodes: Sequence[Node], shown: list[bool], user: str, base: int, depth: int | None) -> bytes:
+    out = bytearray()
+    lists = 0
+    for index, node in enumerate(nodes):
+        level = node.depth - base
+        if not shown[index] or (depth is not None and level > depth):
+            continue
+        out += b"]}" * (lists - level)
+        if out and out[-1:] != b"[":
+            out += b","
+        out += _encode(_tree_answer(node, user))[:-1]
+        if level == depth:
+            below = range(index + 1, index + node.size)
+            out += b',"sub_goal_count":%d}' % sum(shown[i] and nodes[i].depth == node.depth + 1 for i in below)
+            lists = level
+        else:
+            out += b',"sub_goals":['
+            lists = level + 1
+    return bytes(out + b"]}" * lists)
+
+
+def _tree_answer(node: Node, user: str) -> TreeGoalAnswer:
+    return TreeGoalAnswer(*_fields(node.row, user), progress=Progress(node.completed, node.leaves))
+
+
+def _flat_answer(node: Node, user: str, base: int) -> FlatGoalAnswer:
+    progress = Progress(node.completed, node.leaves)
+    return FlatGoalAnswer(*_fields(node.row, user), progress=progress, depth=node.depth - base)
+
+
+def _fields(goal: Goal | Row, user: str) -> tuple[Any, ...]:
+    status = "deleted" if goal.root is not None else "open" if goal.end is None else "done"
+    place, text, times = (
+        (goal.id, user, goal.parent_id),
+        (goal.name, goal.description),
+        (goal.start, goal.due, goal.end),
+    )
+    return *place, *text, *times, status, moment(goal.created_at), moment(goal.updated_at), goal.revision

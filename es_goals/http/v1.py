@@ -1,0 +1,246 @@
+"""/v1.0, the original API, so that its clients go on working; what it got wrong is answered better.
+
+Names are resolved inside the decision, among one user's goals.
+"""
+
+from collections.abc import Sequence
+from email.parser import BytesParser
+from email.policy import HTTP
+from typing import Any
+from urllib.parse import parse_qsl
+
+import msgspec
+from falcon.asgi import Request, Response
+
+from es_goals import goals
+from es_goals.goals import AmbiguousName, GoalNotFound, Named
+from es_goals.http import requests
+from es_goals.http.context import Context, Door
+from es_goals.http.operation import operation
+from es_goals.http.problems import Refusal
+from es_goals.storage import User
+from projections.goal_tree import Node, Row, tree
+
+PARAMETERS = ("user", "name", "parent_name", "description")
+
+_encode = msgspec.json.Encoder().encode
+_decode = msgspec.json.Decoder().decode
+
+
+class Goals(Door):
+    """/v1.0/goals"""
+
+    @operation("All goals by user, as names", {200: None})
+    async def on_get(self, req: Request, resp: Response) -> None:
+        """Nested: {user: {goal: {sub-goal: {}}}}."""
+        del req
+        resp.data = await self._context.in_thread(lambda: _everything(self._context))
+        resp.content_type = "application/json"
+
+    async def on_head(self, req: Request, resp: Response) -> None:
+        """Nothing, with success."""
+        del req
+        _empty(resp)
+
+    async def on_options(self, req: Request, resp: Response) -> None:
+        """Nothing, with success."""
+        del req
+        resp.set_header("Allow", "GET, HEAD, POST, PUT, DELETE, OPTIONS")
+        _empty(resp)
+
+    @operation("Create a goal", {200: None}, command=True, problems=("user-not-found", "goal-not-found", "name-taken"))
+    async def on_post(self, req: Request, resp: Response) -> None:
+        """By the names of its user and its parent."""
+        given = await _parameters(req)
+        user = self._user(_required(given, "user"))
+        name, parent = _required(given, "name"), given.get("parent_name")
+        new_id = self._context.new_id()
+        made = goals.CreateGoal(new_id, name, Named(parent) if parent else None, given.get("description"), unique=True)
+        await self._context.command(req, resp, user, [made])
+        _null(resp)
+
+    @operation("Complete a goal", {200: None}, command=True, problems=("goal-not-found", "ambiguous-name"))
+    async def on_put(self, req: Request, resp: Response) -> None:
+        """By its name."""
+        given = await _parameters(req)
+        name = _required(given, "name")
+        user = await self._owner(given, name)
+        await self._context.command(req, resp, user, [goals.CompleteGoal(Named(name))])
+        _null(resp)
+
+    @operation("Delete a goal", {200: None}, command=True, problems=("goal-not-found", "ambiguous-name"))
+    async def on_delete(self, req: Request, resp: Response) -> None:
+        """And all below it, by its name."""
+        given = await _parameters(req)
+        name = _required(given, "name")
+        user = await self._owner(given, name)
+        await self._context.command(req, resp, user, [goals.DeleteGoal(Named(name))])
+        _null(resp)
+
+    def _user(self, name: str) -> User:
+        found = self._context.log.user_named(name)
+        if found is None:
+            raise Refusal("user-not-found", f"expected a user's name; found {name[:100]!r}")
+        return found
+
+    async def _owner(self, given: dict[str, str], name: str) -> User:
+        """Whose goal is meant: the named user's, or that of the only user who has one of this name."""
+        if "user" in given:
+            return self._user(given["user"])
+        wanted = goals.valid_name(name)
+        rows: list[Row] = await self._context.in_thread(lambda: self._context.projector.read_all("goal_tree"))
+        matches = [row for row in rows if row.name == wanted and row.root is None]
+        owners = {row.user for row in matches}
+        if not owners:
+            raise GoalNotFound(Named(wanted))
+        user = self._context.log.user(owners.pop())
+        if owners or user is None:
+            raise AmbiguousName(wanted, {row.id: f"of the user {row.user}" for row in matches})
+        return user
+
+
+class Users(Door):
+    """/v1.0/users"""
+
+    @operation("Nothing: the original was a stub", {200: None})
+    async def on_get(self, req: Request, resp: Response) -> None:
+        """null"""
+        del req
+        _null(resp)
+
+    async def on_post(self, req: Request, resp: Response) -> None:
+        """null"""
+        del req
+        _null(resp)
+
+    async def on_head(self, req: Request, resp: Response) -> None:
+        """Nothing, with success."""
+        del req
+        _empty(resp)
+
+    async def on_options(self, req: Request, resp: Response) -> None:
+        """Nothing, with success."""
+        del req
+        resp.set_header("Allow", "GET, HEAD, POST, OPTIONS")
+        _empty(resp)
+
+
+class MissingParameter(Exception):
+    """A required parameter is nowhere."""
+
+
+async def handle_missing(req: Request, resp: Response, error: Exception, params: dict[str, Any]) -> None:
+    """In the original's own words."""
+    del req, params
+    message = f"Missing required parameter {error} in json or the post body or the query string"
+    resp.status = "400 Bad Request"
+    resp.content_type = "application/json"
+    resp.data = _encode({"message": message})
+
+
+def _everything(context: Context) -> bytes:
+    trees: dict[str, list[Row]] = {}
+    for row in context.projector.read_all("goal_tree"):
+        if row.root is None:
+            trees.setdefault(row.user, []).append(row)
+    users: list[User] = []
+    while page := context.log.users(users[-1].id if users else ""):
+        users += page
+    return b"{%b}" % b",".join(_encode(user.name) + b":" + _names(tree(trees.get(user.id, ()))) for user in users)
+
+
+def _names(nodes: Sequence[Node]) -> bytes:
+    """Nested objects of names, made in pieces: a chain of 20,000 is no deeper than any other."""
+    out = bytearray(b"{")
+    lists = 1
+    taken: list[set[str]] = [set()]
+    for node in nodes:
+        level = node.depth + 1
+        out += b"}" * (lists - level)
+        del taken[level:]
+        if out[-1:] != b"{":
+            out += b","
+        out += _encode(_free(node.row.name, taken[-1])) + b":{"
+        taken.append(set())
+        lists = level + 1
+    return bytes(out + b"}" * lists)
+
+
+def _free(name: str, taken: set[str]) -> str:
+    """The name, or the next free `name (2)`, `name (3)` among its siblings."""
+    shown, number = name, 1
+    while shown in taken:
+        number += 1
+        shown = f"{name} ({number})"
+    taken.add(shown)
+    return shown
+
+
+async def _parameters(req: Request) -> dict[str, str]:
+    """What the client gave: JSON beats the query string beats a form. Raises Refusal."""
+    raw = req.context.body = await req.stream.read()
+    kind = (req.content_type or "").partition(";")[0].strip().lower()
+    merged: dict[str, Any] = {}
+    if kind == "multipart/form-data":
+        merged.update(_multipart(req.content_type or "", raw))
+    elif kind != "application/json":
+        merged.update(_form(raw))
+    merged.update(requests.parameters(req))
+    if kind == "application/json" and raw:
+        merged.update(_json(raw))
+    given = {name: merged[name] for name in PARAMETERS if name in merged}
+    absent = [name for name in ("parent_name", "description") if given.get(name, "") is None]
+    return {name: _text(name, value) for name, value in given.items() if name not in absent}
+
+
+def _json(raw: bytes) -> dict[str, Any]:
+    try:
+        decoded = _decode(raw)
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
+        raise Refusal("malformed-request", f"expected JSON in UTF-8: {error}") from None
+    if not isinstance(decoded, dict):
+        raise Refusal("invalid-value", f"expected an object; found {type(decoded).__name__}", pointer="")
+    return decoded
+
+
+def _form(raw: bytes) -> dict[str, str]:
+    try:
+        return dict(parse_qsl(raw.decode(), keep_blank_values=True, errors="strict", max_num_fields=100))
+    except ValueError as error:
+        raise Refusal("malformed-request", f"expected a form in UTF-8: {error}") from None
+
+
+def _multipart(content_type: str, raw: bytes) -> dict[str, str]:
+    head = f"Content-Type: {content_type}\r\n\r\n".encode("latin-1", "replace")
+    parts = BytesParser(policy=HTTP).parsebytes(head + raw)
+    found: dict[str, str] = {}
+    for part in parts.iter_parts() if parts.is_multipart() else ():
+        name, content = part.get_param("name", header="content-disposition"), part.get_payload(decode=True)
+        try:
+            found[str(name)] = content.decode() if isinstance(content, bytes) else ""
+        except UnicodeDecodeError as error:
+            raise Refusal("malformed-request", f"expected a form in UTF-8: {error}") from None
+    return found
+
+
+def _text(name: str, value: object) -> str:
+    if not isinstance(value, str) or (not value and name in ("name", "user")):
+        found = msgspec.json.encode(value).decode()[:100]
+        raise Refusal("invalid-value", f"expected {name} to be a text; found {found}", pointer=f"/{name}")
+    return value
+
+
+def _required(given: dict[str, str], name: str) -> str:
+    if name not in given:
+        raise MissingParameter(name)
+    return given[name]
+
+
+def _null(resp: Response) -> None:
+    resp.data = b"null"
+    resp.content_type = "application/json"
+
+
+def _empty(resp: Response) -> None:
+    resp.data = b""
+    resp.content_type = "application/json"

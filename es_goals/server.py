@@ -1,0 +1,72 @@
+"""Runs the application on gunicorn's asgi worker."""
+
+from collections.abc import Callable
+from typing import Any, cast
+
+from gunicorn.app.base import BaseApplication
+from gunicorn.workers.gasgi import ASGIWorker
+from prometheus_client import multiprocess
+
+from es_goals.app import create_app
+from es_goals.http.edge import Bodies
+from es_goals.logs import configure
+from es_goals.settings import Settings
+
+GRACEFUL_SECONDS = 10
+
+
+class Worker(ASGIWorker):  # type: ignore[misc]
+    """Gunicorn's own, told to the application when it must stop: open event streams would hold that up."""
+
+    def handle_exit_signal(self) -> None:
+        """SIGTERM."""
+        super().handle_exit_signal()
+        cast(Bodies, self.asgi).context.tail.stop()
+
+    def handle_quit_signal(self) -> None:
+        """SIGINT, SIGQUIT."""
+        super().handle_quit_signal()
+        cast(Bodies, self.asgi).context.tail.stop()
+
+
+class Server(BaseApplication):  # type: ignore[misc]
+    """The application and gunicorn's settings for it."""
+
+    def __init__(self, settings: Settings, ready: Callable[[], None]) -> None:
+        self._settings, self._ready = settings, ready
+        super().__init__()
+
+    def load_config(self) -> None:
+        """What is not gunicorn's default, and why."""
+        host = f"[{self._settings.host}]" if ":" in self._settings.host else self._settings.host
+        settings = {
+            "bind": [f"{host}:{self._settings.port}"],
+            "workers": self._settings.workers,
+            "worker_class": Worker,
+            "asgi_loop": "uvloop",
+            "http_parser": "python",
+            "graceful_timeout": GRACEFUL_SECONDS,
+            "keepalive": 5,
+            "proc_name": "es-goals",
+            "loglevel": "warning",
+            "control_socket_disable": True,  # a second instance would take its path over
+            "child_exit": _forget_worker,
+            "when_ready": lambda _arbiter: self._ready(),
+            "post_fork": lambda _arbiter, _worker: configure(self._settings.log_level),
+        }
+        for name, value in settings.items():
+            self.cfg.set(name, value)
+
+    def load(self) -> Bodies:
+        """In each worker, after the fork."""
+        return create_app(self._settings)
+
+
+def serve(settings: Settings, ready: Callable[[], None]) -> None:
+    """Serve until a signal says stop; ends the process. `ready` is called once it listens."""
+    Server(settings, ready).run()
+
+
+def _forget_worker(arbiter: Any, worker: Any) -> None:
+    del arbiter
+    multiprocess.mark_process_dead(worker.pid)  # type: ignore[no-untyped-call]

@@ -1,0 +1,53 @@
+"""Every setting: its default and its help, read from the environment once."""
+
+from collections.abc import Mapping
+from typing import Annotated
+
+import msgspec
+from msgspec import Meta, Struct, structs
+
+PREFIX = "ES_GOALS_"
+
+
+class InvalidSetting(Exception):
+    """A variable is unknown, or its value is not of the kind it must be."""
+
+
+class Settings(Struct, frozen=True, forbid_unknown_fields=True):
+    """A field `cached_goals` is set by the variable `ES_GOALS_CACHED_GOALS`."""
+
+    db: Annotated[str, Meta(min_length=1, description="path of the log; made on first use")] = "events.db"
+    host: Annotated[str, Meta(min_length=1, description="address to listen on")] = "127.0.0.1"
+    port: Annotated[int, Meta(ge=0, le=65535, description="port to listen on; `PORT` is honoured too")] = 8000
+    workers: Annotated[int, Meta(ge=1, le=64, description="processes that serve")] = 2
+    open: Annotated[bool, Meta(description="serve without accounts, on loopback only")] = False
+    deadline: Annotated[float, Meta(gt=0, le=600, description="seconds that a request may wait for storage")] = 5.0
+    body_deadline: Annotated[float, Meta(gt=0, le=600, description="seconds in which a body must be there")] = 10.0
+    cached_goals: Annotated[int, Meta(ge=0, description="goals a worker keeps in memory for deciding")] = 50_000
+    cached_trees: Annotated[int, Meta(ge=0, description="goals a worker keeps in memory for reading")] = 20_000
+    cached_answers: Annotated[int, Meta(ge=0, description="bytes of ready answers a worker keeps")] = 16_777_216
+    tick: Annotated[float, Meta(ge=0.01, le=10, description="seconds between looks at what others appended")] = 0.1
+    threads: Annotated[int, Meta(ge=1, le=64, description="threads a worker has for what takes longer")] = 4
+    log_level: Annotated[
+        str, Meta(pattern="^(debug|info|warning|error)$", description="least level that is logged")
+    ] = "info"
+
+
+def from_env(env: Mapping[str, str]) -> Settings:
+    """The settings that the environment names. Raises InvalidSetting."""
+    given = {name.removeprefix(PREFIX).lower(): value for name, value in env.items() if name.startswith(PREFIX)}
+    if "PORT" in env:
+        given.setdefault("port", env["PORT"])
+    unknown = sorted(set(given) - set(Settings.__struct_fields__))
+    if unknown:
+        known = ", ".join(PREFIX + name.upper() for name in Settings.__struct_fields__)
+        raise InvalidSetting(f"expected one of {known}; found {PREFIX}{unknown[0].upper()}")
+    try:
+        return msgspec.convert(given, Settings, strict=False)
+    except msgspec.ValidationError as error:
+        raise InvalidSetting(f"a variable {PREFIX}* is wrong: {error}") from error
+
+
+def to_env(settings: Settings) -> dict[str, str]:
+    """The environment that `from_env` reads these settings from."""
+    return {PREFIX + name.upper(): str(value) for name, value in structs.asdict(settings).items()}

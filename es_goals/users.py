@@ -1,0 +1,33 @@
+"""The rules for users: what they may be called. Pure, as those for goals."""
+
+import re
+import unicodedata
+
+from es_goals.goals import InvalidValue, refuse_controls
+
+NAME_LENGTH = 64
+EMAIL_LENGTH = 254
+_DOTS = re.compile(r"\.{1,2}")
+_UUID = re.compile(r"[0-9a-fA-F]{8}(-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}")
+
+
+def valid_user_name(text: str) -> str:
+    """A user's name as it is kept: NFC, trimmed. Raises InvalidValue."""
+    name = unicodedata.normalize("NFC", text).strip()
+    if not 1 <= len(name) <= NAME_LENGTH:
+        raise InvalidValue("name", f"1 to {NAME_LENGTH} characters", str(len(name)))
+    refuse_controls("name", name)
+    # These could not be told from something else in a path: a slash, a step, an id.
+    if "/" in name or _DOTS.fullmatch(name) or _UUID.fullmatch(name):
+        raise InvalidValue("name", "a name without a slash that is no UUID and not only dots", repr(name))
+    return name
+
+
+def valid_email(text: str | None) -> str | None:
+    """An address, if there is one. Raises InvalidValue."""
+    if text is None:
+        return None
+    refuse_controls("email", text)
+    if len(text) > EMAIL_LENGTH or not re.fullmatch(r"[^@\s]+@[^@\s]+", text):
+        raise InvalidValue("email", f"an address of at most {EMAIL_LENGTH} characters", repr(text[:100]))
+    return text
