@@ -18,6 +18,7 @@ from es_goals.events import (
     GoalScheduled,
     Recorded,
     UserRegistered,
+    instant,
     moment,
 )
 from es_goals.storage import Progress, Reader
@@ -84,7 +85,8 @@ class Storyteller:
             case GoalMoved():
                 return f"moved “{old}”{self._under(event.parent_id, recorded.position) or ' to the top'}"
             case GoalCompleted():
-                return f"completed “{old}” at {event.end}"
+                at = "" if event.end == instant(recorded.at) else f" at {event.end}"
+                return f"completed “{old}”{at}"
             case GoalReopened():
                 return f"reopened “{old}”"
             case GoalDeleted():
