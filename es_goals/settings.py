@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from typing import Annotated
 
 import msgspec
-from msgspec import Meta, Struct, structs
+from msgspec import Meta, Struct
 
 PREFIX = "ES_GOALS_"
 
@@ -46,8 +46,3 @@ def from_env(env: Mapping[str, str]) -> Settings:
         return msgspec.convert(given, Settings, strict=False)
     except msgspec.ValidationError as error:
         raise InvalidSetting(f"a variable {PREFIX}* is wrong: {error}") from error
-
-
-def to_env(settings: Settings) -> dict[str, str]:
-    """The environment that `from_env` reads these settings from."""
-    return {PREFIX + name.upper(): str(value) for name, value in structs.asdict(settings).items()}

@@ -181,8 +181,9 @@ class Tail:
                     self.head = seen
                     self._move()
                     await self._loop.run_in_executor(pool, catch_up)
-            except StorageError as error:
-                log.error("tick_failed", detail=str(error))
+            except Exception as error:
+                # Whatever it is, the next tick tries again: a tick that ended would be noticed by nobody.
+                log.error("tick_failed", detail=str(error), exc_info=not isinstance(error, StorageError))
             await asyncio.sleep(self._tick)
 
 

@@ -12,7 +12,7 @@ import apsw
 import msgspec.inspect
 from msgspec import structs
 
-from es_goals.storage import Generation, Key, ReadModel
+from es_goals.storage import Generation, Key, ReadModel, StorageFailed
 from es_goals.storage.locks import FileLock, Lease
 from es_goals.storage.sqlite import Connections, translated
 
@@ -125,7 +125,7 @@ class SqliteViews:
         match = " AND ".join(f"{column} = ?" for column in model.KEY)
         sql = f"SELECT * FROM {_table(generation.id, generation.name)} WHERE {match}"
         places = [model.Row.__struct_fields__.index(column) for column in model.KEY]
-        with translated:
+        with translated, _still_there(generation):
             rows = self._connections.get().executemany(sql, keys)
             return {tuple(row[place] for place in places): model.Row(*row) for row in rows}
 
@@ -204,7 +204,7 @@ class SqliteViews:
             return _by_id(connection, previous.id)
 
     def count(self, generation: Generation) -> int:
-        with translated:
+        with translated, _still_there(generation):
             sql = f"SELECT count(*) FROM {_table(generation.id, generation.name)}"
             return int(self._connections.get().execute(sql).get)
 
@@ -224,6 +224,17 @@ class SqliteViews:
             yield lease.take()
         finally:
             lease.release()
+
+
+@contextmanager
+def _still_there(generation: Generation) -> Iterator[None]:
+    """A generation may be replaced while somebody works on it; who looks again finds the one that serves."""
+    try:
+        yield
+    except apsw.SQLError as error:
+        if "no such table" not in str(error):
+            raise
+        raise StorageFailed(f"generation {generation.id} of {generation.name} was replaced meanwhile") from error
 
 
 def name_of(model: ReadModel) -> str:
