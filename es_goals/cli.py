@@ -55,6 +55,8 @@ class Group(click.Group):
         """Run the command."""
         try:
             return super().invoke(ctx)
+        except BrokenPipeError:
+            raise  # whoever read the output has seen enough; click ends quietly
         except _EXPECTED as error:
             raise click.ClickException(str(error)) from error
 

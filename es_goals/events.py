@@ -82,7 +82,7 @@ class GoalDeleted(Struct, frozen=True):
     root: str
 
 
-class GoalRestored(Struct, frozen=True):
+class GoalRestored(Struct, frozen=True, omit_defaults=True):
     """A deleted goal is back, under `parent_id` at `rank`."""
 
     goal_id: str
@@ -127,12 +127,15 @@ class UndecodableEvent(Exception):
 
 def decode(type: str, data: bytes, upcasts: Mapping[str, Upcast] = UPCASTS) -> Event:
     """The event that was written as `type` and `data`. Raises UndecodableEvent."""
+    decoder = _DECODERS.get(type)
+    if decoder is None:
+        raise UndecodableEvent(f"expected one of {', '.join(TYPES)}; found {type!r}")
     try:
         if type in upcasts:
-            data = encode(upcasts[type](msgspec.json.decode(data)))
-        event: Event = _DECODERS[type].decode(data)
-    except KeyError:
-        raise UndecodableEvent(f"expected one of {', '.join(TYPES)}; found {type!r}") from None
+            data = encode(upcasts[type](msgspec.json.decode(data, type=Json)))
+        event: Event = decoder.decode(data)
+    except KeyError as error:
+        raise UndecodableEvent(f"expected the JSON of a {type}: its upcast found no {error}") from error
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
         raise UndecodableEvent(f"expected the JSON of a {type}: {error}") from error
     return event

@@ -31,6 +31,7 @@ from es_goals.ranks import between
 NAME_LENGTH = 200
 DESCRIPTION_LENGTH = 16_384
 FIRST_YEAR = 1900
+MATCHES_NAMED = 20
 _BIDI_OVERRIDES = frozenset("\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u2069")
 _LINES = frozenset("\t\n\r")
 
@@ -152,14 +153,14 @@ class NameTaken(Rejected):
 
 
 class AmbiguousName(Rejected):
-    """Several goals have the name. `matches` are their ids and paths."""
+    """Several goals have the name. `matches` are ids and paths, of the first ones where there are many."""
 
-    field = "name"
-
-    def __init__(self, name: str, matches: dict[str, str]) -> None:
+    def __init__(self, name: str, count: int, matches: dict[str, str], field: str = "id") -> None:
         listed = "; ".join(f"{goal_id} ({path})" for goal_id, path in matches.items())
-        super().__init__(f"expected a name that one goal has; found {len(matches)} goals named {name!r}: {listed}")
+        more = ", among them" if count > len(matches) else ""
+        super().__init__(f"expected a name that one goal has; found {count} goals named {name!r}{more}: {listed}")
         self.matches = matches
+        self.field = "name" if field == "id" else field
 
 
 class UnderItself(Rejected):
@@ -181,6 +182,8 @@ class NotTheRoot(Rejected):
 
 class ParentDeleted(Rejected):
     """The goal's old place is gone; a restore must name a new parent."""
+
+    field = "parent_id"
 
     def __init__(self, parent_id: str) -> None:
         super().__init__(f"expected a parent to restore under; the old one, {parent_id}, is deleted: name a parent_id")
@@ -231,7 +234,8 @@ class Goals(Struct):
         if not matches:
             raise GoalNotFound(ref, field)
         if len(matches) > 1:
-            raise AmbiguousName(name, {goal.id: self.path(goal) for goal in matches})
+            paths = {goal.id: self.path(goal) for goal in matches[:MATCHES_NAMED]}
+            raise AmbiguousName(name, len(matches), paths, field)
         return matches[0]
 
     def below(self, goal: Goal) -> Iterator[Goal]:
@@ -407,6 +411,9 @@ def _gap(
     if moving is not None:
         low -= low >= 0 and siblings[low][1] == moving.id
         high += high < len(siblings) and siblings[high][1] == moving.id
+    # Nothing fits between equal ranks, which only another program's log can have: step over them.
+    while low >= 0 and high < len(siblings) and siblings[low][0] == siblings[high][0]:
+        low, high = (low, high + 1) if after is not None else (low - 1, high)
     return siblings[low][0] if low >= 0 else None, siblings[high][0] if high < len(siblings) else None
 
 

@@ -7,15 +7,16 @@ of an outline; OPML (2.0, http://opml.org/spec2.opml) what XML can hold; text no
 import json
 import re
 from collections.abc import Iterator
-from typing import Any, Literal, NoReturn
+from typing import Any, NoReturn
 from xml.parsers import expat
-from xml.sax.saxutils import escape, quoteattr
 
 from msgspec import Struct, ValidationError, convert
 
-_BRACKET_OR_STRING = re.compile(r'[\[\]{}]|"[^"\\]*(?:\\.[^"\\]*)*"?', re.DOTALL)
+_BRACKET_OR_STRING = re.compile(r'[\[\]{}]|"[^"\\]*(?:\\.[^"\\]*)*"?')
 # How OmniOutliner, Workflowy and Dynalist mark what is done.
 _CHECKED = {("_status", "checked"), ("_status", "done"), ("_complete", "true"), ("complete", "true")}
+_ESCAPES = {"&": "&amp;", "<": "&lt;", ">": "&gt;", '"': "&quot;", "\t": "&#9;", "\n": "&#10;", "\r": "&#13;"}
+_IN_XML = str.maketrans(_ESCAPES)
 _NOT_XML = re.compile("[^\t\n\r\x20-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
 _CHECKBOX = r"\[(?P<box>[ xX])\](?:\s+|$)"
 _MARK = re.compile(rf"(?P<heading>#{{1,6}})\s+|(?:[-*+•]|\d{{1,9}}[.)])(?:\s+|$)(?:{_CHECKBOX})?|")
@@ -44,8 +45,7 @@ def parse(text: str | bytes) -> list[Item]:
     except UnicodeDecodeError as error:
         line = error.object.count(b"\n", 0, error.start) + 1
         raise BadOutline(f"line {line}: expected UTF-8; found otherwise: {error.reason}") from None
-    first = re.search(r"\S", outline)
-    match first and first.group():
+    match outline.lstrip()[:1]:
         case "{" | "[":
             return _from_json(outline)
         case "<":
@@ -68,11 +68,11 @@ def to_json(items: list[Item]) -> str:
 def to_opml(items: list[Item], title: str) -> str:
     """OPML 2.0, a line for each goal. Characters that XML cannot hold become U+FFFD."""
     lines = ['<?xml version="1.0" encoding="UTF-8"?>', '<opml version="2.0">']
-    lines += [f"<head><title>{escape(title)}</title></head>", "<body>"]
+    lines += [f"<head><title>{title.translate(_IN_XML)}</title></head>", "<body>"]
     for item, ending in _with_endings(items):
-        note = "" if item.description is None else f" _note={quoteattr(item.description)}"
+        note = "" if item.description is None else f' _note="{item.description.translate(_IN_XML)}"'
         status = ' _status="checked"' if item.done else ""
-        goal = f"<outline text={quoteattr(item.name)}{note}{status}"
+        goal = f'<outline text="{item.name.translate(_IN_XML)}"{note}{status}'
         lines.append(goal + "/>" + "</outline>" * (ending - 1) if ending else goal + ">")
     return _NOT_XML.sub("\N{REPLACEMENT CHARACTER}", "\n".join([*lines, "</body>", "</opml>", ""]))
 
@@ -110,7 +110,7 @@ def _from_text(text: str) -> list[Item]:
         if not (indent.startswith(above) or above.startswith(indent)):
             raise BadOutline(f"line {number}: expected the tabs or spaces that indent the line above; found others")
         if not _climbed(levels, len(mark["heading"]) - 7 if mark["heading"] else len(indent)):
-            raise BadOutline(f"line {number}: expected the indentation of a line above; found {len(indent)} characters")
+            raise BadOutline(f"line {number}: expected the indentation of a line above; found {len(indent)} in width")
         items.append(Item(len(levels) - 1, name, done=mark["box"] in ("x", "X")))
         above = indent
     return items
@@ -163,7 +163,7 @@ class _Goal(Struct):
     name: str
     description: str | None = None
     sub_goals: list[Any] = []
-    status: Literal["open", "done"] = "open"
+    status: str = "open"
     end: str | None = None
     depth: int | None = None
 
@@ -204,6 +204,8 @@ def _goal(value: Any, depth: int) -> _Goal:
         raise ValidationError("Expected a name, got a blank one - at `$.name`")
     if unknown := value.keys() - _KNOWN:
         raise ValidationError(f"Expected a goal's member, got one that no goal has - at `$.{min(unknown)}`")
+    if goal.status not in ("open", "done"):
+        raise ValidationError(f"Expected `open` or `done`, got {goal.status[:40]!r} - at `$.status")
     if goal.depth not in (None, depth):
         raise ValidationError(f"Expected {depth}, as deep as the goal is nested, got {goal.depth} - at `$.depth`")
     return goal

@@ -88,8 +88,10 @@ class Projector:
         self.models = {model.__name__.rpartition(".")[2]: model for model in models}
         self._stopping = threading.Event()
         for model in self.models.values():
-            self._views.clear_failed(model)
-            for generation in (self._views.live(model), self._views.building(model)):
+            live, building = self._views.live(model), self._views.building(model)
+            if live.error is not None:
+                self._views.clear_failed(live)
+            for generation in (live, building):
                 if generation is not None:
                     self._recognise(generation)
 
@@ -196,9 +198,7 @@ class Projector:
         changed: dict[Key, Any | None] = {}
         last: Recorded | None = None
         try:
-            keys = {key for line in lines if (key := model.key(line)) is not None}
-            missing = [key for key in keys if key not in kept]
-            kept.update(self._views.load(model, generation, missing))
+            kept.update(self._views.load(model, generation, _keys(model, lines) - kept.keys()))
             for line in lines:
                 key = fold_into(model, kept, line)
                 if key is not None:
@@ -235,15 +235,22 @@ class Projector:
                 raise AlreadyRebuilding(f"{name} is being rebuilt")
             building = self._views.building(model, make=True)
             assert building is not None
-            building = self._fill(model, building, progress)
-            gone, came, keys = self._compare(model, building)
-            self._flip(model, building)
+            try:
+                building = self._fill(model, building, progress)
+                gone, came, keys = self._compare(model, building)
+                self._flip(model, building)
+            except ProjectionBehind:
+                self._views.discard(building)
+                raise
             log.info("projection_rebuilt", projection=name, events=building.position, gone=gone, came=came)
             return Rebuilt(name, building.position, self._views.count(building), gone, came, keys)
 
     def announce(self, name: str) -> None:
         """Make the generation that a rebuild will fill, so that the status shows it. Raises NoSuchProjection."""
-        self._views.building(self.model(name), make=True)
+        model = self.model(name)
+        with self._views.lease(name) as mine:
+            if mine:
+                self._views.building(model, make=True)
 
     def _fill(self, model: ReadModel, building: Generation, progress: Progress) -> Generation:
         kept: dict[Key, Any] = {}
@@ -353,6 +360,18 @@ def fold_into(model: ReadModel, rows: dict[Key, Any], line: Recorded) -> Key | N
         else:
             rows[key] = row
     return key
+
+
+def _keys(model: ReadModel, lines: Iterable[Recorded]) -> set[Key]:
+    keys: set[Key] = set()
+    for line in lines:
+        try:
+            key = model.key(line)
+        except Exception:
+            break  # the fold stops at this line, and tells why
+        if key is not None:
+            keys.add(key)
+    return keys
 
 
 def _sound(generation: Generation) -> Generation:

@@ -26,6 +26,7 @@ from es_goals.goals import (
     DeleteGoal,
     Goal,
     GoalExists,
+    GoalNotFound,
     Goals,
     Rejected,
     decide,
@@ -212,7 +213,11 @@ class Service:
         try:
             lines = transaction.append(stream, version, events, request.cause)
         except SubjectTaken as taken:
-            raise GoalExists(taken.subject) from taken
+            error = GoalExists(taken.subject)
+            if len(request.commands) == 1:
+                raise error from taken
+            made = [one.goal_id if isinstance(one, CreateGoal) else None for one in request.commands]
+            raise RejectedAt(made.index(taken.subject), error) from taken
         if request.key is not None:
             place = (lines[0].position, lines[-1].position)
             transaction.remember(Remembered(stream, request.key, request.cause.command, request.digest, *place))
@@ -225,6 +230,7 @@ class Service:
             _top_up(transaction, stream, cached)
             self._cache[stream] = cached
             self._count(cached)
+            self._shrink(stream)
         self._cache.move_to_end(stream)
         return cached
 
@@ -292,7 +298,10 @@ def _results(goals: Goals, commands: Sequence[Command], events: Sequence[GoalEve
 def _check(goals: Goals, expected: Expected | None) -> None:
     if expected is None:
         return
-    found = goals.version if expected.goal_id is None else goals.get(expected.goal_id).revision
+    if expected.goal_id is not None and expected.goal_id not in goals.known:
+        raise GoalNotFound(expected.goal_id)
+    # A deleted goal has a revision too: a restore may name it.
+    found = goals.version if expected.goal_id is None else goals.known[expected.goal_id].revision
     if found not in expected.any_of:
         named = " or ".join(str(one) for one in sorted(expected.any_of)) or "one that was never answered"
         what = "the user's goals at version" if expected.goal_id is None else "the goal at revision"

@@ -45,8 +45,7 @@ class Readyz(Door):
         """The log takes commands, and no read model has failed."""
         del req
         context = self._context
-        if context.service.writer.trouble is not None:
-            raise context.service.writer.trouble
+        context.service.writer.check()
         failed = await context.in_thread(lambda: _failed(context))
         if failed:
             raise ProjectionBehind(f"expected every read model to be sound; found {', '.join(failed)} failed")

@@ -95,7 +95,8 @@ class Goals(Door):
             raise GoalNotFound(Named(wanted))
         user = self._context.log.user(owners.pop())
         if owners or user is None:
-            raise AmbiguousName(wanted, {row.id: f"of the user {row.user}" for row in matches})
+            paths = {row.id: f"of the user {row.user}" for row in matches[: goals.MATCHES_NAMED]}
+            raise AmbiguousName(wanted, len(matches), paths)
         return user
 
 

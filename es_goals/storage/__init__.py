@@ -257,8 +257,11 @@ class Views(Protocol):
     def mark_failed(self, generation: Generation, position: int, error: str) -> None:
         """Keep where and why the fold stopped."""
 
-    def clear_failed(self, model: ReadModel) -> None:
+    def clear_failed(self, generation: Generation) -> None:
         """Forget a failure, so that it is tried again."""
+
+    def discard(self, generation: Generation) -> None:
+        """Remove a generation that nobody reads."""
 
     def reset(self, generation: Generation) -> None:
         """Empty a generation and set its checkpoint to 0."""

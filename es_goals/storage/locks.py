@@ -18,9 +18,12 @@ class FileLock:
     def __init__(self, path: str) -> None:
         self._paths = (f"{path}-turn", f"{path}-lock")
         self._threads = threading.Lock()
-        self._opened: tuple[int, int, int] | None = None
+        self._pid = os.getpid()
+        self._opened: tuple[int, int] | None = None
 
     def __enter__(self) -> None:
+        if self._pid != os.getpid():
+            self._start_anew()
         self._threads.acquire()
         try:
             turn, lock = self._descriptors()
@@ -39,10 +42,16 @@ class FileLock:
         self._threads.release()
 
     def _descriptors(self) -> tuple[int, int]:
-        if self._opened is None or self._opened[0] != os.getpid():
+        if self._opened is None:
             turn, lock = (os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644) for path in self._paths)
-            self._opened = (os.getpid(), turn, lock)
-        return self._opened[1:]
+            self._opened = (turn, lock)
+        return self._opened
+
+    def _start_anew(self) -> None:
+        # In a fork: the thread that holds the lock is the parent's, and its descriptors would keep the parent's lock.
+        for descriptor in self._opened or ():
+            os.close(descriptor)
+        self._threads, self._opened, self._pid = threading.Lock(), None, os.getpid()
 
 
 class Lease:

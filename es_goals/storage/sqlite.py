@@ -5,7 +5,7 @@ import threading
 import unicodedata
 import uuid
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import closing, contextmanager, suppress
 from importlib import resources
 from pathlib import Path
 from types import TracebackType
@@ -108,15 +108,18 @@ class Connections:
     def __init__(self, path: str, synchronous: str) -> None:
         self.path = path
         self._synchronous = synchronous
+        self._pid = os.getpid()
         self._mine = threading.local()
         self._all: list[apsw.Connection] = []
 
     def get(self) -> apsw.Connection:
         """This thread's connection."""
-        if getattr(self._mine, "pid", None) != os.getpid():
+        if os.getpid() != self._pid:
+            raise Unusable(f"expected {self.path} to be opened in the process that uses it; found a fork of that one")
+        if not hasattr(self._mine, "connection"):
             connection = connect(self.path)
             connection.pragma("synchronous", self._synchronous)
-            self._mine.connection, self._mine.pid = connection, os.getpid()
+            self._mine.connection = connection
             self._all.append(connection)
         mine: apsw.Connection = self._mine.connection
         return mine
@@ -255,8 +258,11 @@ class SqliteTransaction(SqliteReader):
 
     def remember(self, command: Remembered) -> None:
         row = (command.stream, command.key, command.command, command.digest, command.first, command.last)
-        with translated:
-            self._open.execute(_REMEMBER, row)
+        try:
+            with translated:
+                self._open.execute(_REMEMBER, row)
+        except apsw.ConstraintError as error:
+            raise Conflict(f"expected a key that {command.stream} has not used; found {command.key!r}") from error
 
     def add_user(self, user: User) -> None:
         try:
@@ -291,8 +297,11 @@ class SqliteLog(SqliteReader):
         self._clock = clock
         self._connections = Connections(self.path, "full")
         self._lock = FileLock(self.path)
-        with translated:
-            self.id = self._open_or_make()
+        try:
+            with translated:
+                self.id = self._open_or_make()
+        except StorageFailed as error:
+            raise Unusable(str(error)) from error
 
     def _connection(self) -> apsw.Connection:
         return self._connections.get()
@@ -302,7 +311,8 @@ class SqliteLog(SqliteReader):
 
     @contextmanager
     def writing(self) -> Iterator[SqliteTransaction]:
-        connection = self._connection()
+        with translated:
+            connection = self._connection()
         with self._lock:
             with translated:
                 connection.execute("BEGIN IMMEDIATE")
@@ -340,13 +350,15 @@ class SqliteLog(SqliteReader):
         # Under the lock, so that two processes which start together do not both make the tables.
         try:
             with self._lock:
-                connection = self._connection()
-                if not connection.execute("SELECT count(*) FROM sqlite_schema").get:
-                    _make(connection)
+                with closing(apsw.Connection(self.path)) as plain:  # which changes nothing of somebody else's
+                    plain.set_busy_timeout(BUSY_MS)
+                    empty = not plain.execute("SELECT count(*) FROM sqlite_schema").get
+                    if not empty and plain.pragma("application_id") != APPLICATION_ID:
+                        raise Unusable(f"expected an Over Achiever log; {self.path} is a database of something else")
+                if empty:
+                    _make(self._connection())
         except OSError as error:
             raise Unusable(f"expected a writable folder for {self.path}; found: {error.strerror}") from error
-        if connection.pragma("application_id") != APPLICATION_ID:
-            raise Unusable(f"expected an Over Achiever log; {self.path} is a database of something else")
         log_id, schema = self._one("SELECT id, schema FROM log")
         if schema > SCHEMA:
             raise Unusable(f"expected a log of schema {SCHEMA} or older; {self.path} has {schema}: upgrade the service")

@@ -33,6 +33,9 @@ CREATE TRIGGER events_come_next BEFORE INSERT ON events BEGIN
      WHERE NEW.version IS NOT (SELECT coalesce(max(version), 0) + 1 FROM events WHERE stream = NEW.stream);
     SELECT RAISE(ABORT, 'at goes back')
      WHERE NEW.at < (SELECT at FROM events ORDER BY position DESC LIMIT 1);
+    SELECT RAISE(ABORT, 'events.subject: a goal has this id')
+     WHERE NEW.type = 'GoalCreated'
+       AND EXISTS (SELECT 1 FROM events WHERE subject = NEW.subject AND type = 'GoalCreated');
 END;
 CREATE TRIGGER events_stay BEFORE UPDATE ON events BEGIN SELECT RAISE(ABORT, 'the log is append-only'); END;
 CREATE TRIGGER events_last BEFORE DELETE ON events BEGIN SELECT RAISE(ABORT, 'the log is append-only'); END;

@@ -156,10 +156,13 @@ class SqliteViews:
         with self._writing() as connection:
             connection.execute(_FAIL, (position, error, generation.id))
 
-    def clear_failed(self, model: ReadModel) -> None:
-        live = self.live(model)
+    def clear_failed(self, generation: Generation) -> None:
         with self._writing() as connection:
-            connection.execute(_FAIL, (None, None, live.id))
+            connection.execute(_FAIL, (None, None, generation.id))
+
+    def discard(self, generation: Generation) -> None:
+        with self._writing() as connection:
+            _drop(connection, [(generation.id, generation.name)])
 
     def reset(self, generation: Generation) -> None:
         with self._writing() as connection:

@@ -63,14 +63,20 @@ class Writer:
         self._position = log.head().position
         self.trouble: StorageError | None = None
         """Why no command is taken at the moment; None in good times."""
+        self._lost = False
         self._probe()
         self._thread = threading.Thread(target=self._run, name="writer", daemon=True)
         self._thread.start()
 
+    def check(self) -> None:
+        """Raises the trouble, if there is any."""
+        if self.trouble is not None:
+            # A new one each time: an exception keeps the frames of all who ever raised it.
+            raise type(self.trouble)(*self.trouble.args)
+
     async def submit(self, work: Callable[[Transaction], T]) -> T:
         """The work's result once its transaction is on disk. Raises what the work raised, or a StorageError."""
-        if self.trouble is not None:
-            raise self.trouble
+        self.check()
         future: asyncio.Future[T] = asyncio.get_running_loop().create_future()
         self._waiting.put(_Item(work, future))
         return await future
@@ -86,10 +92,10 @@ class Writer:
             self._probe()
         while self.trouble is None and (item := self._waiting.get()) is not None:
             self._batch(item)
-        if isinstance(self.trouble, OutcomeUnknown):
-            self.trouble = StorageFailed("the service restarts after a commit failed; nothing was recorded")
+        if self._lost:
             self._failed()
-        _deliver(self._turned_away())
+        self.trouble = self.trouble or StorageFailed("the service is stopping; nothing was recorded")
+        _deliver(self._turned_away(self.trouble))
 
     def _probe(self) -> None:
         """After an unknown outcome the process before this one ended: see that a commit works before taking any."""
@@ -112,14 +118,16 @@ class Writer:
                     results.append(_judge(transaction, item))
                 head = transaction.head()
             self._position = head.position
-            self._committed(Batch(len(items), head.at))
         except Exception as error:
             # Nothing was kept, or nobody knows; whoever waits is told, also where the fault is ours.
             self._forget()
             if isinstance(error, OutcomeUnknown):
-                self.trouble = error
-            results = [_Result(item, None, error) for item in items or [first]]
+                self._lost = True
+                self.trouble = StorageFailed("the service restarts after a commit failed; nothing was recorded")
+            _deliver([_Result(item, None, error) for item in items or [first]])
+            return
         _deliver(results)
+        self._committed(Batch(len(items), head.at))
 
     def _catch_up(self, log: Log | Transaction) -> None:
         while lines := log.read(self._position, PAGE):
@@ -141,8 +149,7 @@ class Writer:
                 return
         self._waiting.put(None)
 
-    def _turned_away(self) -> list[_Result]:
-        error = self.trouble or StorageFailed("the service is stopping; nothing was recorded")
+    def _turned_away(self, error: StorageError) -> list[_Result]:
         turned: list[_Result] = []
         while not self._waiting.empty():
             item = self._waiting.get()

@@ -1,0 +1,36 @@
+"""What every test file may ask for."""
+
+import uuid
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.engines import ENGINES, Engine
+from tests.serving import Served
+
+
+@pytest.fixture(params=ENGINES)
+def engine(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Engine]:
+    """A fresh database, once on each engine."""
+    with ENGINES[request.param](tmp_path) as url, Engine(url) as engine:
+        yield engine
+
+
+@pytest.fixture(scope="session")
+def served(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
+    """A real service that many tests share, each with users of its own; sound at the end."""
+    served = Served(tmp_path_factory.mktemp("served"))
+    try:
+        yield served
+        served.verified()
+    finally:
+        served.stop()
+
+
+@pytest.fixture
+def user(served: Served) -> str:
+    """The name of a user of the shared service whom no other test knows."""
+    name = f"user-{uuid.uuid4().hex}"
+    served.make_user(name)
+    return name

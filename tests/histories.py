@@ -1,0 +1,110 @@
+"""Short ways to write down what happened, in memory or in a log, and read models to fold it into."""
+
+from collections.abc import Callable, Iterable
+from typing import Any
+
+from msgspec import Struct, structs
+
+from es_goals.events import (
+    Event,
+    GoalCreated,
+    GoalRenamed,
+    Instant,
+    Recorded,
+    UserRegistered,
+    account_stream,
+    encode,
+    goals_stream,
+    subject_of,
+)
+from es_goals.storage import Cause, Key, Log, ReadModel
+
+START = Instant("2026-11-23T08:00:00Z")
+RANK = "V00000"
+
+
+def created(goal_id: str, parent_id: str | None = None, rank: str = RANK, name: str | None = None) -> GoalCreated:
+    """A goal came to be, named as its id if not otherwise."""
+    return GoalCreated(goal_id, name or goal_id, START, rank, parent_id)
+
+
+def recorded(event: Event, at: int = 0, position: int = 1, user: str = "ann") -> Recorded:
+    """A line as a log would answer it."""
+    stream = account_stream(user) if isinstance(event, UserRegistered) else goals_stream(user)
+    line = (stream, position, type(event).__name__, subject_of(event), at)
+    return Recorded(position, *line, None, f"command-{position}", None, encode(event))
+
+
+def record(log: Log, user: str, *events: Event) -> list[Recorded]:
+    """Append events to the end of a user's stream, in one transaction."""
+    stream = goals_stream(user)
+    with log.writing() as transaction:
+        version = transaction.stream_head(stream).version
+        position = transaction.head().position
+        return transaction.append(stream, version, events, Cause(f"{log.id} {position + 1}"))
+
+
+def many(count: int, first: int = 1) -> Iterable[Event]:
+    """As many events: each goal is created and renamed."""
+    for number in range(first, first + (count + 1) // 2):
+        yield created(f"goal-{number:06}")
+        if (number - first) * 2 + 1 < count:
+            yield GoalRenamed(f"goal-{number:06}", f"renamed {number}")
+
+
+def folded(model: ReadModel, lines: Iterable[Recorded]) -> dict[Key, Any]:
+    """The rows by their keys, folded from scratch with nothing but the read model."""
+    rows: dict[Key, Any] = {}
+    for line in lines:
+        key = model.key(line)
+        if key is None:
+            continue
+        row = model.fold(rows.get(key), line)
+        if row is None:
+            rows.pop(key, None)
+        else:
+            rows[key] = row
+    return rows
+
+
+class Tally(Struct, frozen=True):
+    """How many events a goal had, and the last of them."""
+
+    user: str
+    goal: str
+    events: int
+    last: str | None = None
+
+
+def tally_key(recorded: Recorded) -> tuple[str, str] | None:
+    """The user and the goal."""
+    return None if recorded.subject is None else (recorded.owner, recorded.subject)
+
+
+def tally(row: Tally | None, recorded: Recorded) -> Tally:
+    """One more."""
+    if row is None:
+        row = Tally(recorded.owner, str(recorded.subject), 0)
+    return structs.replace(row, events=row.events + 1, last=recorded.type)
+
+
+class Model:
+    """A read model made on the spot, where `projections/` has modules."""
+
+    def __init__(
+        self,
+        name: str = "tallies",
+        revision: int = 1,
+        row: type[Any] = Tally,
+        keys: tuple[str, ...] = ("user", "goal"),
+        indexes: tuple[tuple[str, ...], ...] = (),
+        key: Callable[[Recorded], Key | None] = tally_key,
+        fold: Callable[[Any, Recorded], Any] = tally,
+    ) -> None:
+        self.__name__ = name
+        self.REVISION = revision
+        self.Row = row
+        self.KEY = keys
+        self.INDEXES = indexes
+        self.key = key
+        self.fold = fold
