@@ -352,12 +352,19 @@ def test_a_command_is_taken_only_at_a_version_of_all_goals_that_the_client_named
     assert log.head().position == 4
 
 
-def test_a_revision_of_a_goal_that_is_not_there_is_not_found(service: Service) -> None:
+def test_a_revision_of_a_goal_that_never_was_is_not_found(service: Service) -> None:
+    with pytest.raises(GoalNotFound):
+        run(service, request("ann", new("swim"), expected=Expected("never", frozenset([1]))))
+
+
+def test_a_restore_may_name_the_revision_of_the_deleted_goal(service: Service) -> None:
     do(service, "ann", new("run"))
     do(service, "ann", DeleteGoal("run"))
-    for goal_id in ("run", "never"):
-        with pytest.raises(GoalNotFound):
-            run(service, request("ann", new("swim"), expected=Expected(goal_id, frozenset([1]))))
+
+    with pytest.raises(Changed):
+        run(service, request("ann", RestoreGoal("run"), expected=Expected("run", frozenset([1]))))
+    restored = run(service, request("ann", RestoreGoal("run"), expected=Expected("run", frozenset([2]))))
+    assert restored.results[0].goal.revision == 3
 
 
 def test_of_changes_to_one_revision_at_once_one_is_taken(service: Service, other: Service, log: FaultyLog) -> None:

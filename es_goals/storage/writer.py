@@ -126,8 +126,10 @@ class Writer:
                 self.trouble = StorageFailed("the service restarts after a commit failed; nothing was recorded")
             _deliver([_Result(item, None, error) for item in items or [first]])
             return
-        _deliver(results)
-        self._committed(Batch(len(items), head.at))
+        try:
+            self._committed(Batch(len(items), head.at))
+        finally:
+            _deliver(results)
 
     def _catch_up(self, log: Log | Transaction) -> None:
         while lines := log.read(self._position, PAGE):
