@@ -9,8 +9,7 @@ from pathlib import Path
 import msgspec
 from msgspec import Struct
 
-from es_goals.storage import Clock, Log, Progress, Storage, open_storage
-from es_goals.storage.sqlite import SqliteLog
+from es_goals.storage import Clock, Log, Progress, Storage, open_log, open_storage
 from es_goals.verification import Anchor, Mismatch, verify_log
 
 DATABASE = "events.db"
@@ -58,7 +57,7 @@ def back_up(log: Log, target: Path, clock: Clock, progress: Progress) -> Manifes
 
 def _describe(database: Path, clock: Clock) -> Manifest:
     """Of the copy itself, opened and read through, so that it is known to be good."""
-    copy = SqliteLog(str(database), clock)
+    copy = open_log(str(database), clock)
     try:
         checked = verify_log(copy, None, lambda _done, _total: None)
         head, log_id = checked.head, copy.id
@@ -81,7 +80,7 @@ def restore(source: Path, target: Path, clock: Clock) -> tuple[Storage, Manifest
     unfinished = target.with_name(target.name + ".unfinished")
     try:
         shutil.copyfile(source / DATABASE, unfinished)
-        copy = SqliteLog(str(unfinished), clock)
+        copy = open_log(str(unfinished), clock)
         try:
             checked = verify_log(copy, Anchor(manifest.position, manifest.digest), lambda _done, _total: None)
         finally:

@@ -1,9 +1,9 @@
 """Logs are JSON, a line an event, on standard error: whatever text a client sends stays inside its string."""
 
+import json
 import logging
 import sys
 
-import msgspec
 import structlog
 
 
@@ -23,4 +23,5 @@ def configure(level: str) -> None:
 
 
 def _render(event: object, **_: object) -> bytes:
-    return msgspec.json.encode(event, enc_hook=repr)
+    # In ASCII: nothing that a client sent can move a terminal's cursor, or fail to be written.
+    return json.dumps(event, default=repr).encode()

@@ -35,14 +35,18 @@ class Settings(Struct, frozen=True, forbid_unknown_fields=True):
 
 def from_env(env: Mapping[str, str]) -> Settings:
     """The settings that the environment names. Raises InvalidSetting."""
-    given = {name.removeprefix(PREFIX).lower(): value for name, value in env.items() if name.startswith(PREFIX)}
-    if "PORT" in env:
-        given.setdefault("port", env["PORT"])
-    unknown = sorted(set(given) - set(Settings.__struct_fields__))
-    if unknown:
-        known = ", ".join(PREFIX + name.upper() for name in Settings.__struct_fields__)
-        raise InvalidSetting(f"expected one of {known}; found {PREFIX}{unknown[0].upper()}")
-    try:
-        return msgspec.convert(given, Settings, strict=False)
-    except msgspec.ValidationError as error:
-        raise InvalidSetting(f"a variable {PREFIX}* is wrong: {error}") from error
+    known = {PREFIX + name.upper(): name for name in Settings.__struct_fields__}
+    given = {name: value for name, value in env.items() if name.startswith(PREFIX)}
+    if "PORT" in env and f"{PREFIX}PORT" not in env:
+        known, given = {**known, "PORT": "port"}, {**given, "PORT": env["PORT"]}
+    values: dict[str, str] = {}
+    for variable, value in given.items():
+        if variable not in known:
+            raise InvalidSetting(f"expected one of {', '.join(known)}; found {variable}")
+        try:
+            msgspec.convert({known[variable]: value}, Settings, strict=False)
+        except msgspec.ValidationError as error:
+            expected = str(error).partition(" - at ")[0]
+            raise InvalidSetting(f"{variable}: {expected}; found {value!r}") from None
+        values[known[variable]] = value
+    return msgspec.convert(values, Settings, strict=False)

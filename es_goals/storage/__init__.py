@@ -1,7 +1,7 @@
 """What a log and a store of read models promise, whatever engine keeps them.
 
-Engines are small and synchronous, and any thread may use them. `open_storage` is the only place that knows
-which engines there are.
+Engines are small and synchronous, and any thread may use them. `open_log` and `open_storage` are the only places
+that know which engines there are.
 """
 
 from collections.abc import Callable, Iterable, Sequence
@@ -183,6 +183,9 @@ class Log(Reader, Protocol):
     def probe(self) -> None:
         """Commit a row of no meaning, to see that commits work. Raises as `writing` does."""
 
+    def close(self) -> None:
+        """Close its files; nobody may be using it."""
+
     def integrity(self) -> list[str]:
         """What the engine finds wrong with its files, a sentence each."""
 
@@ -293,12 +296,18 @@ class Storage(Struct, frozen=True):
     close: Callable[[], None]
 
 
-def open_storage(url: str, clock: Clock) -> Storage:
-    """Open, and make where it does not exist, the storage at a path. Raises Unusable."""
+def open_log(url: str, clock: Clock) -> Log:
+    """Open, and make where it does not exist, the log at a path. Raises Unusable."""
     from es_goals.storage.sqlite import SqliteLog
+
+    return SqliteLog(url, clock)
+
+
+def open_storage(url: str, clock: Clock) -> Storage:
+    """Open, and make where it does not exist, the log at a path and its read models. Raises Unusable."""
     from es_goals.storage.sqlite_views import SqliteViews, views_path
 
-    log = SqliteLog(url, clock)
+    log = open_log(url, clock)
     views = SqliteViews(views_path(url), log.id)
 
     def close() -> None:

@@ -1,0 +1,115 @@
+"""The logs: JSON, a line an event, whatever is in it."""
+
+import json
+import logging
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import pytest
+import structlog
+
+from es_goals.logs import configure
+
+Read = Callable[[], list[dict[str, Any]]]
+
+
+@pytest.fixture
+def read(capfdbinary: pytest.CaptureFixture[bytes]) -> Iterator[Read]:
+    """What was logged on standard error since it was last read, decoded; nothing else may be there."""
+    before = structlog.get_config()
+
+    def lines() -> list[dict[str, Any]]:
+        out, err = capfdbinary.readouterr()
+        assert out == b""
+        assert err == b"" or err.endswith(b"\n")
+        return [json.loads(line) for line in err.split(b"\n")[:-1]]
+
+    yield lines
+    structlog.configure(**before)
+
+
+def test_an_event_is_one_line_of_JSON_on_standard_error(read: Read) -> None:
+    configure("info")
+    structlog.get_logger().info("request", request_id="r1", status=200, ms=1.5, goal=None)
+
+    [line] = read()
+    assert line.pop("timestamp").endswith("Z")
+    assert line == {"event": "request", "level": "info", "request_id": "r1", "status": 200, "ms": 1.5, "goal": None}
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        pytest.param('x"}\n{"event": "admin logged in", "level": "info"}', id="a forged line"),
+        pytest.param("a\r\nb\n\n", id="line breaks"),
+        pytest.param('", "level": "critical", "x": "', id="a forged member"),
+        pytest.param('\\" \\n \\u000a', id="backslashes"),
+        pytest.param("\x1b[2J\x1b[31mred", id="a terminal's control sequence"),
+        pytest.param("a\x00b", id="NUL"),
+        pytest.param("a\u2028b\u2029c\x85d", id="other line separators"),
+        pytest.param("a\u202eb", id="a bidirectional override"),
+        pytest.param("🏃" * 1000, id="long, and beyond the basic plane"),
+        pytest.param("%s %(name)s {event} {0!r}", id="formats"),
+        pytest.param("x" * 1_000_000, id="a megabyte"),
+    ],
+)
+def test_a_hostile_text_stays_inside_its_string(read: Read, text: str) -> None:
+    configure("info")
+    structlog.get_logger().warning(text, path=text, headers={text: [text]})
+
+    [line] = read()
+    assert line["event"] == text
+    assert line["path"] == text
+    assert line["headers"] == {text: [text]}
+    assert line["level"] == "warning"
+
+
+def test_a_text_that_UTF_8_cannot_hold_is_logged_too(read: Read) -> None:
+    """A file's name or a header can hold a lone surrogate; what logs it must not fail of it."""
+    configure("info")
+    structlog.get_logger().info("found", path="a\udcffb")
+
+    [line] = read()
+    assert line["event"] == "found"
+    assert line["path"].startswith("a")
+    assert line["path"].endswith("b")
+
+
+def test_what_JSON_does_not_know_is_shown(read: Read) -> None:
+    configure("info")
+    structlog.get_logger().info("odd", kind=int, error=ValueError("a\nb"))
+
+    [line] = read()
+    assert line["kind"] == "<class 'int'>"
+    assert line["error"] == "ValueError('a\\nb')"
+
+
+def test_an_exception_is_told_inside_its_line(read: Read) -> None:
+    configure("info")
+    try:
+        raise ValueError("first\nsecond")
+    except ValueError:
+        structlog.get_logger().exception("failed", request_id="r1")
+
+    [line] = read()
+    assert (line["event"], line["level"], line["request_id"]) == ("failed", "error", "r1")
+    assert line["exception"].startswith("Traceback (most recent call last):\n")
+    assert line["exception"].endswith("ValueError: first\nsecond")
+
+
+@pytest.mark.parametrize(
+    ("level", "told"),
+    [
+        ("debug", ["debug", "info", "warning", "error"]),
+        ("info", ["info", "warning", "error"]),
+        ("warning", ["warning", "error"]),
+        ("error", ["error"]),
+    ],
+)
+def test_what_is_below_the_level_is_not_logged(read: Read, level: str, told: list[str]) -> None:
+    configure(level)
+    logger = structlog.get_logger()
+    for one in ("debug", "info", "warning", "error"):
+        logger.log(logging.getLevelName(one.upper()), "event")
+
+    assert [line["level"] for line in read()] == told

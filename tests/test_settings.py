@@ -1,0 +1,178 @@
+"""The settings: their defaults, their variables, and what is refused."""
+
+import msgspec.inspect
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from msgspec import structs
+
+from es_goals.settings import PREFIX, InvalidSetting, Settings, from_env
+
+DEFAULTS = {
+    "db": "events.db",
+    "host": "127.0.0.1",
+    "port": 8000,
+    "workers": 2,
+    "open": False,
+    "deadline": 5.0,
+    "body_deadline": 10.0,
+    "cached_goals": 50_000,
+    "cached_trees": 20_000,
+    "cached_answers": 16_777_216,
+    "tick": 0.1,
+    "threads": 4,
+    "log_level": "info",
+}
+
+
+def test_without_variables_every_setting_has_its_default() -> None:
+    assert structs.asdict(from_env({})) == DEFAULTS
+
+
+def test_variables_of_others_mean_nothing() -> None:
+    env = {"HOME": "/root", "DB": "x", "GOALS_DB": "x", "XES_GOALS_DB": "x", "ES_GOALS": "x", "WORKERS": "9"}
+
+    assert from_env(env) == Settings()
+
+
+@pytest.mark.parametrize("name", Settings.__struct_fields__)
+def test_every_setting_says_what_it_is(name: str) -> None:
+    info = msgspec.inspect.type_info(Settings)
+    assert isinstance(info, msgspec.inspect.StructType)
+    kind = {field.name: field.type for field in info.fields}[name]
+
+    assert isinstance(kind, msgspec.inspect.Metadata)
+    assert (kind.extra_json_schema or {}).get("description")
+
+
+@pytest.mark.parametrize(
+    ("variable", "text", "value"),
+    [
+        ("ES_GOALS_DB", "/var/lib/goals.db", "/var/lib/goals.db"),
+        ("ES_GOALS_HOST", "::1", "::1"),
+        ("ES_GOALS_PORT", "0", 0),
+        ("ES_GOALS_PORT", "65535", 65535),
+        ("ES_GOALS_WORKERS", "1", 1),
+        ("ES_GOALS_WORKERS", "64", 64),
+        ("ES_GOALS_OPEN", "true", True),
+        ("ES_GOALS_OPEN", "1", True),
+        ("ES_GOALS_OPEN", "false", False),
+        ("ES_GOALS_OPEN", "0", False),
+        ("ES_GOALS_DEADLINE", "0.25", 0.25),
+        ("ES_GOALS_DEADLINE", "600", 600.0),
+        ("ES_GOALS_BODY_DEADLINE", "30", 30.0),
+        ("ES_GOALS_CACHED_GOALS", "0", 0),
+        ("ES_GOALS_CACHED_TREES", "1000000", 1_000_000),
+        ("ES_GOALS_CACHED_ANSWERS", "0", 0),
+        ("ES_GOALS_TICK", "0.01", 0.01),
+        ("ES_GOALS_TICK", "10", 10.0),
+        ("ES_GOALS_THREADS", "64", 64),
+        ("ES_GOALS_LOG_LEVEL", "warning", "warning"),
+    ],
+)
+def test_a_variable_sets_its_setting_and_no_other(variable: str, text: str, value: object) -> None:
+    name = variable.removeprefix(PREFIX).lower()
+
+    assert structs.asdict(from_env({variable: text})) == {**DEFAULTS, name: value}
+
+
+def test_PORT_is_honoured_and_our_own_variable_comes_first() -> None:
+    assert from_env({"PORT": "9001"}).port == 9001
+    assert from_env({"PORT": "9001", "ES_GOALS_PORT": "9002"}).port == 9002
+    assert from_env({"PORT": "rubbish", "ES_GOALS_PORT": "9002"}).port == 9002
+
+
+@pytest.mark.parametrize("variable", ["ES_GOALS_DBS", "ES_GOALS_", "ES_GOALS_WORKER", "ES_GOALS_DB_", "ES_GOALS__DB"])
+def test_an_unknown_variable_is_refused_by_its_name(variable: str) -> None:
+    with pytest.raises(InvalidSetting) as refusal:
+        from_env({"ES_GOALS_WORKERS": "3", variable: "1"})
+
+    expected, found = str(refusal.value).split("; found ")
+    assert found == variable
+    assert all(PREFIX + name.upper() in expected for name in Settings.__struct_fields__)
+
+
+@pytest.mark.parametrize("variable", ["ES_GOALS_db", "ES_GOALS_Workers"])
+def test_a_variable_in_another_case_is_unknown_too(variable: str) -> None:
+    """Two spellings of one setting would hide one of two values."""
+    with pytest.raises(InvalidSetting) as refusal:
+        from_env({variable: "1"})
+
+    assert str(refusal.value).endswith(f"; found {variable}")
+
+
+WRONG = [
+    ("ES_GOALS_DB", ""),
+    ("ES_GOALS_HOST", ""),
+    ("ES_GOALS_PORT", "-1"),
+    ("ES_GOALS_PORT", "65536"),
+    ("ES_GOALS_PORT", "http"),
+    ("ES_GOALS_PORT", ""),
+    ("ES_GOALS_WORKERS", "0"),
+    ("ES_GOALS_WORKERS", "65"),
+    ("ES_GOALS_WORKERS", "two"),
+    ("ES_GOALS_WORKERS", "2.5"),
+    ("ES_GOALS_WORKERS", "null"),
+    ("ES_GOALS_OPEN", "maybe"),
+    ("ES_GOALS_OPEN", ""),
+    ("ES_GOALS_DEADLINE", "0"),
+    ("ES_GOALS_DEADLINE", "-1"),
+    ("ES_GOALS_DEADLINE", "nan"),
+    ("ES_GOALS_DEADLINE", "inf"),
+    ("ES_GOALS_DEADLINE", "601"),
+    ("ES_GOALS_BODY_DEADLINE", "5s"),
+    ("ES_GOALS_CACHED_GOALS", "-1"),
+    ("ES_GOALS_CACHED_TREES", "many"),
+    ("ES_GOALS_CACHED_ANSWERS", "16 MiB"),
+    ("ES_GOALS_TICK", "0"),
+    ("ES_GOALS_TICK", "11"),
+    ("ES_GOALS_THREADS", "0"),
+    ("ES_GOALS_LOG_LEVEL", "loud"),
+    ("ES_GOALS_LOG_LEVEL", "INFO"),
+]
+
+
+@pytest.mark.parametrize(("variable", "text"), WRONG)
+def test_a_wrong_value_is_refused(variable: str, text: str) -> None:
+    with pytest.raises(InvalidSetting, match=r"[Ee]xpected"):
+        from_env({variable: text})
+
+
+@pytest.mark.parametrize(
+    ("variable", "text"), [("ES_GOALS_WORKERS", "two"), ("ES_GOALS_LOG_LEVEL", "loud"), ("PORT", "http")]
+)
+def test_a_refusal_names_the_variable_and_what_was_found(variable: str, text: str) -> None:
+    with pytest.raises(InvalidSetting) as refusal:
+        from_env({variable: text})
+
+    assert variable in str(refusal.value)
+    assert text in str(refusal.value)
+
+
+def settings() -> st.SearchStrategy[Settings]:
+    """Any that could have been read."""
+    text = st.text(st.characters(exclude_characters="\0", exclude_categories=["Cs"]), min_size=1)
+    seconds = st.floats(0.01, 600, exclude_min=True)
+    return st.builds(
+        Settings,
+        db=text,
+        host=text,
+        port=st.integers(0, 65535),
+        workers=st.integers(1, 64),
+        open=st.booleans(),
+        deadline=seconds,
+        body_deadline=seconds,
+        cached_goals=st.integers(0, 2**63 - 1),
+        cached_trees=st.integers(0, 2**63 - 1),
+        cached_answers=st.integers(0, 2**63 - 1),
+        tick=st.floats(0.01, 10),
+        threads=st.integers(1, 64),
+        log_level=st.sampled_from(["debug", "info", "warning", "error"]),
+    )
+
+
+@given(settings())
+def test_settings_written_into_the_environment_are_read_as_they_were(given: Settings) -> None:
+    env = {PREFIX + name.upper(): str(value) for name, value in structs.asdict(given).items()}
+
+    assert from_env(env) == given
