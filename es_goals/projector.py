@@ -13,7 +13,18 @@ import structlog
 from msgspec import Struct
 
 from es_goals.events import Recorded, goals_stream
-from es_goals.storage import Generation, Key, Log, Progress, ReadModel, StorageError, StreamHead, Views
+from es_goals.storage import (
+    Generation,
+    GenerationGone,
+    Key,
+    Log,
+    Progress,
+    ReadModel,
+    RowRefused,
+    StorageError,
+    StreamHead,
+    Views,
+)
 
 CHUNK = 500  # events a transaction: about 5 ms, so that no other waits long for the lock
 ROWS_KEPT = 100_000  # rows that a rebuild keeps in memory between its transactions
@@ -165,16 +176,31 @@ class Projector:
         return generation
 
     def _step(
-        self, model: ReadModel, generation: Generation, kept: dict[Key, Any], until: int | None = None
+        self,
+        model: ReadModel,
+        generation: Generation,
+        kept: dict[Key, Any],
+        until: int | None = None,
+        most: int | None = None,
     ) -> Generation | None:
         """One transaction on. None at the log's end. `kept` holds rows that are known to be as stored."""
-        lines = self._log.read(generation.position, CHUNK, until=until)
+        lines = self._log.read(generation.position, most or CHUNK, until=until)
         if not lines:
             return None
-        changed, last, failure = self._changes(model, generation, lines, kept)
+        try:
+            changed, last, failure = self._changes(model, generation, lines, kept)
+        except GenerationGone:
+            kept.clear()
+            return self._again(model, generation)
         moved = generation
         if last is not None:
-            saved = self._views.save(model, generation, last.position, last.command, changed)
+            try:
+                saved = self._views.save(model, generation, last.position, last.command, changed)
+            except RowRefused as error:
+                kept.clear()
+                if len(lines) == 1:
+                    return self._failed(model, generation, lines, error)
+                return self._step(model, generation, kept, until, 1)  # one by one, to find the line at fault
             if saved is None:
                 kept.clear()
                 return self._again(model, generation)

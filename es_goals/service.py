@@ -3,7 +3,7 @@
 import asyncio
 import copy
 from collections import OrderedDict
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Executor
 from typing import TypeVar, cast
 
@@ -280,6 +280,7 @@ def _results(goals: Goals, commands: Sequence[Command], events: Sequence[GoalEve
     """The commands' goals as they are after all of them. A created goal's id is taken from its event, since a
     repeated request comes with another one."""
     created = (event.goal_id for event in events if isinstance(event, GoalCreated))
+    deletions = _deletions(events)
     results = []
     for command in commands:
         ref = next(created) if isinstance(command, CreateGoal) else command.goal
@@ -288,11 +289,22 @@ def _results(goals: Goals, commands: Sequence[Command], events: Sequence[GoalEve
         goal = goals.known[ref]
         deleted = still_open = None
         if isinstance(command, DeleteGoal):
-            deleted = sum(isinstance(event, GoalDeleted) and event.root == ref for event in events)
+            deleted = next(deletions)
         if isinstance(command, CompleteGoal):
             still_open = sum(below.end is None for below in goals.below(goal) if below is not goal)
         results.append(Result(copy.copy(goal), deleted, still_open))
     return results
+
+
+def _deletions(events: Sequence[GoalEvent]) -> Iterator[int]:
+    """How many goals each deletion removed: its events lie together, and the root's is the last."""
+    count = 0
+    for event in events:
+        if isinstance(event, GoalDeleted):
+            count += 1
+            if event.goal_id == event.root:
+                yield count
+                count = 0
 
 
 def _check(goals: Goals, expected: Expected | None) -> None:

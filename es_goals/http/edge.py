@@ -6,8 +6,8 @@ import secrets
 from collections.abc import Awaitable, Callable
 from time import perf_counter
 from typing import Any
-from urllib.parse import urlsplit
 
+import falcon
 import structlog
 from falcon.asgi import Request, Response
 
@@ -16,7 +16,9 @@ from es_goals.http.context import Context
 from es_goals.http.problems import Refusal
 from es_goals.http.requests import BODY_LIMIT
 
-_LOOPBACK = re.compile(r"(localhost|[a-z0-9.-]+\.localhost|127(\.\d{1,3}){3}|\[::1\])(:\d{1,5})?", re.IGNORECASE)
+_HOST = r"(localhost|[a-z0-9.-]+\.localhost|127(\.\d{1,3}){3}|\[::1\])(:\d{1,5})?"
+_LOOPBACK = re.compile(_HOST, re.IGNORECASE)
+_ORIGIN = re.compile(rf"[a-z][a-z0-9+.-]*://{_HOST}", re.IGNORECASE)
 _REQUEST_ID = re.compile(r"[A-Za-z0-9._:/+=@-]{1,128}")
 _WITH_BODY = frozenset({"POST", "PUT", "PATCH", "DELETE"})
 
@@ -85,10 +87,17 @@ class Gate:
         host, origin = req.get_header("Host"), req.get_header("Origin")
         if host is not None and not _LOOPBACK.fullmatch(host):
             raise Refusal("misdirected", f"expected a loopback name as Host; found {host[:100]!r}")
-        if origin is not None and not _LOOPBACK.fullmatch(urlsplit(origin).netloc):
+        if origin is not None and not _ORIGIN.fullmatch(origin):
             raise Refusal("foreign-origin", f"expected an origin on this machine; found {origin[:100]!r}")
         if (req.content_length or 0) > BODY_LIMIT:
             raise Refusal("body-too-large", f"expected at most {BODY_LIMIT} bytes; found {req.content_length}")
+
+    async def process_resource(self, req: Request, resp: Response, resource: object, params: Message) -> None:
+        """Falcon answers 400 to a method that HTTP does not know; it is one that the path does not take."""
+        del resp, params
+        if req.method not in falcon.COMBINED_METHODS:
+            taken = [method for method in falcon.HTTP_METHODS if hasattr(resource, f"on_{method.lower()}")]
+            raise falcon.HTTPMethodNotAllowed([*taken, "OPTIONS"])
 
     async def process_response(self, req: Request, resp: Response, resource: object, succeeded: bool) -> None:
         """Count it and log it."""

@@ -5,7 +5,7 @@ from datetime import datetime
 from functools import partial
 from time import monotonic
 from typing import Annotated
-from urllib.parse import urlencode
+from urllib.parse import quote, urlencode
 
 import msgspec
 from falcon.asgi import Request, Response
@@ -133,7 +133,7 @@ async def _page(context: Context, req: Request, resp: Response, wanted: Filter, 
     if len(lines) > limit:
         lines = lines[:limit]
         rest = {**requests.parameters(req), "after": str(lines[-1].position)}
-        more = f"{req.path}?{urlencode(rest)}"
+        more = f"{quote(req.path)}?{urlencode(rest)}"
         resp.set_header("Link", f'<{more}>; rel="next"')
     resp.content_type = JSON
     resp.data = _encode(EventPage([event_answer(line) for line in lines], more))
@@ -148,21 +148,21 @@ async def _lines(context: Context, wanted: Filter, after: int) -> AsyncIterator[
 async def _follow(context: Context, wanted: Filter, after: int) -> AsyncIterator[bytes]:
     """Every event behind `after`, once, in order; polling promises it, being woken only makes it sooner."""
     yield b": the log, live\n\n"
-    quiet_since = monotonic()
+    comment_at = monotonic() + KEEP_ALIVE_SECONDS
     while not context.tail.stopped:
         mark = context.tail.mark()
         head = context.log.head().position
         lines = await context.in_thread(partial(_read, context, wanted, after)) if head > after else []
         if lines:
             yield b"".join(b"id: %d\ndata: %b\n\n" % (line.position, _encode(event_answer(line))) for line in lines)
-            after, quiet_since = lines[-1].position, monotonic()
+            after, comment_at = lines[-1].position, monotonic() + KEEP_ALIVE_SECONDS
             continue
         # Nothing up to the head was wanted: it need not be looked through again.
         after = max(after, head)
-        await context.tail.wait(mark, KEEP_ALIVE_SECONDS)
-        if monotonic() - quiet_since >= KEEP_ALIVE_SECONDS:
+        await context.tail.wait(mark, comment_at - monotonic())
+        if monotonic() >= comment_at - 0.01:  # the loop's clock may wake it a moment early
             yield b": still here\n\n"
-            quiet_since = monotonic()
+            comment_at = monotonic() + KEEP_ALIVE_SECONDS
 
 
 def event_answer(line: Recorded) -> EventAnswer:

@@ -82,6 +82,7 @@ _SLUGS: Mapping[type[Exception], str] = {
     storage.OutcomeUnknown: "outcome-unknown",
     storage.Unavailable: "storage-unavailable",
     projector.ProjectionBehind: "projection-behind",
+    storage.GenerationGone: "projection-behind",
     projector.AlreadyRebuilding: "already-rebuilding",
     projector.NoSuchProjection: "projection-not-found",
     projector.NothingToRollBackTo: "nothing-to-roll-back-to",
@@ -148,6 +149,10 @@ async def handle(req: Request, resp: Response, error: Exception, params: dict[st
         log.error("failed", request_id=request_id, method=req.method, path=req.path, detail=str(error), exc_info=fault)
     if isinstance(error, falcon.HTTPError) and error.headers:
         resp.set_headers(dict(error.headers))
+    resp.set_header("Cache-Control", "no-store")
+    if body.status in (408, 413):
+        # What is left of the body is not read; a client must not send its next request behind it.
+        resp.set_header("Connection", "close")
     if body.status == 503:
         resp.set_header("Retry-After", RETRY_AFTER)
     resp.status = falcon.code_to_http_status(body.status)

@@ -28,23 +28,25 @@ Limit = Annotated[int, Meta(ge=1, le=1000)]
 JSON = ("application/json",)
 PATCH = ("application/merge-patch+json", "application/json")
 
-_FIELD = re.compile(r"`([^`]*)`")
-_FAULT = re.compile(r"(.*) - at `\$(.*)`", re.DOTALL)
+_FIELD = re.compile(r"`(.*)`", re.DOTALL)
+_FAULT = re.compile(r"(.*) - at `\$([^`]*)`", re.DOTALL)
 _STEP = re.compile(r"\[(\d+|\.\.\.)\]|\.([^.\[]+)")
-_TAG = re.compile(r'"r(\d+)\.v(\d+)\.[^"]*"')
+_TAG = re.compile(r'"r(\d{1,18})\.v(\d{1,18})\.[^"]*"')
 
 T = TypeVar("T")
 
 
 async def body(req: Request, type: type[T], media_types: tuple[str, ...] = JSON) -> T:
-    """The body as a `type`; an empty one is `{}`. Raises Refusal."""
+    """The body as a `type`, without a query; an empty one is `{}`. Raises Refusal."""
+    query(req, NoQuery)
     raw = req.context.body = await req.stream.read()
     _check_media_type(req.content_type, media_types)
     try:
         decoded: T = _decoder(cast(Any, type))(raw or b"{}")
         return decoded
     except msgspec.ValidationError as error:
-        pointer, detail = _located(str(error))
+        steps, detail = _located(str(error))
+        pointer = "".join("/" + step.replace("~", "~0").replace("/", "~1") for step in steps)
         raise Refusal("invalid-value", detail, pointer=pointer) from None
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
         raise Refusal("malformed-request", f"expected JSON in UTF-8: {error}") from None
@@ -58,8 +60,8 @@ def query(req: Request, type: type[T]) -> T:
     try:
         decoded = msgspec.convert(given, type, strict=False)
     except msgspec.ValidationError as error:
-        pointer, detail = _located(str(error))
-        raise Refusal("invalid-value", detail, parameter=pointer.lstrip("/")) from None
+        steps, detail = _located(str(error))
+        raise Refusal("invalid-value", detail, parameter="".join(steps)) from None
     if not given:
         _EMPTY[type] = decoded
     return decoded
@@ -101,8 +103,8 @@ def cause(req: Request, command: str, reason: str | None = None) -> Cause:
     """What is recorded beside the events: the body's reason if it has one, or the header's. Raises Refusal."""
     if reason is None and (header := req.get_header("X-Reason")) is not None:
         try:
-            reason = unquote_to_bytes(header).decode()
-        except UnicodeDecodeError:
+            reason = unquote_to_bytes(header.encode("ascii")).decode()
+        except UnicodeError:
             detail = "expected percent-encoded UTF-8"
             raise Refusal("invalid-value", detail, parameter="X-Reason") from None
         try:
@@ -166,15 +168,15 @@ def _decoder(type: Any) -> Callable[[bytes], Any]:
     return msgspec.json.Decoder(type).decode
 
 
-def _located(message: str) -> tuple[str, str]:
-    """msgspec's message as a JSON Pointer and the rest; a missing or unknown member is named by the pointer too."""
+def _located(message: str) -> tuple[list[str], str]:
+    """msgspec's message as the steps to the fault, a missing or unknown member being the last one, and the rest."""
     found = _FAULT.fullmatch(message)
     detail, path = (found[1], found[2]) if found else (message, "")
     steps = [index or name for index, name in _STEP.findall(path)]
     member = _FIELD.search(detail) if detail.startswith("Object ") else None
     if member is not None and ("required field" in detail or "unknown field" in detail):
         steps.append(member[1])
-    return "".join("/" + step.replace("~", "~0").replace("/", "~1") for step in steps), detail
+    return steps, detail
 
 
 class Reason(Struct, forbid_unknown_fields=True):

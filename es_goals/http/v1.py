@@ -109,6 +109,7 @@ class Users(Door):
         del req
         _null(resp)
 
+    @operation("Nothing: the original was a stub", {200: None})
     async def on_post(self, req: Request, resp: Response) -> None:
         """null"""
         del req

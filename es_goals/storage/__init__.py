@@ -58,6 +58,14 @@ class SubjectTaken(StorageError):
         self.subject = subject
 
 
+class GenerationGone(StorageError):
+    """The generation was replaced meanwhile; who looks again finds the one that serves."""
+
+
+class RowRefused(StorageError):
+    """A read model's row does not fit its table."""
+
+
 class UserNameTaken(StorageError):
     """A user has this name already, compared without case."""
 
@@ -244,21 +252,27 @@ class Views(Protocol):
     def snapshot(
         self, model: ReadModel, generation: Generation | None = None, user: str | None = None
     ) -> tuple[Generation, list[Any]]:
-        """A generation (None: the live one) as it is now, and its rows, or one user's, in key order."""
+        """A generation (None: the live one) as it is now, and its rows, or one user's, in key order.
+
+        Raises GenerationGone.
+        """
 
     def load(self, model: ReadModel, generation: Generation, keys: Iterable[Key]) -> dict[Key, Any]:
-        """The rows that exist under these keys."""
+        """The rows that exist under these keys. Raises GenerationGone."""
 
     def save(
         self, model: ReadModel, generation: Generation, position: int, command: str, rows: dict[Key, Any | None]
     ) -> Generation | None:
-        """Rows (None: gone) and the new checkpoint, if the stored one is still `generation.position`; else None."""
+        """Rows (None: gone) and the new checkpoint, if the stored one is still `generation.position`; else None.
+
+        Raises RowRefused.
+        """
 
     def replace_user(self, model: ReadModel, generation: Generation, user: str, rows: Iterable[Any]) -> bool:
         """Set all of a user's rows, if the checkpoint is still `generation.position`."""
 
     def mark_failed(self, generation: Generation, position: int, error: str) -> None:
-        """Keep where and why the fold stopped."""
+        """Keep where and why the fold stopped, if the checkpoint is still `generation.position`."""
 
     def clear_failed(self, generation: Generation) -> None:
         """Forget a failure, so that it is tried again."""

@@ -12,7 +12,7 @@ import apsw
 import msgspec.inspect
 from msgspec import structs
 
-from es_goals.storage import Generation, Key, ReadModel, StorageFailed
+from es_goals.storage import Generation, GenerationGone, Key, ReadModel, RowRefused
 from es_goals.storage.locks import FileLock, Lease
 from es_goals.storage.sqlite import Connections, translated
 
@@ -23,7 +23,7 @@ _MAKE = "INSERT INTO generations (name, revision, shape, state, position) VALUES
 _ADVANCE = (
     "UPDATE generations SET position = ?, command = ?, failed_at = NULL, error = NULL WHERE id = ? AND position = ?"
 )
-_FAIL = "UPDATE generations SET failed_at = ?, error = ? WHERE id = ?"
+_FAIL = "UPDATE generations SET failed_at = ?, error = ? WHERE id = ? AND position = ?"
 _SET_STATE = "UPDATE generations SET state = ? WHERE id = ?"
 # A rebuild leaves only what it flipped: its own previous generation, and no other code's.
 _REPLACED = (
@@ -104,7 +104,7 @@ class SqliteViews:
             table = _table(generation, name_of(model))
             connection.execute(f"CREATE TABLE {table} ({_columns(model)}) STRICT, WITHOUT ROWID")
             for number, columns in enumerate(model.INDEXES):
-                connection.execute(f'CREATE INDEX "{table[1:-1]}_{number}" ON {table} ({", ".join(columns)})')
+                connection.execute(f'CREATE INDEX "{table[1:-1]}_{number}" ON {table} ({_quoted(columns)})')
             made = _by_id(connection, generation)
             assert made is not None
             return made
@@ -117,13 +117,15 @@ class SqliteViews:
             found = _in_state(connection, model, "live") if generation is None else _by_id(connection, generation.id)
             if found is not None:
                 where, values = ("", ()) if user is None else (" WHERE user = ?", (user,))
-                sql = f"SELECT * FROM {_table(found.id, found.name)}{where} ORDER BY {', '.join(model.KEY)}"
+                sql = f"SELECT * FROM {_table(found.id, found.name)}{where} ORDER BY {_key(model)}"
                 return found, [model.Row(*row) for row in connection.execute(sql, values)]
-        return self.live(model), []
+        if generation is not None:
+            raise GenerationGone(f"generation {generation.id} of {generation.name} was replaced meanwhile")
+        self.live(model)  # there was none of this code's: it is made, and another process may be filling it already
+        return self.snapshot(model, None, user)
 
     def load(self, model: ReadModel, generation: Generation, keys: Iterable[Key]) -> dict[Key, Any]:
-        match = " AND ".join(f"{column} = ?" for column in model.KEY)
-        sql = f"SELECT * FROM {_table(generation.id, generation.name)} WHERE {match}"
+        sql = f"SELECT * FROM {_table(generation.id, generation.name)} WHERE {_match(model)}"
         places = [model.Row.__struct_fields__.index(column) for column in model.KEY]
         with translated, _still_there(generation):
             rows = self._connections.get().executemany(sql, keys)
@@ -137,9 +139,12 @@ class SqliteViews:
             if not connection.changes():
                 return None
             table = _table(generation.id, generation.name)
-            match = " AND ".join(f"{column} = ?" for column in model.KEY)
-            _put(connection, table, model, (row for row in rows.values() if row is not None))
-            connection.executemany(f"DELETE FROM {table} WHERE {match}", [k for k, row in rows.items() if row is None])
+            gone = [key for key, row in rows.items() if row is None]
+            try:
+                _put(connection, table, model, (row for row in rows.values() if row is not None))
+                connection.executemany(f"DELETE FROM {table} WHERE {_match(model)}", gone)
+            except (apsw.ConstraintError, OverflowError, TypeError) as error:
+                raise RowRefused(f"expected a row that fits {table}: {error}") from error
         return structs.replace(generation, position=position, command=command, failed_at=None, error=None)
 
     def replace_user(self, model: ReadModel, generation: Generation, user: str, rows: Iterable[Any]) -> bool:
@@ -154,11 +159,11 @@ class SqliteViews:
 
     def mark_failed(self, generation: Generation, position: int, error: str) -> None:
         with self._writing() as connection:
-            connection.execute(_FAIL, (position, error, generation.id))
+            connection.execute(_FAIL, (position, error, generation.id, generation.position))
 
     def clear_failed(self, generation: Generation) -> None:
         with self._writing() as connection:
-            connection.execute(_FAIL, (None, None, generation.id))
+            connection.execute(_FAIL, (None, None, generation.id, generation.position))
 
     def discard(self, generation: Generation) -> None:
         with self._writing() as connection:
@@ -171,7 +176,7 @@ class SqliteViews:
 
     def differences(self, model: ReadModel, old: Generation, new: Generation) -> tuple[int, int, list[Key]] | None:
         left, right = _table(old.id, old.name), _table(new.id, new.name)
-        key = ", ".join(model.KEY)
+        key = _key(model)
         with self._reading() as connection:
             found = [_by_id(connection, generation.id) for generation in (old, new)]
             if None in found or len({generation.position for generation in found if generation}) > 1:
@@ -231,13 +236,12 @@ class SqliteViews:
 
 @contextmanager
 def _still_there(generation: Generation) -> Iterator[None]:
-    """A generation may be replaced while somebody works on it; who looks again finds the one that serves."""
     try:
         yield
     except apsw.SQLError as error:
         if "no such table" not in str(error):
             raise
-        raise StorageFailed(f"generation {generation.id} of {generation.name} was replaced meanwhile") from error
+        raise GenerationGone(f"generation {generation.id} of {generation.name} was replaced meanwhile") from error
 
 
 def name_of(model: ReadModel) -> str:
@@ -265,6 +269,18 @@ def _table(generation: int, name: str) -> str:
     return f'"{name}_{generation}"'
 
 
+def _quoted(columns: Iterable[str]) -> str:
+    return ", ".join(f'"{column}"' for column in columns)
+
+
+def _key(model: ReadModel) -> str:
+    return _quoted(model.KEY)
+
+
+def _match(model: ReadModel) -> str:
+    return " AND ".join(f'"{column}" = ?' for column in model.KEY)
+
+
 def _drop(connection: apsw.Connection, generations: Iterable[tuple[Any, ...]]) -> None:
     for generation, name in list(generations):
         connection.execute(f"DROP TABLE {_table(generation, name)}")
@@ -275,8 +291,8 @@ def _drop(connection: apsw.Connection, generations: Iterable[tuple[Any, ...]]) -
 def _columns(model: ReadModel) -> str:
     info = msgspec.inspect.type_info(model.Row)
     assert isinstance(info, msgspec.inspect.StructType)
-    columns = [f"{field.encode_name} {_column_type(field.type)}" for field in info.fields]
-    return f"{', '.join(columns)}, PRIMARY KEY ({', '.join(model.KEY)})"
+    columns = [f'"{field.name}" {_column_type(field.type)}' for field in info.fields]
+    return f"{', '.join(columns)}, PRIMARY KEY ({_key(model)})"
 
 
 def _column_type(kind: msgspec.inspect.Type) -> str:
