@@ -4,6 +4,7 @@ import asyncio
 import ipaddress
 import os
 import shutil
+import socket
 import tempfile
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -20,17 +21,18 @@ from msgspec import structs
 import projections
 from es_goals import __version__, backup, goals, outlines, terminal, verification
 from es_goals.clock import wall_clock
-from es_goals.events import goals_stream, micros, moment
+from es_goals.events import TYPES, micros, moment
 from es_goals.ids import Uuid7
 from es_goals.logs import configure
 from es_goals.projector import AlreadyRebuilding, NoSuchProjection, NothingToRollBackTo, ProjectionBehind, Projector
 from es_goals.service import RejectedAt, Request, Service
 from es_goals.settings import PREFIX, InvalidSetting, Settings, from_env
-from es_goals.storage import Cause, Log, Storage, StorageError, User, open_storage
+from es_goals.storage import Cause, Log, Storage, StorageError, User, open_storage, user_events
 from es_goals.users import valid_user_name
 from projections.goal_tree import tree as in_order
 
 ACTOR = "cli"
+LARGEST = 2**63 - 1
 
 _EXPECTED = (
     StorageError,
@@ -90,15 +92,31 @@ def serve(settings: Settings, host: str | None, port: int | None, workers: int |
         )
     existed = Path(settings.db).exists()
     open_storage(settings.db, wall_clock).close()
-    metrics = tempfile.mkdtemp(prefix="es-goals-metrics-")
+    listener = _listen(settings)
+    settings = structs.replace(settings, port=listener.getsockname()[1])
+    metrics, master = tempfile.mkdtemp(prefix="es-goals-metrics-"), os.getpid()
     # Read when the metrics are imported, with the server.
     os.environ["PROMETHEUS_MULTIPROC_DIR"] = metrics
     from es_goals.server import serve as run
 
     try:
-        run(settings, lambda: _greet(settings, existed))
+        run(settings, listener.fileno(), lambda: _greet(settings, existed))
     finally:
-        shutil.rmtree(metrics, ignore_errors=True)
+        # A worker that ends comes through here too, and leaves the folder to the others.
+        if os.getpid() == master:
+            shutil.rmtree(metrics, ignore_errors=True)
+
+
+def _listen(settings: Settings) -> socket.socket:
+    """Bound before gunicorn is: it would log a port that is taken five times, and not tell which it was given for 0."""
+    host = settings.host
+    try:
+        return socket.create_server(
+            (host, settings.port), family=socket.AF_INET6 if ":" in host else socket.AF_INET, backlog=2048
+        )
+    except OSError as error:
+        place = f"{host} port {settings.port}"
+        raise click.ClickException(f"expected to listen on {place}; found: {os.strerror(error.errno or 0)}") from error
 
 
 def _greet(settings: Settings, existed: bool) -> None:
@@ -232,8 +250,8 @@ def tree(settings: Settings, user: str, as_of: str | None) -> None:
 @main.command()
 @click.option("--user", "name", help="Only this user's.")
 @click.option("--goal", metavar="ID", help="Only this goal's.")
-@click.option("--type", "kind", metavar="T", help="Only events of this type.")
-@click.option("--after", type=click.IntRange(0), default=0, help="Only behind this position.")
+@click.option("--type", "kind", type=click.Choice(TYPES), metavar="T", help="Only events of this type.")
+@click.option("--after", type=click.IntRange(0, LARGEST), default=0, help="Only behind this position.")
 @click.option("--until", metavar="T", help="Up to an RFC 3339 time or a log position.")
 @click.option("--json", "as_json", is_flag=True, help="For machines: as GET /v2/events answers them, a line each.")
 @click.pass_obj
@@ -252,9 +270,10 @@ def replay(
     with _opened(settings) as storage:
         owner = _user(storage.log, name).id if name else None
         end = None if until is None else _position(storage.log, until, "--until")
-        teller = terminal.Storyteller(storage.log)
-        stream = goals_stream(owner) if owner else None
-        while page := storage.log.read(after, until=end, stream=stream, subject=goal, type=kind):
+        teller = terminal.Storyteller(storage.log, gaps=goal is not None or kind is not None)
+        if goal is not None and storage.log.owner(goal) is None:
+            raise click.ClickException(f"expected the id of a goal; found {goal!r}")
+        while page := user_events(storage.log, owner, after, until=end, subject=goal, type=kind):
             for line in page:
                 click.echo(msgspec.json.encode(event_answer(line)) if as_json else teller.line(line))
             after = page[-1].position
@@ -371,7 +390,7 @@ def _no_such_user(name: str) -> NoReturn:
 
 def _position(log: Log, text: str, option: str) -> int:
     """The log position that a position or an RFC 3339 time names."""
-    if text.isascii() and text.isdigit():
+    if text.isascii() and text.isdigit() and len(text) < 20 and int(text) <= LARGEST:
         return int(text)
     try:
         time = msgspec.convert(text, datetime)

@@ -161,7 +161,7 @@ class Projector:
 
     def tick(self) -> None:
         """As `catch_up_all`, unless another process is at it."""
-        with self._views.lease("tick") as mine:
+        with self._views.lease(".tick") as mine:
             if mine:
                 self.catch_up_all()
 

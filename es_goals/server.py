@@ -32,15 +32,14 @@ class Worker(ASGIWorker):  # type: ignore[misc]
 class Server(BaseApplication):  # type: ignore[misc]
     """The application and gunicorn's settings for it."""
 
-    def __init__(self, settings: Settings, ready: Callable[[], None]) -> None:
-        self._settings, self._ready = settings, ready
+    def __init__(self, settings: Settings, listener: int, ready: Callable[[], None]) -> None:
+        self._settings, self._listener, self._ready = settings, listener, ready
         super().__init__()
 
     def load_config(self) -> None:
         """What is not gunicorn's default, and why."""
-        host = f"[{self._settings.host}]" if ":" in self._settings.host else self._settings.host
         settings = {
-            "bind": [f"{host}:{self._settings.port}"],
+            "bind": [f"fd://{self._listener}"],
             "workers": self._settings.workers,
             "worker_class": Worker,
             "asgi_loop": "uvloop",
@@ -62,9 +61,9 @@ class Server(BaseApplication):  # type: ignore[misc]
         return create_app(self._settings)
 
 
-def serve(settings: Settings, ready: Callable[[], None]) -> None:
-    """Serve until a signal says stop; ends the process. `ready` is called once it listens."""
-    Server(settings, ready).run()
+def serve(settings: Settings, listener: int, ready: Callable[[], None]) -> None:
+    """Serve on a socket that is bound until a signal says stop; ends the process. `ready` is called once it listens."""
+    Server(settings, listener, ready).run()
 
 
 def _forget_worker(arbiter: Any, worker: Any) -> None:

@@ -52,12 +52,12 @@ def _lasts(nodes: Sequence[Node]) -> list[bool]:
 
 
 class Storyteller:
-    """Tells events in a line each: when, who, what, why."""
+    """Tells events in a line each: when, who, what, why. `gaps`: some that change names may be left out."""
 
-    def __init__(self, log: Reader) -> None:
-        self._log = log
+    def __init__(self, log: Reader, gaps: bool) -> None:
+        self._log, self._gaps = log, gaps
         self._users: dict[str, str] = {}
-        self._goals: dict[str, str] = {}
+        self._goals: dict[str, tuple[int, str]] = {}  # the name, and up to which position it is known
 
     def line(self, recorded: Recorded) -> str:
         """Names are those of the time."""
@@ -72,10 +72,10 @@ class Storyteller:
         old = self._goal(event.goal_id, recorded.position)
         match event:
             case GoalCreated():
-                self._goals[event.goal_id] = event.name
+                self._goals[event.goal_id] = (recorded.position, event.name)
                 return f"created “{event.name}”{self._under(event.parent_id, recorded.position)}"
             case GoalRenamed():
-                self._goals[event.goal_id] = event.name
+                self._goals[event.goal_id] = (recorded.position, event.name)
                 return f"renamed “{old}” to “{event.name}”"
             case GoalDescribed():
                 return f"described “{old}”"
@@ -107,12 +107,17 @@ class Storyteller:
 
     def _goal(self, goal_id: str, position: int) -> str:
         """The goal's name before a position; from the log where the events told so far do not say."""
-        if goal_id not in self._goals:
-            for line in self._log.read(subject=goal_id, until=position - 1):
-                event = line.event
-                if isinstance(event, GoalCreated | GoalRenamed):
-                    self._goals[goal_id] = event.name
-        return self._goals.get(goal_id, goal_id)
+        seen, name = self._goals.get(goal_id, (0, goal_id))
+        if seen and not self._gaps:
+            return name
+        for kind in ("GoalCreated", "GoalRenamed"):
+            after = seen
+            while page := self._log.read(after, until=position - 1, subject=goal_id, type=kind):
+                event = page[-1].event
+                assert isinstance(event, GoalCreated | GoalRenamed)
+                after, name = page[-1].position, event.name
+        self._goals[goal_id] = (max(seen, position - 1), name)
+        return name
 
 
 @contextmanager

@@ -39,7 +39,7 @@ class Checked(Struct, frozen=True):
 def parse_anchor(text: str) -> Anchor:
     """Raises ValueError."""
     position, _, digest = text.partition(":")
-    if not position.isdigit() or len(digest) != 64 or set(digest) - set("0123456789abcdef"):
+    if not (position.isascii() and position.isdigit()) or len(digest) != 64 or set(digest) - set("0123456789abcdef"):
         raise ValueError(f"expected <position>:<digest>, a number and 64 hexadecimal digits; found {text!r}")
     return Anchor(int(position), digest)
 
@@ -78,6 +78,9 @@ def verify_log(log: Log, expect: Anchor | None, progress: Progress) -> Checked:
     found = last.position if last else 0
     if found < max(head, expect.position if expect else 0):
         raise Mismatch(f"the log ends at position {found}; expected {max(head, expect.position if expect else 0)}")
+    for stream in versions:
+        if log.user(stream.partition(":")[2]) is None:
+            raise Mismatch(f"{stream}: expected a row for this user beside the log")
     goals = sum(_check_goals(log, stream) for stream in versions if stream.startswith("user:"))
     users = sum(stream.startswith("account:") for stream in versions)
     return Checked(Anchor(found, tree.root()), users, goals)
@@ -107,8 +110,6 @@ def _check_line(line: Recorded, last: Recorded | None, versions: dict[str, int])
 
 def _check_goals(log: Log, stream: str) -> int:
     """One user's goals at the head are a forest. Answers how many there are."""
-    if log.user(stream.partition(":")[2]) is None:
-        raise Mismatch(f"{stream}: expected a row for this user beside the log")
     goals, after = Goals(), 0
     while page := log.read(after, PAGE, stream=stream):
         for line in page:

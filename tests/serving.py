@@ -5,6 +5,7 @@ import signal
 import socket
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import closing, contextmanager
@@ -62,16 +63,21 @@ class Served:
         ]  # fmt: skip
         self._env = {**os.environ, **env}
         self.output = folder / "output.txt"
+        self._still = threading.Lock()
         self.client = httpx2.Client(base_url=self.url, timeout=30)
         self.start()
 
     def start(self) -> None:
         """Begin to serve, and wait until it does."""
         with self.output.open("ab") as output:
-            self.process = subprocess.Popen(
+            self.process = subprocess.Popen(  # noqa: S603
                 self._arguments, stdout=output, stderr=output, env=self._env, start_new_session=True
             )
         wait_for(lambda: self.answers() and len(self.workers()) == self._workers, "the service to answer")
+        for worker in self.workers():
+            # Gunicorn loses the signals of a worker that is not up yet.
+            with self.client_of(worker):
+                pass
 
     def answers(self) -> bool:
         """Whether it serves."""
@@ -103,18 +109,21 @@ class Served:
         """A client whose one connection is with this worker; the others stand still while it is made."""
         others = [pid for pid in self.workers() if pid != worker]
         with httpx2.Client(base_url=self.url, timeout=30, limits=httpx2.Limits(max_connections=1)) as client:
-            for pid in others:
-                os.kill(pid, signal.SIGSTOP)
-            try:
-                client.get("/healthz")
-            finally:
-                for pid in others:
-                    os.kill(pid, signal.SIGCONT)
+            with self._still:
+                try:
+                    for pid in others:
+                        os.kill(pid, signal.SIGSTOP)
+                    client.get("/healthz")
+                finally:
+                    for pid in others:
+                        os.kill(pid, signal.SIGCONT)
             yield client
 
     @contextmanager
     def failed(self, model: ReadModel) -> Iterator[int]:
         """While the fold of a read model counts as failed, at this position."""
+        name = model.__name__.rpartition(".")[2]
+        wait_for(lambda: self.get(f"/v2/projections/{name}")["lag"] == 0, "all events to be folded")
         with closing(open_storage(str(self.db), wall_clock)) as storage:
             generation = storage.views.live(model)
             storage.views.mark_failed(generation, generation.position + 1, "made to fail")
@@ -126,7 +135,9 @@ class Served:
     def run(self, *arguments: str, stdin: str | None = None) -> subprocess.CompletedProcess[str]:
         """Another command of the command line, on the same database."""
         command = [sys.executable, "-m", "es_goals", "--db", str(self.db), *arguments]
-        return subprocess.run(command, input=stdin, capture_output=True, text=True, env=self._env, timeout=120)
+        return subprocess.run(  # noqa: S603
+            command, input=stdin, capture_output=True, text=True, env=self._env, timeout=120
+        )
 
     def post(self, path: str, body: Any = None, **headers: str) -> httpx2.Response:
         """A command; header names with _ for -."""

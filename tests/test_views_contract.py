@@ -366,7 +366,7 @@ def test_a_users_rows_are_not_replaced_once_the_checkpoint_has_moved(views: View
 def test_replacing_that_fails_in_the_middle_keeps_the_old_rows(views: Views) -> None:
     generation = saved(views, views.live(MODEL), 5, ONE, TWO)
 
-    with pytest.raises(TypeError):
+    with pytest.raises(RowRefused):
         views.replace_user(MODEL, generation, "ann", [Tally("ann", "z", 1), "no row at all"])
 
     assert rows_of(views) == [ONE, TWO]

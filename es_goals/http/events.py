@@ -11,11 +11,12 @@ import msgspec
 from falcon.asgi import Request, Response
 from msgspec import Meta, Struct, structs
 
-from es_goals.events import TYPES, Recorded, account_stream, goals_stream, micros, moment
+from es_goals.events import TYPES, Recorded, micros, moment
 from es_goals.http import requests
 from es_goals.http.context import JSON, Context, Door
 from es_goals.http.operation import operation
 from es_goals.http.problems import Refusal
+from es_goals.storage import user_events
 
 NDJSON = "application/x-ndjson"
 EVENT_STREAM = "text/event-stream"
@@ -159,6 +160,8 @@ async def _follow(context: Context, wanted: Filter, after: int) -> AsyncIterator
             continue
         # Nothing up to the head was wanted: it need not be looked through again.
         after = max(after, head)
+        if wanted.until is not None and after >= wanted.until:
+            return
         await context.tail.wait(mark, comment_at - monotonic())
         if monotonic() >= comment_at - 0.01:  # the loop's clock may wake it a moment early
             yield b": still here\n\n"
@@ -172,12 +175,8 @@ def event_answer(line: Recorded) -> EventAnswer:
 
 
 def _read(context: Context, wanted: Filter, after: int, limit: int = STREAM_PAGE) -> list[Recorded]:
-    read = partial(context.log.read, after, limit, until=wanted.until, type=wanted.type, subject=wanted.subject)
-    if wanted.owner is None:
-        return read()
-    goals = read(stream=goals_stream(wanted.owner))
-    account = [] if wanted.subject else read(stream=account_stream(wanted.owner))
-    return sorted([*goals, *account], key=lambda line: line.position)[:limit]
+    log, owner = context.log, wanted.owner
+    return user_events(log, owner, after, limit, until=wanted.until, subject=wanted.subject, type=wanted.type)
 
 
 def _known(type: str | None) -> str | None:

@@ -6,11 +6,12 @@ that know which engines there are.
 
 from collections.abc import Callable, Iterable, Sequence
 from contextlib import AbstractContextManager
+from functools import partial
 from typing import Any, Protocol
 
 from msgspec import Struct
 
-from es_goals.events import Event, Recorded
+from es_goals.events import Event, Recorded, account_stream, goals_stream
 
 Clock = Callable[[], int]
 """µs since 1970."""
@@ -308,6 +309,24 @@ class Storage(Struct, frozen=True):
     log: Log
     views: Views
     close: Callable[[], None]
+
+
+def user_events(
+    log: Reader,
+    owner: str | None,
+    after: int,
+    limit: int = 1000,
+    *,
+    until: int | None = None,
+    subject: str | None = None,
+    type: str | None = None,
+) -> list[Recorded]:
+    """As Reader.read, of both streams of one user; of everybody where `owner` is None."""
+    read = partial(log.read, after, limit, until=until, subject=subject, type=type)
+    if owner is None:
+        return read()
+    lines = [*read(stream=goals_stream(owner)), *read(stream=account_stream(owner))]
+    return sorted(lines, key=lambda line: line.position)[:limit]
 
 
 def open_log(url: str, clock: Clock) -> Log:

@@ -116,7 +116,7 @@ class SqliteViews:
             # The state is asked for in the same snapshot as the rows: a rebuild may flip at any time.
             found = _in_state(connection, model, "live") if generation is None else _by_id(connection, generation.id)
             if found is not None:
-                where, values = ("", ()) if user is None else (" WHERE user = ?", (user,))
+                where, values = ("", ()) if user is None else (' WHERE "user" = ?', (user,))
                 sql = f"SELECT * FROM {_table(found.id, found.name)}{where} ORDER BY {_key(model)}"
                 return found, [model.Row(*row) for row in connection.execute(sql, values)]
         if generation is not None:
@@ -140,20 +140,17 @@ class SqliteViews:
                 return None
             table = _table(generation.id, generation.name)
             gone = [key for key, row in rows.items() if row is None]
-            try:
-                _put(connection, table, model, (row for row in rows.values() if row is not None))
-                connection.executemany(f"DELETE FROM {table} WHERE {_match(model)}", gone)
-            except (apsw.ConstraintError, OverflowError, TypeError) as error:
-                raise RowRefused(f"expected a row that fits {table}: {error}") from error
+            _put(connection, table, model, (row for row in rows.values() if row is not None))
+            connection.executemany(f"DELETE FROM {table} WHERE {_match(model)}", gone)
         return structs.replace(generation, position=position, command=command, failed_at=None, error=None)
 
     def replace_user(self, model: ReadModel, generation: Generation, user: str, rows: Iterable[Any]) -> bool:
         with self._writing() as connection:
             found = _by_id(connection, generation.id)
-            if found is None or found.position != generation.position:
+            if found is None or (found.state, found.position) != ("live", generation.position):
                 return False
             table = _table(generation.id, generation.name)
-            connection.execute(f"DELETE FROM {table} WHERE user = ?", (user,))
+            connection.execute(f'DELETE FROM {table} WHERE "user" = ?', (user,))
             _put(connection, table, model, rows)
         return True
 
@@ -218,7 +215,7 @@ class SqliteViews:
 
     def owners(self, model: ReadModel) -> list[str]:
         live = self.live(model)
-        sql = f"SELECT user FROM {_table(live.id, live.name)} WHERE user > ? ORDER BY user LIMIT 1"
+        sql = f'SELECT "user" FROM {_table(live.id, live.name)} WHERE "user" > ? ORDER BY "user" LIMIT 1'
         found: list[str] = []
         with translated:
             while row := self._connections.get().execute(sql, (found[-1] if found else "",)).fetchone():
@@ -309,4 +306,7 @@ def _column_type(kind: msgspec.inspect.Type) -> str:
 
 def _put(connection: apsw.Connection, table: str, model: ReadModel, rows: Iterable[Any]) -> None:
     places = ", ".join("?" * len(model.Row.__struct_fields__))
-    connection.executemany(f"INSERT OR REPLACE INTO {table} VALUES ({places})", map(structs.astuple, rows))
+    try:
+        connection.executemany(f"INSERT OR REPLACE INTO {table} VALUES ({places})", map(structs.astuple, rows))
+    except (apsw.ConstraintError, OverflowError, TypeError) as error:
+        raise RowRefused(f"expected rows that fit {table}: {error}") from error
