@@ -46,6 +46,7 @@ class Server(BaseApplication):  # type: ignore[misc]
             "http_parser": "python",
             "graceful_timeout": GRACEFUL_SECONDS,
             "keepalive": 5,
+            "limit_request_field_size": 16_384,  # a reason of 1,000 characters, percent-encoded, has up to 12,000
             "proc_name": "es-goals",
             "loglevel": "warning",
             "control_socket_disable": True,  # a second instance would take its path over

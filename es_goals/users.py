@@ -1,9 +1,8 @@
 """The rules for users: what they may be called. Pure, as those for goals."""
 
 import re
-import unicodedata
 
-from es_goals.goals import InvalidValue, refuse_controls
+from es_goals.goals import InvalidValue, composed, refuse_controls
 
 NAME_LENGTH = 64
 EMAIL_LENGTH = 254
@@ -13,7 +12,7 @@ _UUID = re.compile(r"[0-9a-fA-F]{8}(-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}")
 
 def valid_user_name(text: str) -> str:
     """A user's name as it is kept: NFC, trimmed. Raises InvalidValue."""
-    name = unicodedata.normalize("NFC", text).strip()
+    name = composed(text, NAME_LENGTH)
     if not 1 <= len(name) <= NAME_LENGTH:
         raise InvalidValue("name", f"1 to {NAME_LENGTH} characters", str(len(name)))
     refuse_controls("name", name)

@@ -147,7 +147,7 @@ class TreeQuery(Struct, frozen=True, forbid_unknown_fields=True):
 
     as_of: Annotated[str, Meta(description="an RFC 3339 time or a log position")] | None = None
     status: Literal["open", "done", "all"] = "all"
-    depth: Annotated[int, Meta(ge=0, le=1_000_000, description="levels below the answered goals")] | None = None
+    depth: Annotated[int, Meta(ge=0, le=1_000_000, description="levels below the answered goals")] | UnsetType = UNSET
     view: Literal["tree", "flat"] = "tree"
     deleted: bool = False
 
@@ -156,7 +156,7 @@ class GoalQuery(Struct, frozen=True, forbid_unknown_fields=True):
     """How much of a goal's sub-goals, how, and as of when."""
 
     as_of: Annotated[str, Meta(description="an RFC 3339 time or a log position")] | None = None
-    depth: Annotated[int, Meta(ge=0, le=1_000_000, description="levels below the goal")] | None = None
+    depth: Annotated[int, Meta(ge=0, le=1_000_000, description="levels below the goal")] | UnsetType = UNSET
     view: Literal["tree", "flat"] = "tree"
 
 
@@ -206,7 +206,7 @@ class UserGoals(Door):
         """The whole tree, as it is or as it was."""
         owner = self._context.user(user)
         query = requests.query(req, TreeQuery)
-        shape = Shape(query.view == "flat", query.status, query.depth, query.deleted)
+        shape = Shape(query.view == "flat", query.status, _levels(query.depth), query.deleted)
         await reading.answer(self._context, req, resp, owner, None, shape, query.as_of)
 
     @operation("Create a goal", {201: GoalAnswer}, body=NewGoal, command=True,
@@ -249,7 +249,7 @@ class OneGoal(Door):
         """As it is or as it was; flat, a list."""
         owner, known = self._context.owner(goal_id)
         query = requests.query(req, GoalQuery)
-        shape = Shape(query.view == "flat", "all", query.depth)
+        shape = Shape(query.view == "flat", "all", _levels(query.depth))
         await reading.answer(self._context, req, resp, owner, known, shape, query.as_of)
 
     @operation("Change a goal", {200: GoalAnswer}, body=GoalChange, media_types=requests.PATCH, command=True,
@@ -381,6 +381,10 @@ def _result(result: Result, owner: User) -> GoalAnswer | CompletedAnswer | Delet
     if result.open_sub_goals is None:
         return answer
     return CompletedAnswer(*msgspec.structs.astuple(answer), open_sub_goals=result.open_sub_goals)
+
+
+def _levels(depth: int | UnsetType) -> int | None:
+    return None if depth is UNSET else depth
 
 
 def _text(goal_id: uuid.UUID | None) -> str | None:

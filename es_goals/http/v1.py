@@ -4,13 +4,13 @@ Names are resolved inside the decision, among one user's goals.
 """
 
 from collections.abc import Sequence
-from email.parser import BytesParser
-from email.policy import HTTP
+from io import BytesIO
 from typing import Any
 from urllib.parse import parse_qsl
 
 import msgspec
 from falcon.asgi import Request, Response
+from falcon.media import MultipartFormHandler
 
 from es_goals import goals
 from es_goals.goals import AmbiguousName, GoalNotFound, Named
@@ -23,6 +23,7 @@ from projections.goal_tree import Node, Row, tree
 
 PARAMETERS = ("user", "name", "parent_name", "description")
 
+_FORMS = MultipartFormHandler()
 _encode = msgspec.json.Encoder().encode
 _decode = msgspec.json.Decoder().decode
 
@@ -56,7 +57,12 @@ class Goals(Door):
         name, parent = _required(given, "name"), given.get("parent_name")
         new_id = self._context.new_id()
         made = goals.CreateGoal(new_id, name, Named(parent) if parent else None, given.get("description"), unique=True)
-        await self._context.command(req, resp, user, [made])
+        try:
+            await self._context.command(req, resp, user, [made])
+        except goals.Rejected as error:
+            if error.field == "parent_id":
+                error.field = "parent_name"
+            raise
         _null(resp)
 
     @operation("Complete a goal", {200: None}, command=True, problems=("goal-not-found", "ambiguous-name"))
@@ -155,7 +161,7 @@ def _names(nodes: Sequence[Node]) -> bytes:
     """Nested objects of names, made in pieces: a chain of 20,000 is no deeper than any other."""
     out = bytearray(b"{")
     lists = 1
-    taken: list[set[str]] = [set()]
+    taken: list[dict[str, int]] = [{}]
     for node in nodes:
         level = node.depth + 1
         out += b"}" * (lists - level)
@@ -163,18 +169,19 @@ def _names(nodes: Sequence[Node]) -> bytes:
         if out[-1:] != b"{":
             out += b","
         out += _encode(_free(node.row.name, taken[-1])) + b":{"
-        taken.append(set())
+        taken.append({})
         lists = level + 1
     return bytes(out + b"}" * lists)
 
 
-def _free(name: str, taken: set[str]) -> str:
-    """The name, or the next free `name (2)`, `name (3)` among its siblings."""
-    shown, number = name, 1
+def _free(name: str, taken: dict[str, int]) -> str:
+    """The name, or the next free `name (2)`, `name (3)` among its siblings; `taken` has the last number of each."""
+    shown, number = name, taken.get(name, 1)
     while shown in taken:
         number += 1
         shown = f"{name} ({number})"
-    taken.add(shown)
+    taken[name] = number
+    taken.setdefault(shown, 1)
     return shown
 
 
@@ -213,16 +220,11 @@ def _form(raw: bytes) -> dict[str, str]:
 
 
 def _multipart(content_type: str, raw: bytes) -> dict[str, str]:
-    head = f"Content-Type: {content_type}\r\n\r\n".encode("latin-1", "replace")
-    parts = BytesParser(policy=HTTP).parsebytes(head + raw)
-    found: dict[str, str] = {}
-    for part in parts.iter_parts() if parts.is_multipart() else ():
-        name, content = part.get_param("name", header="content-disposition"), part.get_payload(decode=True)
-        try:
-            found[str(name)] = content.decode() if isinstance(content, bytes) else ""
-        except UnicodeDecodeError as error:
-            raise Refusal("malformed-request", f"expected a form in UTF-8: {error}") from None
-    return found
+    form = _FORMS.deserialize(BytesIO(raw), content_type, len(raw))  # Falcon's errors are answered with 400
+    try:
+        return {part.name: part.get_data().decode() for part in form if part.name}
+    except UnicodeDecodeError as error:
+        raise Refusal("malformed-request", f"expected a form in UTF-8: {error}") from None
 
 
 def _text(name: str, value: object) -> str:

@@ -37,6 +37,8 @@ OLDEST_SQLITE = (3, 51, 3)
 SCHEMA = 1
 APPLICATION_ID = 0x0E5_60A15
 BUSY_MS = 5_000
+# A user's name has 64 characters, and NFKC makes at most 18 of one; folding a longer text could take minutes.
+LONGEST_NAME = 64 * 18
 
 _COLUMNS = "position, stream, version, type, subject, at, actor, command, reason, data"
 _HEAD = "SELECT position, at FROM events ORDER BY position DESC LIMIT 1"
@@ -196,6 +198,8 @@ class SqliteReader:
         return User(*row) if row else None
 
     def user_named(self, name: str) -> User | None:
+        if len(name) > LONGEST_NAME:
+            return None
         row = self._one(_USER_NAMED, fold_name(name))
         return User(*row) if row else None
 
