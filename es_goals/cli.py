@@ -1,6 +1,7 @@
 """The command line. It works on the database directly, also while the service runs."""
 
 import asyncio
+import errno
 import ipaddress
 import os
 import shutil
@@ -11,7 +12,7 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from datetime import datetime
 from pathlib import Path
-from time import perf_counter
+from time import monotonic, perf_counter, sleep
 from typing import Any, NoReturn
 
 import click
@@ -33,6 +34,7 @@ from projections.goal_tree import tree as in_order
 
 ACTOR = "cli"
 LARGEST = 2**63 - 1
+PORT_SECONDS = 3.0
 
 _EXPECTED = (
     StorageError,
@@ -108,15 +110,21 @@ def serve(settings: Settings, host: str | None, port: int | None, workers: int |
 
 
 def _listen(settings: Settings) -> socket.socket:
-    """Bound before gunicorn is: it would log a port that is taken five times, and not tell which it was given for 0."""
-    host = settings.host
-    try:
-        return socket.create_server(
-            (host, settings.port), family=socket.AF_INET6 if ":" in host else socket.AF_INET, backlog=2048
-        )
-    except OSError as error:
-        place = f"{host} port {settings.port}"
-        raise click.ClickException(f"expected to listen on {place}; found: {os.strerror(error.errno or 0)}") from error
+    """Bound before gunicorn is, which would not tell the port that it was given for 0.
+
+    The workers of a killed master hold the port until they notice, so a port that is taken is tried again for a while.
+    """
+    host, until = settings.host, monotonic() + PORT_SECONDS
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    while True:
+        try:
+            return socket.create_server((host, settings.port), family=family, backlog=2048)
+        except OSError as error:
+            if error.errno != errno.EADDRINUSE or monotonic() > until:
+                found = os.strerror(error.errno or 0)
+                message = f"expected to listen on {host} port {settings.port}; found: {found}"
+                raise click.ClickException(message) from error
+            sleep(0.1)
 
 
 def _greet(settings: Settings, existed: bool) -> None:

@@ -1,8 +1,11 @@
 """Runs the application on gunicorn's asgi worker."""
 
+import sys
 from collections.abc import Callable
+from time import sleep
 from typing import Any, cast
 
+import structlog
 from gunicorn.app.base import BaseApplication
 from gunicorn.workers.gasgi import ASGIWorker
 from prometheus_client import multiprocess
@@ -11,8 +14,12 @@ from es_goals.app import create_app
 from es_goals.http.edge import Bodies
 from es_goals.logs import configure
 from es_goals.settings import Settings
+from es_goals.storage import StorageError
 
 GRACEFUL_SECONDS = 10
+REOPEN_SECONDS = 1.0
+
+log = structlog.get_logger()
 
 
 class Worker(ASGIWorker):  # type: ignore[misc]
@@ -59,7 +66,14 @@ class Server(BaseApplication):  # type: ignore[misc]
 
     def load(self) -> Bodies:
         """In each worker, after the fork."""
-        return create_app(self._settings)
+        try:
+            return create_app(self._settings)
+        except StorageError as error:
+            # The log could be opened when the service started: gunicorn is to try again, not to give up as it does
+            # with a worker that cannot boot.
+            log.error("not_opened", detail=str(error))
+            sleep(REOPEN_SECONDS)
+            sys.exit(1)
 
 
 def serve(settings: Settings, listener: int, ready: Callable[[], None]) -> None:

@@ -129,6 +129,8 @@ class Service:
 
     async def execute(self, request: Request) -> Outcome:
         """Raises Rejected, RejectedAt, KeyReused, Changed, StorageError."""
+        # Also what could be answered from the log: until a commit works, what failed before may not be on disk.
+        self.writer.check()
         stream = goals_stream(request.user_id)
         cold = None
         if request.key is not None or stream not in self._cache:
