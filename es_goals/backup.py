@@ -89,7 +89,8 @@ def restore(source: Path, target: Path, clock: Clock) -> tuple[Storage, Manifest
         if checked.head.position != manifest.position:
             raise Mismatch(f"expected the backup to end at {manifest.position}; found {checked.head.position}")
         _sync(unfinished)
-        unfinished.rename(target)
+        # Unlike a rename, a link does not replace what somebody put there meanwhile.
+        os.link(unfinished, target)
         _sync(target.absolute().parent)
     finally:
         unfinished.unlink(missing_ok=True)

@@ -96,7 +96,9 @@ def serve(settings: Settings, host: str | None, port: int | None, workers: int |
     open_storage(settings.db, wall_clock).close()
     listener = _listen(settings)
     settings = structs.replace(settings, port=listener.getsockname()[1])
-    metrics, master = tempfile.mkdtemp(prefix="es-goals-metrics-"), os.getpid()
+    # In memory where that can be: on a full disk these files, which are mapped, would kill whoever writes to them.
+    memory = "/dev/shm" if os.access("/dev/shm", os.W_OK) else None  # noqa: S108
+    metrics, master = tempfile.mkdtemp(prefix="es-goals-metrics-", dir=memory), os.getpid()
     # Read when the metrics are imported, with the server.
     os.environ["PROMETHEUS_MULTIPROC_DIR"] = metrics
     from es_goals.server import serve as run
@@ -162,8 +164,6 @@ def import_(settings: Settings, file: Any, name: str) -> None:
 async def _import(storage: Storage, items: list[outlines.Item], name: str) -> int:
     new_id = Uuid7(wall_clock)
     commands = list(_commands(items, new_id))
-    if not commands:
-        return 0
     user = storage.log.user_named(name) or User(new_id(), valid_user_name(name), None, 0)
     with ThreadPoolExecutor(1) as pool:
         service = Service(storage.log, pool, cached_goals=0)
@@ -171,7 +171,8 @@ async def _import(storage: Storage, items: list[outlines.Item], name: str) -> in
             if not user.created_at:
                 _would_pass(commands)
                 user = (await service.register(user, Cause(new_id(), ACTOR))).user
-            await service.execute(Request(user.id, commands, Cause(new_id(), ACTOR)))
+            if commands:
+                await service.execute(Request(user.id, commands, Cause(new_id(), ACTOR), several=True))
         except RejectedAt as error:
             number = sum(isinstance(one, goals.CreateGoal) for one in commands[: error.index + 1])
             raise click.ClickException(f"goal {number} of the outline: {error}") from error
@@ -250,7 +251,10 @@ def tree(settings: Settings, user: str, as_of: str | None) -> None:
         if as_of is None:
             view = projector.read("goal_tree", found.id)
         else:
-            view = projector.view("goal_tree", found.id, _position(storage.log, as_of, "--as-of"))
+            until, head = _position(storage.log, as_of, "--as-of"), storage.log.head().position
+            if until > head:
+                raise click.BadParameter(f"expected a position up to {head}; found {until}", param_hint="--as-of")
+            view = projector.view("goal_tree", found.id, until)
         for line in terminal.drawing(found.name, in_order(view.rows)):
             click.echo(line)
 
@@ -275,6 +279,7 @@ def replay(
     """The history: when, who, what, why."""
     from es_goals.http.events import event_answer
 
+    goal = goal and goal.lower()
     with _opened(settings) as storage:
         owner = _user(storage.log, name).id if name else None
         end = None if until is None else _position(storage.log, until, "--until")
@@ -389,7 +394,7 @@ def _opened(settings: Settings) -> Iterator[Storage]:
 
 
 def _user(log: Log, name: str) -> User:
-    return log.user_named(name) or log.user(name) or _no_such_user(name)
+    return log.user(name.lower()) or log.user_named(name) or _no_such_user(name)
 
 
 def _no_such_user(name: str) -> NoReturn:

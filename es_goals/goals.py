@@ -26,6 +26,7 @@ from es_goals.events import (
     Instant,
     instant,
 )
+from es_goals.names import composed
 from es_goals.ranks import between
 
 NAME_LENGTH = 200
@@ -449,13 +450,6 @@ def _restore(goals: Goals, command: RestoreGoal) -> tuple[GoalRestored, ...]:
     members = [goals.known[goal_id] for goal_id in reversed(goals.removed[root.id])]
     rest = (GoalRestored(goal.id, goal.rank, goal.parent_id) for goal in members[1:])
     return GoalRestored(root.id, rank, parent_id), *rest
-
-
-def composed(text: str, length: int) -> str:
-    """The text in NFC, trimmed; as it came if it is too long to have `length` characters then. Normalizing takes time
-    that grows as the square of a text's combining marks, and no character is composed of more than four."""
-    trimmed = text.strip()
-    return trimmed if len(trimmed) > 4 * length else unicodedata.normalize("NFC", trimmed).strip()
 
 
 def valid_name(text: str) -> str:

@@ -100,8 +100,6 @@ class Projector:
         self._stopping = threading.Event()
         for model in self.models.values():
             live, building = self._views.live(model), self._views.building(model)
-            if live.error is not None:
-                self._views.clear_failed(live)
             for generation in (live, building):
                 if generation is not None:
                     self._recognise(generation)
@@ -248,7 +246,9 @@ class Projector:
     def _again(self, model: ReadModel, generation: Generation) -> Generation:
         """The generation as it is stored now, after somebody else changed it."""
         found = self._views.building(model) if generation.state == "building" else self._views.live(model)
-        return found or self._views.live(model)
+        if found is None:
+            raise GenerationGone(f"generation {generation.id} of {generation.name} was replaced meanwhile")
+        return found
 
     def rebuild(self, name: str, progress: Progress = lambda _done, _total: None) -> Rebuilt:
         """Fold the log into a new generation beside the live one, compare, and flip. A killed rebuild goes on.
@@ -317,13 +317,18 @@ class Projector:
         return building
 
     def resume(self) -> None:
-        """Go on with rebuilds that a killed process left behind."""
+        """Where a process begins to serve: try failed folds again, whose code may be mended, and go on with rebuilds
+        that a killed process left behind."""
         for name, model in self.models.items():
-            if self._views.building(model) is not None:
-                try:
+            try:
+                live = self.generation(name)
+                if live.error is not None:
+                    self._views.clear_failed(live)
+                    self.catch_up(model)
+                if self._views.building(model) is not None:
                     self.rebuild(name)
-                except (AlreadyRebuilding, Stopped, ProjectionBehind) as error:
-                    log.info("rebuild_not_resumed", projection=name, error=str(error))
+            except (AlreadyRebuilding, Stopped, ProjectionBehind, StorageError) as error:
+                log.warning("not_resumed", projection=name, error=str(error))
 
     def rebuild_user(self, name: str, user: str) -> int:
         """Fold one user's rows anew into the live generation. Answers how many there are."""

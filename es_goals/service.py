@@ -29,6 +29,7 @@ from es_goals.goals import (
     GoalNotFound,
     Goals,
     Rejected,
+    RestoreGoal,
     decide,
     evolve,
 )
@@ -67,7 +68,7 @@ class Expected(Struct, frozen=True):
 
 class Request(Struct, frozen=True):
     """Commands of one user, recorded all or none under one command id. `key` and `digest` are the client's
-    Idempotency-Key and the SHA-256 of its request."""
+    Idempotency-Key and the SHA-256 of its request; `several`: a refusal tells which command it is about."""
 
     user_id: str
     commands: Sequence[Command]
@@ -75,6 +76,7 @@ class Request(Struct, frozen=True):
     key: str | None = None
     digest: bytes = b""
     expected: Expected | None = None
+    several: bool = False
 
 
 class Result(Struct, frozen=True):
@@ -149,14 +151,13 @@ class Service:
         def work(transaction: Transaction) -> Registered:
             if key is not None and (done := transaction.remembered(REGISTRATIONS, key)):
                 return Registered(_user_made_by(transaction, _same_request(done, digest)), done.last, True)
-            with transaction.attempt():
-                lines = transaction.append(account_stream(user.id), 0, [UserRegistered(user.id)], cause)
-                made = User(user.id, user.name, user.email, transaction.at)
-                transaction.add_user(made)
-                if key is not None:
-                    place = (lines[0].position, lines[-1].position)
-                    transaction.remember(Remembered(REGISTRATIONS, key, cause.command, digest, *place))
-            return Registered(made, transaction.head().position)
+            lines = transaction.append(account_stream(user.id), 0, [UserRegistered(user.id)], cause)
+            made = User(user.id, user.name, user.email, transaction.at)
+            transaction.add_user(made)
+            position = lines[-1].position
+            if key is not None:
+                transaction.remember(Remembered(REGISTRATIONS, key, cause.command, digest, position, position))
+            return Registered(made, position)
 
         return await self.writer.submit(work)
 
@@ -190,39 +191,40 @@ class Service:
             return None
         cached = self._cached(transaction, stream, cold)
         goals, version = cached.goals, cached.goals.version
-        _check(goals, request.expected)
         try:
-            events = _decided(goals, request.commands, transaction)
+            _check(goals, request)
+            events = _decided(goals, request, transaction)
             if events:
-                with transaction.attempt():
-                    self._append(transaction, request, stream, version, events)
+                cached.position = self._append(transaction, request, stream, version, events)
+            if not request.several:  # several were evolved while they were decided
+                for event in events:
+                    evolve(goals, event, transaction.at)
+            results = _results(goals, request.commands, events)
         except BaseException:
             if goals.version != version:
                 self._drop(stream)
             raise
-        if len(request.commands) == 1:  # several were evolved while they were decided
-            for event in events:
-                evolve(goals, event, transaction.at)
-        if events:
-            cached.position = transaction.head().position
-            self._count(cached)
-            self._shrink(stream)
-        return Outcome(cached.position, goals.version, _results(goals, request.commands, events))
+        self._count(cached)
+        self._shrink(stream)
+        return Outcome(cached.position, goals.version, results)
 
     def _append(
         self, transaction: Transaction, request: Request, stream: str, version: int, events: list[GoalEvent]
-    ) -> None:
+    ) -> int:
+        """Answers the last event's position."""
         try:
             lines = transaction.append(stream, version, events, request.cause)
         except SubjectTaken as taken:
             error = GoalExists(taken.subject)
-            if len(request.commands) == 1:
+            if not request.several:
                 raise error from taken
             made = [one.goal_id if isinstance(one, CreateGoal) else None for one in request.commands]
             raise RejectedAt(made.index(taken.subject), error) from taken
+        first, last = lines[0].position, lines[-1].position
         if request.key is not None:
-            place = (lines[0].position, lines[-1].position)
-            transaction.remember(Remembered(stream, request.key, request.cause.command, request.digest, *place))
+            command = request.cause.command
+            transaction.remember(Remembered(stream, request.key, command, request.digest, first, last))
+        return last
 
     def _cached(self, transaction: Transaction, stream: str, cold: _Cached | None) -> _Cached:
         """The user's Goals at the log's end."""
@@ -252,7 +254,7 @@ class Service:
         self._size -= self._cache.pop(stream).counted
 
     def _count(self, cached: _Cached) -> None:
-        size = len(cached.goals.known)
+        size = len(cached.goals.known) + 1
         self._size += size - cached.counted
         cached.counted = size
 
@@ -261,13 +263,13 @@ class Service:
         self._size = 0
 
 
-def _decided(goals: Goals, commands: Sequence[Command], transaction: Transaction) -> list[GoalEvent]:
+def _decided(goals: Goals, request: Request, transaction: Transaction) -> list[GoalEvent]:
     """What all commands cause. Of several, each is decided on what those before it left behind."""
     now = moment(transaction.at)
-    if len(commands) == 1:
-        return list(decide(goals, commands[0], now))
+    if not request.several:
+        return list(decide(goals, request.commands[0], now))
     events: list[GoalEvent] = []
-    for index, command in enumerate(commands):
+    for index, command in enumerate(request.commands):
         try:
             caused = decide(goals, command, now)
         except Rejected as error:
@@ -283,6 +285,8 @@ def _results(goals: Goals, commands: Sequence[Command], events: Sequence[GoalEve
     repeated request comes with another one."""
     created = (event.goal_id for event in events if isinstance(event, GoalCreated))
     deletions = _deletions(events)
+    completed = [one.goal for one in commands if isinstance(one, CompleteGoal) and isinstance(one.goal, str)]
+    left_open = _left_open(goals, completed)
     results = []
     for command in commands:
         ref = next(created) if isinstance(command, CreateGoal) else command.goal
@@ -293,9 +297,27 @@ def _results(goals: Goals, commands: Sequence[Command], events: Sequence[GoalEve
         if isinstance(command, DeleteGoal):
             deleted = next(deletions)
         if isinstance(command, CompleteGoal):
-            still_open = sum(below.end is None for below in goals.below(goal) if below is not goal)
+            still_open = next(left_open)
         results.append(Result(copy.copy(goal), deleted, still_open))
     return results
+
+
+def _left_open(goals: Goals, completed: Sequence[str]) -> Iterator[int]:
+    """How many goals below each of these are open. Of many, all are counted in one go: each by itself would take the
+    square of their number where they hang in a chain."""
+    if len(completed) <= 1:
+        for goal_id in completed:
+            goal = goals.known[goal_id]
+            yield sum(below.end is None for below in goals.below(goal) if below is not goal)
+        return
+    counts: dict[str, int] = {}
+    tops = (goals.known[goal_id] for _, goal_id in goals.siblings.get(None, ()))
+    ordered = [goal for top in tops if top.root is None for goal in goals.below(top)]
+    for goal in reversed(ordered):
+        if goal.parent_id is not None:
+            counts[goal.parent_id] = counts.get(goal.parent_id, 0) + counts.get(goal.id, 0) + (goal.end is None)
+    for goal_id in completed:
+        yield counts.get(goal_id, 0)
 
 
 def _deletions(events: Sequence[GoalEvent]) -> Iterator[int]:
@@ -309,13 +331,17 @@ def _deletions(events: Sequence[GoalEvent]) -> Iterator[int]:
                 count = 0
 
 
-def _check(goals: Goals, expected: Expected | None) -> None:
+def _check(goals: Goals, request: Request) -> None:
+    expected = request.expected
     if expected is None:
         return
-    if expected.goal_id is not None and expected.goal_id not in goals.known:
-        raise GoalNotFound(expected.goal_id)
-    # A deleted goal has a revision too: a restore may name it.
-    found = goals.version if expected.goal_id is None else goals.known[expected.goal_id].revision
+    found = goals.version
+    if expected.goal_id is not None:
+        goal = goals.known.get(expected.goal_id)
+        restored = isinstance(request.commands[0], RestoreGoal)
+        if goal is None or (goal.root is not None and not restored):
+            raise GoalNotFound(expected.goal_id)
+        found = goal.revision
     if found not in expected.any_of:
         named = " or ".join(str(one) for one in sorted(expected.any_of)) or "one that was never answered"
         what = "the user's goals at version" if expected.goal_id is None else "the goal at revision"

@@ -2,12 +2,13 @@
 
 import re
 
-from es_goals.goals import InvalidValue, composed, refuse_controls
+from es_goals.goals import InvalidValue, refuse_controls
+from es_goals.names import composed, folded
 
 NAME_LENGTH = 64
 EMAIL_LENGTH = 254
 _DOTS = re.compile(r"\.{1,2}")
-_UUID = re.compile(r"[0-9a-fA-F]{8}(-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}")
+UUID_FORM = re.compile(r"[0-9a-fA-F]{8}(-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}")
 
 
 def valid_user_name(text: str) -> str:
@@ -17,7 +18,9 @@ def valid_user_name(text: str) -> str:
         raise InvalidValue("name", f"1 to {NAME_LENGTH} characters", str(len(name)))
     refuse_controls("name", name)
     # These could not be told from something else in a path: a slash, a step, an id.
-    if "/" in name or _DOTS.fullmatch(name) or _UUID.fullmatch(name):
+    # Also folded, as names are compared: full-width digits are digits then.
+    same = folded(name)
+    if "/" in same or _DOTS.fullmatch(same) or UUID_FORM.fullmatch(same):
         raise InvalidValue("name", "a name without a slash that is no UUID and not only dots", repr(name))
     return name
 

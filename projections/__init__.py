@@ -5,7 +5,7 @@ A read model is one module here and one name in ALL. It is pure: no SQL, no HTTP
 
 REVISION    a number, raised when the fold changes its answer: the next start folds the log anew
 Row         a msgspec Struct, which is its table: the fields (str or int, or None besides) are the columns;
-            one of them is `user`, the id of the user whose row it is
+            one of them is `user`, the id of the user whose goals the event is about: only those are folded
 KEY         the fields that make a row unique; `user` comes first, so that a user's rows lie together
 INDEXES     further indexes, each a tuple of fields
 key(recorded)        the key of the one row that an event changes, or None

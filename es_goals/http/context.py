@@ -1,7 +1,6 @@
 """What the doors share: the rooms behind them, the caches, the threads, and the watch on the log's end."""
 
 import asyncio
-import uuid
 from collections.abc import Callable, Coroutine
 from concurrent.futures import ThreadPoolExecutor
 from datetime import datetime
@@ -20,6 +19,7 @@ from es_goals.service import Outcome, Service
 from es_goals.service import Request as Commands
 from es_goals.settings import Settings
 from es_goals.storage import Clock, Storage, StorageError, User
+from es_goals.users import UUID_FORM
 
 log = structlog.get_logger()
 
@@ -45,7 +45,9 @@ class Context:
         self.service, self.projector, self.pool = service, projector, pool
         self.clock, self.new_id = clock, new_id
         self.forests: Lru[str, Forest] = Lru(settings.cached_trees, lambda forest: len(forest.nodes) + 1)
-        self.answers: Lru[tuple[str, str], Ready] = Lru(settings.cached_answers, lambda ready: len(ready.data) + 300)
+        self.answers: Lru[tuple[str, str | None, str], Ready] = Lru(
+            settings.cached_answers, lambda ready: len(ready.data) + 300
+        )
         self.tail = Tail(settings.tick)
         self._background: set[asyncio.Future[None]] = set()
 
@@ -69,8 +71,8 @@ class Context:
 
     def user(self, name_or_id: str) -> User:
         """The user of a path. Raises Refusal."""
-        goal_id = uuid_of(name_or_id)
-        found = self.log.user(goal_id) if goal_id else None
+        user_id = uuid_of(name_or_id)
+        found = self.log.user(user_id) if user_id else None
         found = found or self.log.user_named(name_or_id)
         if found is None:
             raise Refusal("user-not-found", f"expected a user's name or id; found {name_or_id[:100]!r}")
@@ -105,13 +107,15 @@ class Context:
         commands: list[Command],
         goal_id: str | None = None,
         reason: str | None = None,
+        *,
+        several: bool = False,
     ) -> Outcome:
         """Execute a request's commands, and answer the headers that every command answers."""
         cause = requests.cause(req, self.new_id(), reason)
         key, digest = requests.idempotency(req, cause.reason)
         expected = requests.expected(req, goal_id)
         async with asyncio.timeout(self.settings.deadline):
-            outcome = await self.service.execute(Commands(user.id, commands, cause, key, digest, expected))
+            outcome = await self.service.execute(Commands(user.id, commands, cause, key, digest, expected, several))
         resp.set_header("Position", str(outcome.position))
         if outcome.replayed:
             resp.set_header("Idempotent-Replayed", "true")
@@ -175,12 +179,15 @@ class Tail:
     async def run(self, head: Callable[[], int], catch_up: Callable[[], None], pool: ThreadPoolExecutor) -> None:
         """The background tick: look at the log's end, wake who follows, bring the stored read models up to it."""
         self._loop = asyncio.get_running_loop()
+        folded = -1
         while not self.stopped:
             try:
                 if (seen := head()) != self.head:
                     self.head = seen
                     self._move()
+                if seen != folded:
                     await self._loop.run_in_executor(pool, catch_up)
+                    folded = seen
             except Exception as error:
                 # Whatever it is, the next tick tries again: a tick that ended would be noticed by nobody.
                 log.error("tick_failed", detail=str(error), exc_info=not isinstance(error, StorageError))
@@ -189,7 +196,4 @@ class Tail:
 
 def uuid_of(text: str) -> str | None:
     """The id as the log writes it; None if the text is none."""
-    try:
-        return str(uuid.UUID(text)) if len(text) == 36 else None
-    except ValueError:
-        return None
+    return text.lower() if UUID_FORM.fullmatch(text) else None

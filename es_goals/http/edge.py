@@ -103,7 +103,8 @@ class Gate:
         """Count it and log it."""
         del resource, succeeded
         seconds = perf_counter() - req.context.started
-        route, method = req.uri_template or "none", req.method
+        # Free text from a client would make a series of its own each time.
+        route, method = req.uri_template or "none", req.method if req.method in falcon.COMBINED_METHODS else "other"
         metrics.requests.labels(method, route, resp.status_code).inc()
         metrics.request_seconds.labels(method, route).observe(seconds)
         log.info(

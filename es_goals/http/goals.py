@@ -217,7 +217,7 @@ class UserGoals(Door):
         owner = context.user(user)
         new = await requests.body(req, NewGoal)
         outcome = await context.command(req, resp, owner, [creation(context, new)], reason=new.reason)
-        goal = answer_goal(context, resp, outcome, owner)
+        goal = answer_goal(resp, outcome, owner)
         resp.status = "201 Created"
         resp.set_header("Location", f"/v2/goals/{goal.id}")
 
@@ -234,7 +234,7 @@ class UserCommands(Door):
         owner = context.user(user)
         batch = await requests.body(req, Batch)
         commands = [command(context, one, index) for index, one in enumerate(batch.commands)]
-        outcome = await context.command(req, resp, owner, commands, reason=batch.reason)
+        outcome = await context.command(req, resp, owner, commands, reason=batch.reason, several=True)
         results = [_result(result, owner) for result in outcome.results]
         resp.data = _encode(BatchAnswer(outcome.position, results))
         resp.content_type = JSON
@@ -260,7 +260,7 @@ class OneGoal(Door):
         change = await requests.body(req, GoalChange, requests.PATCH)
         changed = goals.ChangeGoal(known, change.name, change.description, change.start, change.due)
         outcome = await self._context.command(req, resp, owner, [changed], known, change.reason)
-        answer_goal(self._context, resp, outcome, owner)
+        answer_goal(resp, outcome, owner)
 
     @operation("Delete a goal and all below it", {200: DeletedAnswer}, body=Reason, command=True,
                problems=("goal-not-found",))  # fmt: skip
@@ -271,7 +271,7 @@ class OneGoal(Door):
         outcome = await self._context.command(req, resp, owner, [goals.DeleteGoal(known)], known, why.reason)
         resp.data = _encode(DeletedAnswer(outcome.results[0].deleted or 0))
         resp.content_type = JSON
-        _tag(self._context, resp, outcome)
+        _tag(resp, outcome)
 
 
 class GoalCompletion(Door):
@@ -285,7 +285,7 @@ class GoalCompletion(Door):
         done = await requests.body(req, Completion)
         completion = goals.CompleteGoal(known, done.end, done.cascade)
         outcome = await self._context.command(req, resp, owner, [completion], known, done.reason)
-        answer_goal(self._context, resp, outcome, owner)
+        answer_goal(resp, outcome, owner)
 
 
 class GoalReopening(Door):
@@ -297,7 +297,7 @@ class GoalReopening(Door):
         owner, known = self._context.owner(goal_id)
         why = await requests.body(req, Reason)
         outcome = await self._context.command(req, resp, owner, [goals.ReopenGoal(known)], known, why.reason)
-        answer_goal(self._context, resp, outcome, owner)
+        answer_goal(resp, outcome, owner)
 
 
 class GoalMove(Door):
@@ -311,7 +311,7 @@ class GoalMove(Door):
         place = await requests.body(req, NewPlace)
         move = goals.MoveGoal(known, _parent(place.parent_id), _text(place.before), _text(place.after))
         outcome = await self._context.command(req, resp, owner, [move], known, place.reason)
-        answer_goal(self._context, resp, outcome, owner)
+        answer_goal(resp, outcome, owner)
 
 
 class GoalRestoration(Door):
@@ -325,13 +325,15 @@ class GoalRestoration(Door):
         place = await requests.body(req, Restoration)
         restoration = goals.RestoreGoal(known, _parent(place.parent_id))
         outcome = await self._context.command(req, resp, owner, [restoration], known, place.reason)
-        answer_goal(self._context, resp, outcome, owner)
+        answer_goal(resp, outcome, owner)
 
 
-def creation(context: Context, new: NewGoal | CreateGoal, pointer: str = "/id") -> goals.CreateGoal:
+def creation(context: Context, new: NewGoal | CreateGoal, index: int | None = None) -> goals.CreateGoal:
     """The command to create a goal. Raises Refusal for an id of another version than 4 or 7."""
     if new.id is not None and (new.id.variant != uuid.RFC_4122 or new.id.version not in (4, 7)):
-        raise Refusal("invalid-value", f"expected a UUID of version 4 or 7; found {new.id}", pointer=pointer)
+        pointer = "/id" if index is None else f"/commands/{index}/id"
+        detail = f"expected a UUID of version 4 or 7; found {new.id}"
+        raise Refusal("invalid-value", detail, pointer=pointer, index=index)
     goal_id = context.new_id() if new.id is None else str(new.id)
     place = (_text(new.before), _text(new.after))
     return goals.CreateGoal(goal_id, new.name, _text(new.parent_id), new.description, new.start, new.due, *place)
@@ -341,7 +343,7 @@ def command(context: Context, one: AnyCommand, index: int) -> goals.Command:
     """One command of several."""
     match one:
         case CreateGoal():
-            return creation(context, one, f"/commands/{index}/id")
+            return creation(context, one, index)
         case ChangeGoal():
             return goals.ChangeGoal(str(one.id), one.name, one.description, one.start, one.due)
         case CompleteGoal():
@@ -358,20 +360,20 @@ def command(context: Context, one: AnyCommand, index: int) -> goals.Command:
             assert_never(one)
 
 
-def answer_goal(context: Context, resp: Response, outcome: Outcome, owner: User) -> GoalAnswer:
+def answer_goal(resp: Response, outcome: Outcome, owner: User) -> GoalAnswer:
     """The only command's goal, with its tag."""
     answer = _result(outcome.results[0], owner)
     resp.data = _encode(answer)
     resp.content_type = JSON
-    _tag(context, resp, outcome)
+    _tag(resp, outcome)
     assert isinstance(answer, GoalAnswer)
     return answer
 
 
-def _tag(context: Context, resp: Response, outcome: Outcome) -> None:
+def _tag(resp: Response, outcome: Outcome) -> None:
+    """For If-Match. It names no generation, since a command asks nothing of a read model."""
     reading.private(resp)
-    generation = context.projector.generation("goal_tree").id
-    resp.set_header("ETag", trees.etag(outcome.results[0].goal.revision, outcome.version, generation, "c"))
+    resp.set_header("ETag", trees.etag(outcome.results[0].goal.revision, outcome.version, 0, "c"))
 
 
 def _result(result: Result, owner: User) -> GoalAnswer | CompletedAnswer | DeletedAnswer:

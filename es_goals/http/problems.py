@@ -51,9 +51,17 @@ class ProblemAnswer(Struct, frozen=True, omit_defaults=True):
 class Refusal(Exception):
     """A request that the edge itself refuses."""
 
-    def __init__(self, slug: str, detail: str, *, pointer: str | None = None, parameter: str | None = None) -> None:
+    def __init__(
+        self,
+        slug: str,
+        detail: str,
+        *,
+        pointer: str | None = None,
+        parameter: str | None = None,
+        index: int | None = None,
+    ) -> None:
         super().__init__(detail)
-        self.slug, self.detail = slug, detail
+        self.slug, self.detail, self.index = slug, detail, index
         self.faults = [Fault(detail, pointer, parameter)] if pointer is not None or parameter is not None else []
 
 
@@ -105,7 +113,7 @@ def slug_of(error: Exception) -> str:
 
 def answer(error: Exception, request_id: str, *, message: bool = False) -> ProblemAnswer:
     """The body for an exception; with `message`, as the original API's clients read it."""
-    index = None
+    index = error.index if isinstance(error, Refusal) else None
     inner = error
     if isinstance(error, service.RejectedAt):
         index, inner = error.index, error.error

@@ -32,7 +32,7 @@ async def answer(
         tag = trees.etag(0, version, generation, view)
         if _unchanged(req, resp, tag):
             return
-    key = (goal_id or owner.id, view)
+    key = (owner.id, goal_id, view)
     ready = context.answers.get(key)
     if ready is None or ready.generation != generation or (until is None and ready.version != version):
         ready = await context.in_thread(lambda: _made(context, owner, goal_id, shape, view, until, version))

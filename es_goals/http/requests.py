@@ -41,6 +41,8 @@ async def body(req: Request, type: type[T], media_types: tuple[str, ...] = JSON)
     query(req, NoQuery)
     raw = req.context.body = await req.stream.read()
     _check_media_type(req.content_type, media_types)
+    if (coding := req.get_header("Content-Encoding") or "identity").lower() != "identity":
+        raise Refusal("media-type", f"expected a body that is not compressed; found {coding[:100]!r}")
     try:
         decoded: T = _decoder(cast(Any, type))(raw or b"{}")
         return decoded

@@ -110,6 +110,8 @@ class Lru(Generic[K, V]):
         with self._lock:
             if (old := self._values.pop(key, None)) is not None:
                 self._size -= self._size_of(old)
+            if self._size_of(value) > self._bound:
+                return  # it would drive out all others and not stay either
             self._values[key] = value
             self._size += self._size_of(value)
             while self._size > self._bound and self._values:

@@ -21,6 +21,7 @@ from es_goals.http.problems import Refusal
 from es_goals.storage import User
 from projections.goal_tree import Node, Row, tree
 
+PATH_NAMES = 12
 PARAMETERS = ("user", "name", "parent_name", "description")
 
 _FORMS = MultipartFormHandler()
@@ -101,9 +102,18 @@ class Goals(Door):
             raise GoalNotFound(Named(wanted))
         user = self._context.log.user(owners.pop())
         if owners or user is None:
-            paths = {row.id: f"of the user {row.user}" for row in matches[: goals.MATCHES_NAMED]}
+            known = {row.id: row for row in rows}
+            paths = {row.id: _path(row, known) for row in matches[: goals.MATCHES_NAMED]}
             raise AmbiguousName(wanted, len(matches), paths)
         return user
+
+
+def _path(row: Row, known: dict[str, Row]) -> str:
+    names = [row.name]
+    while row.parent_id is not None and len(names) < PATH_NAMES:
+        row = known[row.parent_id]
+        names.append(row.name)
+    return " / ".join(reversed(names))
 
 
 class Users(Door):
@@ -159,29 +169,31 @@ def _everything(context: Context) -> bytes:
 
 def _names(nodes: Sequence[Node]) -> bytes:
     """Nested objects of names, made in pieces: a chain of 20,000 is no deeper than any other."""
+    siblings: dict[str | None, dict[str, int]] = {}
+    for node in nodes:
+        siblings.setdefault(node.row.parent_id, {})[node.row.name] = 0
     out = bytearray(b"{")
     lists = 1
-    taken: list[dict[str, int]] = [{}]
     for node in nodes:
         level = node.depth + 1
         out += b"}" * (lists - level)
-        del taken[level:]
         if out[-1:] != b"{":
             out += b","
-        out += _encode(_free(node.row.name, taken[-1])) + b":{"
-        taken.append({})
+        out += _encode(_shown_name(node.row.name, siblings[node.row.parent_id])) + b":{"
         lists = level + 1
     return bytes(out + b"}" * lists)
 
 
-def _free(name: str, taken: dict[str, int]) -> str:
-    """The name, or the next free `name (2)`, `name (3)` among its siblings; `taken` has the last number of each."""
-    shown, number = name, taken.get(name, 1)
-    while shown in taken:
-        number += 1
-        shown = f"{name} ({number})"
+def _shown_name(name: str, taken: dict[str, int]) -> str:
+    """The name, or where a sibling was shown under it the next `name (2)`, `name (3)` that none of them has.
+
+    `taken`: all names of the siblings, each with the number that was shown last (0: none yet).
+    """
+    number, shown = taken[name] + 1, name
+    if number > 1:
+        while (shown := f"{name} ({number})") in taken:
+            number += 1
     taken[name] = number
-    taken.setdefault(shown, 1)
     return shown
 
 

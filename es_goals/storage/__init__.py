@@ -229,7 +229,8 @@ class ReadModel(Protocol):
 
 class Generation(Struct, frozen=True):
     """One folding of a read model. `state` is live, building or previous; `position` and `command` are its
-    checkpoint; `failed_at` and `error` say where and why its fold stopped, if it did."""
+    checkpoint; `failed_at` and `error` say where and why its fold stopped, if it did; `writes` counts what changed its
+    rows, and is compared by whoever wants to change them next."""
 
     id: int
     name: str
@@ -238,6 +239,7 @@ class Generation(Struct, frozen=True):
     command: str | None
     failed_at: int | None
     error: str | None
+    writes: int = 0
 
 
 class Views(Protocol):
@@ -264,13 +266,13 @@ class Views(Protocol):
     def save(
         self, model: ReadModel, generation: Generation, position: int, command: str, rows: dict[Key, Any | None]
     ) -> Generation | None:
-        """Rows (None: gone) and the new checkpoint, if the stored one is still `generation.position`; else None.
+        """Rows (None: gone) and the new checkpoint, if nobody wrote since `generation` was read; else None.
 
         Raises RowRefused.
         """
 
     def replace_user(self, model: ReadModel, generation: Generation, user: str, rows: Iterable[Any]) -> bool:
-        """Set all of a user's rows, if the checkpoint is still `generation.position`."""
+        """Set all of a user's rows, if it is the live one and nobody wrote since it was read."""
 
     def mark_failed(self, generation: Generation, position: int, error: str) -> None:
         """Keep where and why the fold stopped, if the checkpoint is still `generation.position`."""
@@ -322,9 +324,12 @@ def user_events(
     type: str | None = None,
 ) -> list[Recorded]:
     """As Reader.read, of both streams of one user; of everybody where `owner` is None."""
-    read = partial(log.read, after, limit, until=until, subject=subject, type=type)
     if owner is None:
-        return read()
+        return log.read(after, limit, until=until, subject=subject, type=type)
+    # Both reads end at one position: an event of the second one must not hide an earlier one of the first.
+    head = log.head().position
+    read = partial(log.read, after, limit, until=head if until is None else min(head, until))
+    read = partial(read, subject=subject, type=type)
     lines = [*read(stream=goals_stream(owner)), *read(stream=account_stream(owner))]
     return sorted(lines, key=lambda line: line.position)[:limit]
 

@@ -2,7 +2,6 @@
 
 import os
 import threading
-import unicodedata
 import uuid
 from collections.abc import Iterator, Sequence
 from contextlib import closing, contextmanager, suppress
@@ -14,6 +13,7 @@ from typing import Any
 import apsw
 
 from es_goals.events import Event, Recorded, encode, subject_of
+from es_goals.names import folded
 from es_goals.storage import (
     Cause,
     Clock,
@@ -68,11 +68,6 @@ _ADD_USER = "INSERT INTO users (id, name, folded, email, created_at) VALUES (?, 
 _NEXT_STREAM = "SELECT stream FROM events WHERE stream > ? ORDER BY stream LIMIT 1"
 
 
-def fold_name(name: str) -> str:
-    """What makes two user names the same: NFKC case-folding (Unicode 3.13, toNFKC_Casefold in essence)."""
-    return unicodedata.normalize("NFKC", unicodedata.normalize("NFKC", name).casefold())
-
-
 class _Translated:
     """A context that turns SQLite's errors into ours, in one place; a class, since it is on the hot path."""
 
@@ -80,23 +75,22 @@ class _Translated:
         pass
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
-        if not isinstance(error, apsw.Error):
+        if not isinstance(error, apsw.Error) or isinstance(error, apsw.ConstraintError | apsw.SQLError):
             return
         if isinstance(error, apsw.FullError):
             raise StorageFull(f"no space is left for the database: {error}") from error
         if isinstance(error, apsw.NotADBError | apsw.CorruptError | apsw.FormatError):
             raise Unusable(f"expected a sound SQLite database; found a damaged or foreign file: {error}") from error
-        if isinstance(error, _FAILURES):
-            raise StorageFailed(f"reading or writing the database failed: {error}") from error
+        raise StorageFailed(f"reading or writing the database failed: {error}") from error
 
 
-_FAILURES = (apsw.IOError, apsw.CantOpenError, apsw.BusyError, apsw.ReadOnlyError, apsw.PermissionsError)
 translated = _Translated()
 
 
 def connect(path: str) -> apsw.Connection:
-    """A connection of the calling thread and process only."""
-    connection = apsw.Connection(path)
+    """A connection of the calling thread and process only, to a file that is there: one that was moved away while it
+    is used must not be replaced by an empty one."""
+    connection = apsw.Connection(path, flags=apsw.SQLITE_OPEN_READWRITE)
     connection.set_busy_timeout(BUSY_MS)
     connection.pragma("journal_mode", "wal")
     connection.pragma("foreign_keys", True)
@@ -200,7 +194,7 @@ class SqliteReader:
     def user_named(self, name: str) -> User | None:
         if len(name) > LONGEST_NAME:
             return None
-        row = self._one(_USER_NAMED, fold_name(name))
+        row = self._one(_USER_NAMED, folded(name))
         return User(*row) if row else None
 
     def users(self, after: str = "", limit: int = 1000) -> list[User]:
@@ -271,24 +265,27 @@ class SqliteTransaction(SqliteReader):
     def add_user(self, user: User) -> None:
         try:
             with translated:
-                self._open.execute(_ADD_USER, (user.id, user.name, fold_name(user.name), user.email, user.created_at))
+                self._open.execute(_ADD_USER, (user.id, user.name, folded(user.name), user.email, user.created_at))
         except apsw.ConstraintError as error:
             raise UserNameTaken(f"expected a name that no user has; found {user.name!r}, which is taken") from error
 
     @contextmanager
     def attempt(self) -> Iterator[None]:
         position = self.position
-        self._open.execute("SAVEPOINT attempt")
+        with translated:
+            self._open.execute("SAVEPOINT attempt")
         try:
             yield
         except BaseException:
             # An I/O error or a full disk has rolled all of the transaction back already.
             if self._open.in_transaction:
-                self._open.execute("ROLLBACK TO attempt")
-                self._open.execute("RELEASE attempt")
+                with translated:
+                    self._open.execute("ROLLBACK TO attempt")
+                    self._open.execute("RELEASE attempt")
             self.position = position
             raise
-        self._open.execute("RELEASE attempt")
+        with translated:
+            self._open.execute("RELEASE attempt")
 
 
 class SqliteLog(SqliteReader):
@@ -304,8 +301,8 @@ class SqliteLog(SqliteReader):
         try:
             with translated:
                 self.id = self._open_or_make()
-        except StorageFailed as error:
-            raise Unusable(str(error)) from error
+        except (StorageFailed, Unusable) as error:
+            raise Unusable(f"{self.path}: {error}") from error
 
     def _connection(self) -> apsw.Connection:
         return self._connections.get()
@@ -326,7 +323,8 @@ class SqliteLog(SqliteReader):
                 self._commit(connection)
             finally:
                 if connection.in_transaction:
-                    connection.execute("ROLLBACK")
+                    with suppress(apsw.Error):  # what failed before is what matters
+                        connection.execute("ROLLBACK")
 
     def _commit(self, connection: apsw.Connection) -> None:
         try:
@@ -354,13 +352,16 @@ class SqliteLog(SqliteReader):
         # Under the lock, so that two processes which start together do not both make the tables.
         try:
             with self._lock:
+                file = Path(self.path)
+                if file.exists() and not file.stat().st_size:
+                    raise Unusable("expected a log; found an empty file: restore a backup, or delete it to start anew")
                 with closing(apsw.Connection(self.path)) as plain:  # which changes nothing of somebody else's
                     plain.set_busy_timeout(BUSY_MS)
                     empty = not plain.execute("SELECT count(*) FROM sqlite_schema").get
                     if not empty and plain.pragma("application_id") != APPLICATION_ID:
                         raise Unusable(f"expected an Over Achiever log; {self.path} is a database of something else")
-                if empty:
-                    _make(self._connection())
+                    if empty:
+                        _make(plain)
         except OSError as error:
             raise Unusable(f"expected a writable folder for {self.path}; found: {error.strerror}") from error
         log_id, schema = self._one("SELECT id, schema FROM log")

@@ -12,16 +12,17 @@ import apsw
 import msgspec.inspect
 from msgspec import structs
 
-from es_goals.storage import Generation, GenerationGone, Key, ReadModel, RowRefused
+from es_goals.storage import Generation, GenerationGone, Key, ReadModel, RowRefused, Unavailable, Unusable
 from es_goals.storage.locks import FileLock, Lease
 from es_goals.storage.sqlite import Connections, translated
 
-_FIELDS = "id, name, state, position, command, failed_at, error"
+_FIELDS = "id, name, state, position, command, failed_at, error, writes"
 _BY_STATE = f"SELECT {_FIELDS} FROM generations WHERE (name, revision, shape, state) = (?, ?, ?, ?)"
 _BY_ID = f"SELECT {_FIELDS} FROM generations WHERE id = ?"
 _MAKE = "INSERT INTO generations (name, revision, shape, state, position) VALUES (?, ?, ?, ?, 0) RETURNING id"
 _ADVANCE = (
-    "UPDATE generations SET position = ?, command = ?, failed_at = NULL, error = NULL WHERE id = ? AND position = ?"
+    "UPDATE generations SET position = ?, command = ?, failed_at = NULL, error = NULL, writes = writes + 1"
+    " WHERE id = ? AND writes = ?"
 )
 _FAIL = "UPDATE generations SET failed_at = ?, error = ? WHERE id = ? AND position = ?"
 _SET_STATE = "UPDATE generations SET state = ? WHERE id = ?"
@@ -45,8 +46,12 @@ class SqliteViews:
         self.path = path
         self._connections = Connections(path, "normal")
         self._lock = FileLock(path)
-        with self._lock, translated:
-            self._open_or_make(log_id)
+        try:
+            with self._lock, translated:
+                Path(path).touch()
+                self._open_or_make(log_id)
+        except (Unavailable, OSError) as error:
+            raise Unusable(f"{path}: {error}; it may be deleted, and is folded again then") from error
 
     def _open_or_make(self, log_id: str) -> None:
         connection = self._connections.get()
@@ -135,20 +140,21 @@ class SqliteViews:
         self, model: ReadModel, generation: Generation, position: int, command: str, rows: dict[Key, Any | None]
     ) -> Generation | None:
         with self._writing() as connection:
-            connection.execute(_ADVANCE, (position, command, generation.id, generation.position))
+            connection.execute(_ADVANCE, (position, command, generation.id, generation.writes))
             if not connection.changes():
                 return None
             table = _table(generation.id, generation.name)
             gone = [key for key, row in rows.items() if row is None]
             _put(connection, table, model, (row for row in rows.values() if row is not None))
             connection.executemany(f"DELETE FROM {table} WHERE {_match(model)}", gone)
-        return structs.replace(generation, position=position, command=command, failed_at=None, error=None)
+            return _by_id(connection, generation.id)
 
     def replace_user(self, model: ReadModel, generation: Generation, user: str, rows: Iterable[Any]) -> bool:
         with self._writing() as connection:
             found = _by_id(connection, generation.id)
-            if found is None or (found.state, found.position) != ("live", generation.position):
+            if found is None or (found.state, found.writes) != ("live", generation.writes):
                 return False
+            connection.execute("UPDATE generations SET writes = writes + 1 WHERE id = ?", (generation.id,))
             table = _table(generation.id, generation.name)
             connection.execute(f'DELETE FROM {table} WHERE "user" = ?', (user,))
             _put(connection, table, model, rows)
@@ -169,7 +175,10 @@ class SqliteViews:
     def reset(self, generation: Generation) -> None:
         with self._writing() as connection:
             connection.execute(f"DELETE FROM {_table(generation.id, generation.name)}")
-            connection.execute("UPDATE generations SET position = 0, command = NULL WHERE id = ?", (generation.id,))
+            connection.execute(
+                "UPDATE generations SET position = 0, command = NULL, writes = writes + 1 WHERE id = ?",
+                (generation.id,),
+            )
 
     def differences(self, model: ReadModel, old: Generation, new: Generation) -> tuple[int, int, list[Key]] | None:
         left, right = _table(old.id, old.name), _table(new.id, new.name)

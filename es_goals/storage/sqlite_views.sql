@@ -12,5 +12,6 @@ CREATE TABLE generations (
     position  INTEGER NOT NULL, -- the checkpoint: all events up to here are folded
     command   TEXT,             -- the command of the event there, to recognise another log
     failed_at INTEGER,
-    error     TEXT
+    error     TEXT,
+    writes    INTEGER NOT NULL DEFAULT 0 -- how often rows were changed; compared before they are changed again
 ) STRICT;

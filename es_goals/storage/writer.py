@@ -88,14 +88,19 @@ class Writer:
         self._thread.join()
 
     def _run(self) -> None:
-        while self.trouble is not None and not self._stopped.wait(PROBE_SECONDS):
-            self._probe()
-        while self.trouble is None and (item := self._waiting.get()) is not None:
-            self._batch(item)
-        if self._lost:
-            self._failed()
-        self.trouble = self.trouble or StorageFailed("the service is stopping; nothing was recorded")
-        _deliver(self._turned_away(self.trouble))
+        try:
+            while self.trouble is not None and not self._stopped.wait(PROBE_SECONDS):
+                self._probe()
+            while self.trouble is None and (item := self._waiting.get()) is not None:
+                self._batch(item)
+        except BaseException:
+            self._lost = True  # whatever it was, a process that decides nothing must not go on
+            raise
+        finally:
+            self.trouble = self.trouble or StorageFailed("the service is stopping; nothing was recorded")
+            if self._lost:
+                self._failed()
+            _deliver(self._turned_away(self.trouble))
 
     def _probe(self) -> None:
         """After an unknown outcome the process before this one ended: see that a commit works before taking any."""
@@ -162,7 +167,8 @@ class Writer:
 
 def _judge(transaction: Transaction, item: _Item) -> _Result:
     try:
-        return _Result(item, item.work(transaction), None)
+        with transaction.attempt():
+            return _Result(item, item.work(transaction), None)
     except Unavailable:
         raise
     except Exception as error:
