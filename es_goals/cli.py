@@ -22,7 +22,7 @@ from msgspec import structs
 import projections
 from es_goals import __version__, backup, goals, outlines, terminal, verification
 from es_goals.clock import wall_clock
-from es_goals.events import TYPES, micros, moment
+from es_goals.events import TYPES, UndecodableEvent, micros, moment
 from es_goals.ids import Uuid7
 from es_goals.logs import configure
 from es_goals.projector import AlreadyRebuilding, NoSuchProjection, NothingToRollBackTo, ProjectionBehind, Projector
@@ -48,6 +48,7 @@ _EXPECTED = (
     outlines.BadOutline,
     backup.Refused,
     verification.Mismatch,
+    UndecodableEvent,
     OSError,
 )
 
@@ -172,7 +173,7 @@ async def _import(storage: Storage, items: list[outlines.Item], name: str) -> in
                 _would_pass(commands)
                 user = (await service.register(user, Cause(new_id(), ACTOR))).user
             if commands:
-                await service.execute(Request(user.id, commands, Cause(new_id(), ACTOR), several=True))
+                await service.execute(Request(user.id, commands, Cause(new_id(), ACTOR), batch=True))
         except RejectedAt as error:
             number = sum(isinstance(one, goals.CreateGoal) for one in commands[: error.index + 1])
             raise click.ClickException(f"goal {number} of the outline: {error}") from error

@@ -68,7 +68,8 @@ class Expected(Struct, frozen=True):
 
 class Request(Struct, frozen=True):
     """Commands of one user, recorded all or none under one command id. `key` and `digest` are the client's
-    Idempotency-Key and the SHA-256 of its request; `several`: a refusal tells which command it is about."""
+    Idempotency-Key and the SHA-256 of its request. `batch`: a refusal tells which command it is about, also where there
+    is one only."""
 
     user_id: str
     commands: Sequence[Command]
@@ -76,7 +77,12 @@ class Request(Struct, frozen=True):
     key: str | None = None
     digest: bytes = b""
     expected: Expected | None = None
-    several: bool = False
+    batch: bool = False
+
+    @property
+    def several(self) -> bool:
+        """Whether it is a batch, or has more commands than one."""
+        return self.batch or len(self.commands) > 1
 
 
 class Result(Struct, frozen=True):

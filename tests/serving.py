@@ -68,16 +68,21 @@ class Served:
         self.start()
 
     def start(self) -> None:
-        """Begin to serve, and wait until it does."""
+        """Begin to serve, and wait until all workers do."""
+        self.launch()
+        for worker in self.workers():
+            # Gunicorn loses the signals of a worker that is not up yet.
+            with self.client_of(worker):
+                pass
+
+    def launch(self) -> None:
+        """Begin to serve, and wait until somebody answers: under load no worker may be made to stand still, since it
+        may hold a lock that another one waits for."""
         with self.output.open("ab") as output:
             self.process = subprocess.Popen(  # noqa: S603
                 self._arguments, stdout=output, stderr=output, env=self._env, start_new_session=True
             )
         wait_for(lambda: self.answers() and len(self.workers()) == self._workers, "the service to answer")
-        for worker in self.workers():
-            # Gunicorn loses the signals of a worker that is not up yet.
-            with self.client_of(worker):
-                pass
 
     def answers(self) -> bool:
         """Whether it serves."""

@@ -208,7 +208,7 @@ def test_a_database_of_something_else_is_refused() -> None:
     with closing(apsw.Connection("events.db")) as connection:
         connection.execute("CREATE TABLE cats (name)")
 
-    assert "events.db is a database of something else" in refused(cli("import", outline(), "--user", "alice"))
+    assert "found a database of something else" in refused(cli("import", outline(), "--user", "alice"))
 
 
 def test_a_log_of_a_newer_schema_is_refused() -> None:

@@ -23,7 +23,7 @@ def name_of(path: Path) -> str:
 TREES = {name_of(path): ast.parse(path.read_text("utf-8")) for path in FILES}
 MODULES = set(TREES)
 
-RULES = {"es_goals.events", "es_goals.goals", "es_goals.ranks"}
+RULES = {"es_goals.events", "es_goals.goals", "es_goals.ranks", "es_goals.names"}
 STORAGE = {"es_goals.events", "es_goals.storage"}
 
 # Each module or room, and what it may import of ours; a room's modules may import each other.
@@ -31,7 +31,7 @@ STORAGE = {"es_goals.events", "es_goals.storage"}
 #   events <- storage <- service, projector <- http
 #   events <- projections/*
 # What the design does not name stands where it belongs:
-#   ids, ranks, clock, logs, outlines   know nothing of ours, as settings does
+#   ids, ranks, names, clock, logs, outlines   know nothing of ours, as settings does
 #   digest, users                       beside goals: rules that are pure
 #   verification, backup                checks and copies: above the projector, as the doors are
 #   metrics                             measures the projector and the log, for the doors
@@ -44,13 +44,14 @@ MAY_IMPORT: dict[str, set[str]] = {
     "es_goals.settings": set(),
     "es_goals.ids": set(),
     "es_goals.ranks": set(),
+    "es_goals.names": set(),
     "es_goals.clock": set(),
     "es_goals.logs": set(),
     "es_goals.outlines": set(),
-    "es_goals.goals": {"es_goals.events", "es_goals.ranks"},
+    "es_goals.goals": {"es_goals.events", "es_goals.ranks", "es_goals.names"},
     "es_goals.digest": {"es_goals.events"},
     "es_goals.users": RULES,
-    "es_goals.storage": {"es_goals.events"},
+    "es_goals.storage": {"es_goals.events", "es_goals.names"},
     "es_goals.service": RULES | STORAGE,
     "es_goals.projector": STORAGE,
     "es_goals.verification": RULES | STORAGE | {"es_goals.digest", "es_goals.projector"},

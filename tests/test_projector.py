@@ -375,7 +375,7 @@ def test_a_read_that_meets_the_failure_before_any_catching_up_is_refused_too(sto
         projector.read_all("tallies")
 
 
-def test_a_failed_read_model_is_refused_until_a_new_projector_tries_again(storage: Storage) -> None:
+def test_a_failed_read_model_is_refused_until_one_that_begins_to_serve_tries_again(storage: Storage) -> None:
     record(storage.log, "ann", *many(6))
     fold = Poisoned(3)
     projector = projecting(storage, Model(fold=fold))
@@ -386,7 +386,10 @@ def test_a_failed_read_model_is_refused_until_a_new_projector_tries_again(storag
         projector.read("tallies", "ann")
     with pytest.raises(ProjectionBehind, match="tallies failed at position 3"):
         projector.read_all("tallies")
-    assert len(projecting(storage).read("tallies", "ann").rows) == 3
+    assert projecting(storage).status("tallies").state == "failed"
+    again = projecting(storage)
+    again.resume()
+    assert len(again.read("tallies", "ann").rows) == 3
 
 
 def test_a_mended_fold_goes_on_where_it_stopped(storage: Storage) -> None:
@@ -396,7 +399,7 @@ def test_a_mended_fold_goes_on_where_it_stopped(storage: Storage) -> None:
     fold.position, fold.seen = None, []
 
     projector = projecting(storage, Model(fold=fold))
-    projector.catch_up_all()
+    projector.resume()
 
     assert fold.seen == [5, 6, 7, 8]
     assert projector.status("tallies").state == "live"
@@ -769,7 +772,7 @@ def test_resuming_survives_a_rebuild_that_fails_and_leaves_one_that_another_is_a
     with storage.views.lease("others"), capture_logs() as logged:
         projector.resume()
 
-    assert [line["event"] for line in logged].count("rebuild_not_resumed") == 2
+    assert [line["event"] for line in logged].count("not_resumed") == 2
     assert storage.views.building(Model("others")) == others is not None
     assert storage.views.building(MODEL) is None
 

@@ -594,7 +594,7 @@ def test_goals_are_kept_in_memory_up_to_the_bound_longest_unused_forgotten_first
     with serving(engine.open().log) as filling:
         for user in "abcde":
             do(filling, user, *(new(f"{user}{number}") for number in range(3)))
-    with serving(log.log, cached_goals=10) as service:
+    with serving(log.log, cached_goals=13) as service:  # a user counts as one goal more
         users_folded(log)
 
         def used(user: str) -> list[str]:

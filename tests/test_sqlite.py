@@ -259,6 +259,7 @@ def test_every_connection_of_the_log_is_in_wal_mode_and_syncs_every_commit(log: 
 def test_each_thread_has_one_connection_of_its_own(path: str) -> None:
     threads = 4
     together = threading.Barrier(threads)
+    Path(path).touch()
     with closing(Connections(path, "full")) as connections:
         connections.get()
 

@@ -351,7 +351,8 @@ def test_a_users_rows_are_replaced_and_no_one_elses(views: Views) -> None:
 
     assert views.replace_user(MODEL, generation, "ann", [right])
     assert rows_of(views) == [right, THREE]
-    assert views.live(MODEL) == generation
+    assert views.live(MODEL) == structs.replace(generation, writes=generation.writes + 1)
+    assert views.save(MODEL, generation, 6, COMMAND, {}) is None
 
 
 def test_a_users_rows_are_not_replaced_once_the_checkpoint_has_moved(views: Views) -> None:
@@ -380,7 +381,7 @@ def test_a_reset_empties_one_generation_and_starts_it_over(views: Views) -> None
 
     views.reset(live)
 
-    assert views.live(MODEL) == structs.replace(live, position=0, command=None)
+    assert views.live(MODEL) == structs.replace(live, position=0, command=None, writes=live.writes + 1)
     assert rows_of(views) == []
     assert views.snapshot(MODEL, building) == (building, [THREE])
 

@@ -108,14 +108,14 @@ class Context:
         goal_id: str | None = None,
         reason: str | None = None,
         *,
-        several: bool = False,
+        batch: bool = False,
     ) -> Outcome:
         """Execute a request's commands, and answer the headers that every command answers."""
         cause = requests.cause(req, self.new_id(), reason)
         key, digest = requests.idempotency(req, cause.reason)
         expected = requests.expected(req, goal_id)
         async with asyncio.timeout(self.settings.deadline):
-            outcome = await self.service.execute(Commands(user.id, commands, cause, key, digest, expected, several))
+            outcome = await self.service.execute(Commands(user.id, commands, cause, key, digest, expected, batch))
         resp.set_header("Position", str(outcome.position))
         if outcome.replayed:
             resp.set_header("Idempotent-Replayed", "true")

@@ -20,7 +20,7 @@ _HOST = r"(localhost|[a-z0-9.-]+\.localhost|127(\.\d{1,3}){3}|\[::1\])(:\d{1,5})
 _LOOPBACK = re.compile(_HOST, re.IGNORECASE)
 _ORIGIN = re.compile(rf"[a-z][a-z0-9+.-]*://{_HOST}", re.IGNORECASE)
 _REQUEST_ID = re.compile(r"[A-Za-z0-9._:/+=@-]{1,128}")
-_WITH_BODY = frozenset({"POST", "PUT", "PATCH", "DELETE"})
+_FRAMING = frozenset({b"content-length", b"transfer-encoding"})
 
 Message = dict[str, Any]
 Receive = Callable[[], Awaitable[Message]]
@@ -38,9 +38,14 @@ class Bodies:
         self.context = context
 
     async def __call__(self, scope: Message, receive: Receive, send: Any) -> None:
-        if scope["type"] == "http" and scope["method"] in _WITH_BODY:
-            receive = _Body(receive, asyncio.get_running_loop().time() + self._seconds).receive
-        await self._app(scope, receive, send)
+        if scope["type"] == "websocket":
+            await send({"type": "websocket.close"})
+            return
+        if scope["type"] == "http" and any(name in _FRAMING and value != b"0" for name, value in scope["headers"]):
+            body = _Body(receive, asyncio.get_running_loop().time() + self._seconds)
+            await self._app(scope, body.receive, body.closing(send))
+        else:
+            await self._app(scope, receive, send)
 
 
 class _Body:
@@ -52,24 +57,32 @@ class _Body:
     async def receive(self) -> Message:
         if self._ended:
             return await self._receive()
+        if not self._begun:
+            # Falcon wants a first message before it can answer; what is wrong with the head is told without waiting.
+            self._begun = True
+            return {"type": "http.request", "body": b"", "more_body": True}
         try:
             async with asyncio.timeout_at(self._deadline):
                 message = await self._receive()
         except TimeoutError:
-            message = {"type": "http.request", "body": b"", "more_body": True}
-            if self._begun:
-                raise Refusal("request-timeout", "expected the body in time; found part of it") from None
-        # Falcon asks for the first message before it can answer: what is wrong is told at the second.
-        begun, self._begun = self._begun, True
+            raise Refusal("request-timeout", "expected the body in time; found part of it") from None
         if message["type"] == "http.disconnect":
-            if begun:
-                raise Refusal("malformed-request", "expected the whole body; found it cut short")
-            return message
+            raise Refusal("malformed-request", "expected the whole body; found it cut short")
         self._size += len(message.get("body", b""))
         if self._size > BODY_LIMIT:
             raise Refusal("body-too-large", f"expected at most {BODY_LIMIT} bytes; found more")
         self._ended = not message.get("more_body", False)
         return message
+
+    def closing(self, send: Any) -> Any:
+        """Tell the client that the connection ends, where the rest of its body will not be read."""
+
+        async def told(message: Message) -> None:
+            if message["type"] == "http.response.start" and not self._ended:
+                message = {**message, "headers": [*message["headers"], (b"connection", b"close")]}
+            await send(message)
+
+        return told
 
 
 class Gate:

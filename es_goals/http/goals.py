@@ -234,7 +234,7 @@ class UserCommands(Door):
         owner = context.user(user)
         batch = await requests.body(req, Batch)
         commands = [command(context, one, index) for index, one in enumerate(batch.commands)]
-        outcome = await context.command(req, resp, owner, commands, reason=batch.reason, several=True)
+        outcome = await context.command(req, resp, owner, commands, reason=batch.reason, batch=True)
         results = [_result(result, owner) for result in outcome.results]
         resp.data = _encode(BatchAnswer(outcome.position, results))
         resp.content_type = JSON

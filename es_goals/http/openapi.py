@@ -130,7 +130,8 @@ def _problems(one: Operation) -> Json:
     for slug in dict.fromkeys(slugs):
         by_status.setdefault(PROBLEMS[slug].status, []).append(PROBLEMS[slug].title)
     content = {PROBLEM_JSON: {"schema": {"$ref": _REF.format(name="ProblemAnswer")}}}
+    old = {**content, "application/json": {"schema": {"type": "object", "properties": {"message": {"type": "string"}}}}}
     return {
-        str(status): {"description": " · ".join(titles), "content": content}
+        str(status): {"description": " · ".join(titles), "content": old if one.original and status == 400 else content}
         for status, titles in sorted(by_status.items())
     }

@@ -21,6 +21,7 @@ class Operation(Struct, frozen=True):
     command: bool = False
     conditional: bool = False
     produces: tuple[str, ...] = ("application/json",)
+    original: bool = False
 
 
 def operation(summary: str, answers: Mapping[int, Any], **details: Any) -> Callable[[F], F]:

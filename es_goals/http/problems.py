@@ -158,9 +158,6 @@ async def handle(req: Request, resp: Response, error: Exception, params: dict[st
     if isinstance(error, falcon.HTTPError) and error.headers:
         resp.set_headers(dict(error.headers))
     resp.set_header("Cache-Control", "no-store")
-    if body.status in (408, 413):
-        # What is left of the body is not read; a client must not send its next request behind it.
-        resp.set_header("Connection", "close")
     if body.status == 503:
         resp.set_header("Retry-After", RETRY_AFTER)
     resp.status = falcon.code_to_http_status(body.status)

@@ -50,7 +50,13 @@ class Goals(Door):
         resp.set_header("Allow", "GET, HEAD, POST, PUT, DELETE, OPTIONS")
         _empty(resp)
 
-    @operation("Create a goal", {200: None}, command=True, problems=("user-not-found", "goal-not-found", "name-taken"))
+    @operation(
+        "Create a goal",
+        {200: None},
+        command=True,
+        original=True,
+        problems=("user-not-found", "goal-not-found", "name-taken"),
+    )
     async def on_post(self, req: Request, resp: Response) -> None:
         """By the names of its user and its parent."""
         given = await _parameters(req)
@@ -66,7 +72,9 @@ class Goals(Door):
             raise
         _null(resp)
 
-    @operation("Complete a goal", {200: None}, command=True, problems=("goal-not-found", "ambiguous-name"))
+    @operation(
+        "Complete a goal", {200: None}, command=True, original=True, problems=("goal-not-found", "ambiguous-name")
+    )
     async def on_put(self, req: Request, resp: Response) -> None:
         """By its name."""
         given = await _parameters(req)
@@ -75,7 +83,7 @@ class Goals(Door):
         await self._context.command(req, resp, user, [goals.CompleteGoal(Named(name))])
         _null(resp)
 
-    @operation("Delete a goal", {200: None}, command=True, problems=("goal-not-found", "ambiguous-name"))
+    @operation("Delete a goal", {200: None}, command=True, original=True, problems=("goal-not-found", "ambiguous-name"))
     async def on_delete(self, req: Request, resp: Response) -> None:
         """And all below it, by its name."""
         given = await _parameters(req)

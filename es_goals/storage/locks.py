@@ -41,6 +41,12 @@ class FileLock:
         fcntl.flock(lock, fcntl.LOCK_UN)
         self._threads.release()
 
+    def close(self) -> None:
+        """Close its files; it opens them again when it is used."""
+        for descriptor in self._opened or ():
+            os.close(descriptor)
+        self._opened = None
+
     def _descriptors(self) -> tuple[int, int]:
         if self._opened is None:
             turn, lock = (os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644) for path in self._paths)
@@ -49,9 +55,8 @@ class FileLock:
 
     def _start_anew(self) -> None:
         # In a fork: the thread that holds the lock is the parent's, and its descriptors would keep the parent's lock.
-        for descriptor in self._opened or ():
-            os.close(descriptor)
-        self._threads, self._opened, self._pid = threading.Lock(), None, os.getpid()
+        self.close()
+        self._threads, self._pid = threading.Lock(), os.getpid()
 
 
 class Lease:

@@ -75,6 +75,8 @@ class _Translated:
         pass
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
+        if isinstance(error, UnicodeDecodeError):
+            raise Unusable(f"expected text in UTF-8; found a damaged one: {error}") from error
         if not isinstance(error, apsw.Error) or isinstance(error, apsw.ConstraintError | apsw.SQLError):
             return
         if isinstance(error, apsw.FullError):
@@ -302,13 +304,14 @@ class SqliteLog(SqliteReader):
             with translated:
                 self.id = self._open_or_make()
         except (StorageFailed, Unusable) as error:
-            raise Unusable(f"{self.path}: {error}") from error
+            raise Unusable(f"{error} ({self.path})") from error
 
     def _connection(self) -> apsw.Connection:
         return self._connections.get()
 
     def close(self) -> None:
         self._connections.close()
+        self._lock.close()
 
     @contextmanager
     def writing(self) -> Iterator[SqliteTransaction]:
@@ -359,7 +362,7 @@ class SqliteLog(SqliteReader):
                     plain.set_busy_timeout(BUSY_MS)
                     empty = not plain.execute("SELECT count(*) FROM sqlite_schema").get
                     if not empty and plain.pragma("application_id") != APPLICATION_ID:
-                        raise Unusable(f"expected an Over Achiever log; {self.path} is a database of something else")
+                        raise Unusable("expected an Over Achiever log; found a database of something else")
                     if empty:
                         _make(plain)
         except OSError as error:
@@ -390,7 +393,8 @@ class SqliteLog(SqliteReader):
         """What SQLite finds wrong with the file, up to 10 sentences."""
         try:
             rows = self._connection().execute("PRAGMA integrity_check(10)")
-            return [str(row[0]) for row in rows if row[0] != "ok"]
+            lines = [line for row in rows for line in str(row[0]).splitlines()]
+            return [line for line in lines if line != "ok" and not line.startswith("***")]
         except (apsw.CorruptError, apsw.NotADBError, apsw.IOError) as error:
             return [str(error)]
 

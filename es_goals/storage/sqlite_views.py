@@ -51,7 +51,7 @@ class SqliteViews:
                 Path(path).touch()
                 self._open_or_make(log_id)
         except (Unavailable, OSError) as error:
-            raise Unusable(f"{path}: {error}; it may be deleted, and is folded again then") from error
+            raise Unusable(f"{error} ({path}, which may be deleted: it is folded again)") from error
 
     def _open_or_make(self, log_id: str) -> None:
         connection = self._connections.get()
@@ -66,6 +66,7 @@ class SqliteViews:
 
     def close(self) -> None:
         self._connections.close()
+        self._lock.close()
 
     @contextmanager
     def _writing(self) -> Iterator[apsw.Connection]:
