@@ -77,11 +77,11 @@ class _Translated:
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
         if isinstance(error, UnicodeDecodeError):
             raise Unusable(f"expected text in UTF-8; found a damaged one: {error}") from error
-        if not isinstance(error, apsw.Error) or isinstance(error, apsw.ConstraintError | apsw.SQLError):
+        if not isinstance(error, apsw.Error) or isinstance(error, apsw.ConstraintError):
             return
         if isinstance(error, apsw.FullError):
             raise StorageFull(f"no space is left for the database: {error}") from error
-        if isinstance(error, apsw.NotADBError | apsw.CorruptError | apsw.FormatError):
+        if isinstance(error, apsw.NotADBError | apsw.CorruptError | apsw.FormatError | apsw.SQLError):
             raise Unusable(f"expected a sound SQLite database; found a damaged or foreign file: {error}") from error
         raise StorageFailed(f"reading or writing the database failed: {error}") from error
 
@@ -367,7 +367,10 @@ class SqliteLog(SqliteReader):
                         _make(plain)
         except OSError as error:
             raise Unusable(f"expected a writable folder for {self.path}; found: {error.strerror}") from error
-        log_id, schema = self._one("SELECT id, schema FROM log")
+        row = self._one("SELECT id, schema FROM log")
+        if row is None:
+            raise Unusable("expected the log's own id; found none")
+        log_id, schema = row
         if schema > SCHEMA:
             raise Unusable(f"expected a log of schema {SCHEMA} or older; {self.path} has {schema}: upgrade the service")
         return str(log_id)
