@@ -419,9 +419,23 @@ def test_after_a_commit_that_failed_once_the_process_wants_to_end_and_a_repeat_e
     assert (in_log(db, "the-key"), in_log(db, "later")) == ([HELD + 2], [])
 
 
+@contextmanager
+def closed_quietly(connection: apsw.Connection) -> Iterator[apsw.Connection]:
+    """As SQLite does it with its own files: nothing is told of the checkpoint at the end, should it fail. apsw tells
+    where a file of ours raised."""
+    try:
+        yield connection
+    finally:
+        with suppress(apsw.IOError):
+            connection.close()
+
+
+@pytest.mark.parametrize("more_failures", [0, 10_000], ids=["the disk is well", "the disk fails for a while yet"])
 def test_a_commit_whose_fsync_failed_may_come_back_after_a_kill_and_is_acknowledged_only_when_it_is_on_disk(
-    disk: Disk, tmp_path: Path
+    disk: Disk, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, more_failures: int
 ) -> None:
+    monkeypatch.setattr("es_goals.storage.writer.PROBE_SECONDS", 0.02)
+    monkeypatch.setattr("es_goals.storage.sqlite.closing", closed_quietly)
     db = tmp_path / "events.db"
 
     async def fail(process: Callable[[], Process]) -> None:
@@ -431,11 +445,18 @@ def test_a_commit_whose_fsync_failed_may_come_back_after_a_kill_and_is_acknowled
         killed.append(disk.kill(db, tmp_path / "killed"))
 
     async def go_on() -> None:
+        trouble = disk.sync = Trouble(apsw.IOError, more_failures)
         process = Process(killed[0])
+        refused = [(await process.command("the-key")).status_code for _ in range(3)] if more_failures else []
+        trouble.times = 0
+        async with asyncio.timeout(PATIENCE):
+            while (await process.client.get("/readyz")).status_code != 200:
+                await asyncio.sleep(0.002)
         repeated, later = await process.command("the-key"), await process.command("later")
         cut_off.append(disk.cut_power(killed[0], tmp_path / "cut off"))
         await process.close()
 
+        assert set(refused) <= {503}
         assert [repeated.status_code, later.status_code] == [201, 201]
         assert repeated.headers["Idempotent-Replayed"] == "true"
 

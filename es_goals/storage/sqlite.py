@@ -37,6 +37,7 @@ OLDEST_SQLITE = (3, 51, 3)
 SCHEMA = 1
 APPLICATION_ID = 0x0E5_60A15
 BUSY_MS = 5_000
+PROBE_BUSY_MS = 200  # others wait for the lock meanwhile
 # A user's name has 64 characters, and NFKC makes at most 18 of one; folding a longer text could take minutes.
 LONGEST_NAME = 64 * 18
 
@@ -339,8 +340,23 @@ class SqliteLog(SqliteReader):
             raise OutcomeUnknown(f"the commit failed, and may or may not be on disk: {error}") from error
 
     def probe(self) -> None:
+        self._begin_wal_anew()
         with self.writing() as transaction:
             transaction._connection().execute("UPDATE probe SET count = count + 1")
+
+    def _begin_wal_anew(self) -> None:
+        # After an fsync that failed its pages count as clean: a later one that works does not write them, and what
+        # is appended behind them is lost with them at a power cut. So all of it goes to the database first.
+        with translated:
+            connection = self._connection()
+        with self._lock, translated:
+            connection.set_busy_timeout(PROBE_BUSY_MS)
+            try:
+                busy, _, _ = connection.execute("PRAGMA wal_checkpoint(RESTART)").fetchall()[0]
+            finally:
+                connection.set_busy_timeout(BUSY_MS)
+        if busy:
+            raise StorageFailed("a long read, as of a backup, keeps the write-ahead log from being begun anew")
 
     def sizes(self) -> dict[str, int]:
         disk = os.statvfs(Path(self.path).parent)
