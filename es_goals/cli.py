@@ -105,7 +105,7 @@ def serve(settings: Settings, host: str | None, port: int | None, workers: int |
     from es_goals.server import serve as run
 
     try:
-        run(settings, listener.fileno(), lambda: _greet(settings, existed))
+        run(settings, listener.detach(), lambda: _greet(settings, existed))
     finally:
         # A worker that ends comes through here too, and leaves the folder to the others.
         if os.getpid() == master:

@@ -56,17 +56,12 @@ async def body(req: Request, type: type[T], media_types: tuple[str, ...] = JSON)
 
 def query(req: Request, type: type[T]) -> T:
     """The query string as a `type`. Raises Refusal, naming the parameter."""
-    if not req.query_string and type in _EMPTY:
-        return _EMPTY[type]  # type: ignore[no-any-return]
-    given = parameters(req)
+    given = parameters(req) if req.query_string else {}
     try:
-        decoded = msgspec.convert(given, type, strict=False)
+        return msgspec.convert(given, type, strict=False)
     except msgspec.ValidationError as error:
         steps, detail = _located(str(error))
         raise Refusal("invalid-value", detail, parameter="".join(steps)) from None
-    if not given:
-        _EMPTY[type] = decoded
-    return decoded
 
 
 def parameters(req: Request) -> dict[str, str]:
@@ -81,9 +76,6 @@ def parameters(req: Request) -> dict[str, str]:
             raise Refusal("invalid-value", f"expected `{name}` once; found it twice", parameter=name)
         given[name] = value
     return given
-
-
-_EMPTY: dict[Any, Any] = {}
 
 
 def moment_or_position(text: str, parameter: str) -> int | datetime:
