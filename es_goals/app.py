@@ -20,7 +20,6 @@ from es_goals.projector import Projector
 from es_goals.service import Service
 from es_goals.settings import Settings
 from es_goals.storage import Clock, open_storage
-from es_goals.storage.writer import Batch
 
 
 def end_process() -> None:
@@ -36,11 +35,11 @@ def create_app(settings: Settings, clock: Clock = wall_clock, failed: Callable[[
     storage = open_storage(settings.db, clock)
     pool = ThreadPoolExecutor(settings.threads, "reader")
 
-    def committed(batch: Batch) -> None:
-        metrics.batch_commands.observe(batch.commands)
+    def committed(commands: int) -> None:
+        metrics.batch_commands.observe(commands)
         context.tail.wake()
 
-    service = Service(storage.log, pool, settings.cached_goals, failed, committed)
+    service = Service(storage.log, pool, settings.cached_goals, settings.deadline, failed, committed)
     projector = Projector(storage.log, storage.views, projections.ALL)
     context = Context(settings, storage, service, projector, pool, clock, Uuid7(clock))
     return Bodies(_falcon(context), context)

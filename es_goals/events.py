@@ -7,6 +7,7 @@ UPCASTS, which turns the old JSON into the new one as it is read; the log itself
 
 from collections.abc import Callable, Mapping
 from datetime import UTC, datetime, timedelta
+from functools import lru_cache
 from typing import Any, NewType, get_args
 
 import msgspec
@@ -20,7 +21,7 @@ EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _MICROSECOND = timedelta(microseconds=1)
 
 
-class GoalCreated(Struct, frozen=True, omit_defaults=True):
+class GoalCreated(Struct, frozen=True, omit_defaults=True, gc=False):
     """A goal came to be, last among its siblings unless `rank` says otherwise."""
 
     goal_id: str
@@ -32,21 +33,21 @@ class GoalCreated(Struct, frozen=True, omit_defaults=True):
     due: Instant | None = None
 
 
-class GoalRenamed(Struct, frozen=True):
+class GoalRenamed(Struct, frozen=True, gc=False):
     """A goal got another name."""
 
     goal_id: str
     name: str
 
 
-class GoalDescribed(Struct, frozen=True, omit_defaults=True):
+class GoalDescribed(Struct, frozen=True, omit_defaults=True, gc=False):
     """A goal's description was set, or removed (None)."""
 
     goal_id: str
     description: str | None = None
 
 
-class GoalScheduled(Struct, frozen=True, omit_defaults=True):
+class GoalScheduled(Struct, frozen=True, omit_defaults=True, gc=False):
     """A goal's start and due times are now these."""
 
     goal_id: str
@@ -54,7 +55,7 @@ class GoalScheduled(Struct, frozen=True, omit_defaults=True):
     due: Instant | None = None
 
 
-class GoalMoved(Struct, frozen=True, omit_defaults=True):
+class GoalMoved(Struct, frozen=True, omit_defaults=True, gc=False):
     """A goal is now under `parent_id` (None: at the top), at `rank` among its siblings."""
 
     goal_id: str
@@ -62,27 +63,27 @@ class GoalMoved(Struct, frozen=True, omit_defaults=True):
     parent_id: str | None = None
 
 
-class GoalCompleted(Struct, frozen=True):
+class GoalCompleted(Struct, frozen=True, gc=False):
     """A goal was reached at `end`."""
 
     goal_id: str
     end: Instant
 
 
-class GoalReopened(Struct, frozen=True):
+class GoalReopened(Struct, frozen=True, gc=False):
     """A completed goal is open again."""
 
     goal_id: str
 
 
-class GoalDeleted(Struct, frozen=True):
+class GoalDeleted(Struct, frozen=True, gc=False):
     """A goal was deleted, because `root` (itself, or a goal above it) was."""
 
     goal_id: str
     root: str
 
 
-class GoalRestored(Struct, frozen=True, omit_defaults=True):
+class GoalRestored(Struct, frozen=True, omit_defaults=True, gc=False):
     """A deleted goal is back, under `parent_id` at `rank`."""
 
     goal_id: str
@@ -90,7 +91,7 @@ class GoalRestored(Struct, frozen=True, omit_defaults=True):
     parent_id: str | None = None
 
 
-class UserRegistered(Struct, frozen=True):
+class UserRegistered(Struct, frozen=True, gc=False):
     """A user came to be. Names and addresses are kept beside the log, never in it."""
 
     user_id: str
@@ -117,6 +118,7 @@ UPCASTS: Mapping[str, Upcast] = {}
 """For each type whose old lines no longer fit its Struct: old or new JSON in, JSON of today out."""
 
 _DECODERS = {kind.__name__: msgspec.json.Decoder(kind) for kind in get_args(Event)}
+_DECODE = {kind: decoder.decode for kind, decoder in _DECODERS.items()}
 TYPES = tuple(_DECODERS)
 encode = msgspec.json.Encoder().encode
 
@@ -141,7 +143,7 @@ def decode(type: str, data: bytes, upcasts: Mapping[str, Upcast] = UPCASTS) -> E
     return event
 
 
-class Recorded(Struct, frozen=True):
+class Recorded(Struct, frozen=True, gc=False):
     """One line of the log: an event with its place, its time and who caused it.
 
     `position` counts from 1 through the log, `version` from 1 through the `stream`; `at` is µs since 1970
@@ -163,6 +165,12 @@ class Recorded(Struct, frozen=True):
     def event(self) -> Event:
         """Decoded anew at each call. Raises UndecodableEvent, naming the position."""
         try:
+            if self.type not in UPCASTS:
+                event: Event = _DECODE[self.type](self.data)
+                return event
+        except (KeyError, msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+            pass  # told below
+        try:
             return decode(self.type, self.data)
         except UndecodableEvent as error:
             raise UndecodableEvent(f"position {self.position}: {error}") from error
@@ -170,7 +178,7 @@ class Recorded(Struct, frozen=True):
     @property
     def owner(self) -> str:
         """The id of the user whose stream this is."""
-        return self.stream.partition(":")[2]
+        return self.stream[self.stream.index(":") + 1 :]
 
 
 def goals_stream(user_id: str) -> str:
@@ -198,6 +206,7 @@ def moment(at: int) -> datetime:
     return EPOCH + timedelta(microseconds=at)
 
 
+@lru_cache(maxsize=256)  # all commands of a batch have one time
 def instant(time: datetime | int) -> Instant:
     """An aware time, or µs since 1970, as text. Raises OverflowError outside of the years 1 to 9999 in UTC."""
     utc = moment(time) if isinstance(time, int) else time.astimezone(UTC)

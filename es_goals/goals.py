@@ -190,7 +190,7 @@ class ParentDeleted(Rejected):
         super().__init__(f"expected a parent to restore under; the old one, {parent_id}, is deleted: name a parent_id")
 
 
-class Goal(Struct):
+class Goal(Struct, gc=False):
     """One goal as the rules see it. `created_at`, `updated_at`: µs; `root`: set while it is deleted."""
 
     id: str

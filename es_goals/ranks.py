@@ -6,8 +6,11 @@ neighbouring numbers needs a fraction, one digit longer for about every six inse
 After David Greenspan, "Implementing Fractional Indexing" (Observable, 2020).
 """
 
+from itertools import pairwise
+
 _DIGITS = "0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz"
 _VALUE = {digit: value for value, digit in enumerate(_DIGITS)}
+_NEXT = dict(pairwise(_DIGITS))
 _WHOLE = 6
 _MIDDLE = len(_DIGITS) ** _WHOLE // 2
 
@@ -17,7 +20,8 @@ def between(low: str | None, high: str | None) -> str:
     if low is None:
         return _whole(_MIDDLE if high is None else _number(high) - 1)
     if high is None:
-        return _whole(_number(low) + 1)
+        # The next number: mostly its last digit is the next one.
+        return low[: _WHOLE - 1] + _NEXT[low[_WHOLE - 1]] if low[_WHOLE - 1] in _NEXT else _whole(_number(low) + 1)
     gap = _number(high) - _number(low)
     if gap > 1:
         return _whole(_number(low) + gap // 2)

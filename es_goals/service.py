@@ -34,7 +34,7 @@ from es_goals.goals import (
     evolve,
 )
 from es_goals.storage import Cause, Log, Remembered, SubjectTaken, Transaction, User
-from es_goals.storage.writer import Batch, Writer
+from es_goals.storage.writer import Writer
 
 REGISTRATIONS = "account:"
 """The stream under which keys of registrations are remembered: whoever registers has no stream yet."""
@@ -120,65 +120,60 @@ class _Cached(Struct):
 
 class Service:
     """Commands in, outcomes out. `cached_goals` bounds the goals kept in memory over all users; `pool` runs what
-    would hold the event loop up."""
+    would hold the event loop up; `deadline`: seconds that a request may take."""
 
     def __init__(
         self,
         log: Log,
         pool: Executor,
         cached_goals: int,
+        deadline: float = 5.0,
         failed: Callable[[], None] = lambda: None,
-        committed: Callable[[Batch], None] = lambda _: None,
+        committed: Callable[[int], None] = lambda _: None,
     ) -> None:
-        self._log, self._pool, self._bound = log, pool, cached_goals
+        self._log, self._pool, self._bound, self._deadline = log, pool, cached_goals, deadline
         self._cache: OrderedDict[str, _Cached] = OrderedDict()
         self._size = 0
         self.writer = Writer(log, self._follow, self._forget, failed, committed)
 
     async def execute(self, request: Request) -> Outcome:
-        """Raises Rejected, RejectedAt, KeyReused, Changed, StorageError."""
+        """Raises Rejected, RejectedAt, KeyReused, Changed, StorageError, TimeoutError."""
         # Also what could be answered from the log: until a commit works, what failed before may not be on disk.
         self.writer.check()
         stream = goals_stream(request.user_id)
-        cold = None
-        if request.key is not None or stream not in self._cache:
-            done, cold = await self._in_pool(lambda: self._prepare(request, stream))
-            if done is not None:
-                return done
-        outcome = await self.writer.submit(lambda transaction: self._decide(transaction, request, stream, cold))
+        until = self._until()
+        cold = [] if stream in self._cache else [await self._in_pool(lambda: _folded(self._log, stream), until)]
+        outcome = await self.writer.submit(lambda transaction: self._decide(transaction, request, stream, cold), until)
         if outcome is None:
-            # Two with the same key were under way at once, and the other came first.
-            return await self._in_pool(lambda: self._repeat(request, stream))
+            return await self._in_pool(lambda: self._repeat(request, stream), until)
         return outcome
 
     async def register(self, user: User, cause: Cause, key: str | None = None, digest: bytes = b"") -> Registered:
-        """Make a user. Raises UserNameTaken, KeyReused, StorageError."""
+        """Make a user. Raises UserNameTaken, KeyReused, StorageError, TimeoutError."""
 
         def work(transaction: Transaction) -> Registered:
             if key is not None and (done := transaction.remembered(REGISTRATIONS, key)):
                 return Registered(_user_made_by(transaction, _same_request(done, digest)), done.last, True)
-            lines = transaction.append(account_stream(user.id), 0, [UserRegistered(user.id)], cause)
             made = User(user.id, user.name, user.email, transaction.at)
-            transaction.add_user(made)
+            transaction.add_user(made)  # before anything is appended, since the name may be taken
+            lines = transaction.append(account_stream(user.id), 0, [UserRegistered(user.id)], cause)
             position = lines[-1].position
             if key is not None:
-                transaction.remember(Remembered(REGISTRATIONS, key, cause.command, digest, position, position))
+                transaction.remember(Remembered(REGISTRATIONS, key, digest, position, position))
             return Registered(made, position)
 
-        return await self.writer.submit(work)
+        return await self.writer.submit(work, self._until())
 
     def close(self) -> None:
         """Finish what was taken."""
         self.writer.close()
 
-    async def _in_pool(self, work: Callable[[], T]) -> T:
-        return await asyncio.get_running_loop().run_in_executor(self._pool, work)
+    def _until(self) -> float:
+        return asyncio.get_running_loop().time() + self._deadline
 
-    def _prepare(self, request: Request, stream: str) -> tuple[Outcome | None, _Cached | None]:
-        """Outside of the lock: the answer to a repeat, or the Goals of a user who is not cached."""
-        if request.key is not None and self._log.remembered(stream, request.key):
-            return self._repeat(request, stream), None
-        return None, None if stream in self._cache else _folded(self._log, stream)
+    async def _in_pool(self, work: Callable[[], T], until: float) -> T:
+        async with asyncio.timeout_at(until):
+            return await asyncio.get_running_loop().run_in_executor(self._pool, work)
 
     def _repeat(self, request: Request, stream: str) -> Outcome:
         """The first answer again, from what was recorded."""
@@ -191,8 +186,8 @@ class Service:
         events = [cast(GoalEvent, line.event) for line in lines]
         return Outcome(done.last, then.goals.version, _results(then.goals, request.commands, events), True)
 
-    def _decide(self, transaction: Transaction, request: Request, stream: str, cold: _Cached | None) -> Outcome | None:
-        """In the writer: the events are decided, appended and evolved, or nothing is. None: see `_repeat`."""
+    def _decide(self, transaction: Transaction, request: Request, stream: str, cold: list[_Cached]) -> Outcome | None:
+        """In the writer: the events are decided, appended and evolved, or nothing is. None: it is a repeat."""
         if request.key is not None and transaction.remembered(stream, request.key):
             return None
         cached = self._cached(transaction, stream, cold)
@@ -228,15 +223,14 @@ class Service:
             raise RejectedAt(made.index(taken.subject), error) from taken
         first, last = lines[0].position, lines[-1].position
         if request.key is not None:
-            command = request.cause.command
-            transaction.remember(Remembered(stream, request.key, command, request.digest, first, last))
+            transaction.remember(Remembered(stream, request.key, request.digest, first, last))
         return last
 
-    def _cached(self, transaction: Transaction, stream: str, cold: _Cached | None) -> _Cached:
-        """The user's Goals at the log's end."""
+    def _cached(self, transaction: Transaction, stream: str, cold: list[_Cached]) -> _Cached:
+        """The user's Goals at the log's end. What was folded ahead is used up, since deciding changes it."""
         cached = self._cache.get(stream)
         if cached is None:
-            cached = cold or _Cached(Goals(), 0)
+            cached = cold.pop() if cold else _Cached(Goals(), 0)
             _top_up(transaction, stream, cached)
             self._cache[stream] = cached
             self._count(cached)

@@ -17,7 +17,7 @@ from es_goals.events import (
     goals_stream,
     subject_of,
 )
-from es_goals.storage import Cause, Key, Log, ReadModel
+from es_goals.storage import Cause, Key, Log, ReadModel, User
 
 START = Instant("2026-11-23T08:00:00Z")
 RANK = "V00000"
@@ -42,6 +42,15 @@ def record(log: Log, user: str, *events: Event) -> list[Recorded]:
         version = transaction.stream_head(stream).version
         position = transaction.head().position
         return transaction.append(stream, version, events, Cause(f"{log.id} {position + 1}"))
+
+
+def register(log: Log, user_id: str, name: str | None = None) -> User:
+    """A user, named as the id if not otherwise, with the event that tells of it."""
+    with log.writing() as transaction:
+        user = User(user_id, name or user_id, None, transaction.at)
+        transaction.add_user(user)
+        transaction.append(account_stream(user_id), 0, [UserRegistered(user_id)], Cause(f"registration of {user_id}"))
+    return user
 
 
 def many(count: int, first: int = 1) -> Iterable[Event]:

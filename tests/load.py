@@ -104,7 +104,7 @@ def _append_some(storage: Storage, user_id: str, goals: list[str], rank: str, ne
         version = transaction.stream_head(stream).version
         lines = transaction.append(stream, version, made, Cause(command))
         place = (lines[0].position, lines[-1].position)
-        transaction.remember(Remembered(stream, f"key-{len(goals)}", command, bytes(32), *place))
+        transaction.remember(Remembered(stream, f"key-{len(goals)}", bytes(32), *place))
 
 
 def command_line(db: Path, *arguments: str | Path) -> list[str]:

@@ -1,9 +1,12 @@
 """The locks: one holder at a time among threads, processes and forks, and a turn for everybody."""
 
+import errno
+import fcntl
 import os
 import signal
 import threading
 from collections import Counter
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from itertools import pairwise
 from pathlib import Path
@@ -12,6 +15,7 @@ import pytest
 
 from es_goals.storage.locks import FileLock, Lease
 from tests.engines import hear, say, start, tell, wait_until
+from tests.needs import fill_up, small_disk
 
 ROUNDS = 250
 TURNS = 2000
@@ -156,6 +160,185 @@ def test_of_two_processes_that_always_want_the_lock_the_one_that_waits_is_next(p
     assert max(Counter(order.lower()).values()) <= 0.9 * TURNS
 
 
+# The number of turns.
+
+
+def test_the_number_rises_each_time_the_lock_is_let_go_and_only_then(path: str) -> None:
+    lock, other = FileLock(path), FileLock(path)
+    seen = [(lock.turns(), other.turns())]
+    for one in (lock, other, lock):
+        with one:
+            seen.append((lock.turns(), other.turns()))
+        seen.append((lock.turns(), other.turns()))
+    with pytest.raises(ZeroDivisionError), lock:
+        _ = 1 // 0
+    seen.append((lock.turns(), other.turns()))
+
+    assert seen == [(number, number) for number in (0, 0, 1, 1, 2, 2, 3, 4)]
+
+
+def test_locks_of_different_paths_count_apart(tmp_path: Path) -> None:
+    one, two = FileLock(str(tmp_path / "one")), FileLock(str(tmp_path / "two"))
+    with one:
+        pass
+
+    assert (one.turns(), two.turns()) == (1, 0)
+
+
+def test_the_number_goes_on_after_closing_and_opening_again(path: str) -> None:
+    lock = FileLock(path)
+    for _ in range(3):
+        with lock:
+            pass
+    lock.close()
+
+    assert (lock.turns(), FileLock(path).turns()) == (3, 3)
+    with lock:
+        pass
+    assert FileLock(path).turns() == 4
+
+
+def take_and_tell(path: str) -> None:
+    lock = FileLock(path)
+    while input() == "take":
+        with lock:
+            pass
+        say(lock.turns())
+
+
+def test_a_turn_of_another_process_is_seen_before_it_can_be_told_of(path: str) -> None:
+    lock = FileLock(path)
+    with start(take_and_tell, path) as child:
+        for turn in range(1, 201):
+            tell(child, "take")
+            told = int(hear(child))
+            assert lock.turns() == told == turn
+        tell(child, "end")
+
+
+def test_no_turn_is_lost_however_many_take_them(path: str) -> None:
+    file = counter(path)
+    with start(count_up_in_a_process, path) as child, ThreadPoolExecutor(4) as pool:
+        assert hear(child) == "ready"
+        tell(child, "go")
+        for counting in [pool.submit(count_up, FileLock(path), file, ROUNDS) for _ in range(4)]:
+            counting.result()
+        assert child.wait() == 0
+
+    assert FileLock(path).turns() == 5 * ROUNDS
+
+
+def test_a_killed_holders_turn_is_not_counted_and_the_next_one_is(path: str) -> None:
+    lock = FileLock(path)
+    with start(hold, path) as child:
+        assert hear(child) == "held"
+        child.kill()
+        child.wait()
+    before = lock.turns()
+    with lock:
+        pass
+
+    assert (before, lock.turns()) == (0, 1)
+
+
+def test_an_old_empty_file_gets_its_number(path: str) -> None:
+    Path(f"{path}-lock").touch()
+    Path(f"{path}-turn").touch()
+    one, two = FileLock(path), FileLock(path)
+    before = one.turns()
+    with two:
+        pass
+
+    assert (before, one.turns()) == (0, 1)
+    assert [Path(f"{path}-{file}").stat().st_size for file in ("lock", "turn")] == [8, 0]
+
+
+@pytest.mark.parametrize("open_it", [FileLock.turns, FileLock.__enter__], ids=["turns", "taking"])
+def test_an_old_empty_file_is_as_it_was_while_somebody_holds_it(
+    path: str, open_it: Callable[[FileLock], object]
+) -> None:
+    Path(f"{path}-lock").touch()
+    held = os.open(f"{path}-lock", os.O_RDWR)
+    fcntl.flock(held, fcntl.LOCK_EX)
+    with ThreadPoolExecutor(1) as pool:
+        opening = pool.submit(open_it, FileLock(path))
+        wait_until(lambda: opening.running())
+        during = (opening.done(), Path(f"{path}-lock").stat().st_size)
+        os.close(held)
+        opening.result()
+
+    assert during == (False, 0)
+    assert Path(f"{path}-lock").stat().st_size == 8
+
+
+def test_of_many_that_open_an_old_empty_file_at_once_none_sets_the_number_back(path: str) -> None:
+    threads, together = 8, threading.Barrier(8)
+
+    def take(_: int) -> None:
+        lock = FileLock(path)
+        for _ in range(20):
+            together.wait()
+            if together.wait() == 0:  # one of them, while nobody opens it
+                lock.close()
+                Path(f"{path}-lock").write_bytes(b"")
+            together.wait()
+            lock.close()
+            with lock:
+                pass
+            together.wait()
+            assert lock.turns() == threads
+
+    with ThreadPoolExecutor(threads) as pool:
+        list(pool.map(take, range(threads)))
+
+
+def open_on_a_full_disk(path: str) -> None:
+    lock, files = FileLock(path), len(os.listdir("/proc/self/fd"))
+    for _ in range(10):
+        for use in (lock.turns, lock.__enter__):
+            try:
+                use()
+            except OSError as error:
+                say(errno.errorcode[error.errno or 0])
+    say(len(os.listdir("/proc/self/fd")) - files)
+    input()
+    with lock:
+        pass
+    say(lock.turns())
+
+
+def test_a_lock_that_is_new_on_a_full_disk_is_refused_kills_nobody_and_works_when_there_is_space(
+    tmp_path: Path,
+) -> None:
+    with small_disk(tmp_path / "disk", "1M") as disk:
+        fill_up(disk)
+        with start(open_on_a_full_disk, str(disk / "events.db")) as child:
+            refused = [hear(child) for _ in range(20)]
+            left_open = hear(child)
+            (disk / "filler").unlink()
+            tell(child, "go on")
+            turns = hear(child)
+            assert child.wait() == 0
+
+    assert refused == ["ENOSPC"] * 20
+    assert (left_open, turns) == ("0", "1")
+
+
+def test_a_lock_that_was_there_before_the_disk_was_full_goes_on(tmp_path: Path) -> None:
+    with small_disk(tmp_path / "disk", "1M") as disk:
+        lock, other = FileLock(str(disk / "events.db")), FileLock(str(disk / "events.db"))
+        with lock:
+            pass
+        fill_up(disk)
+        with other:
+            pass
+        turns = (lock.turns(), other.turns())
+        for one in (lock, other):
+            one.close()
+
+    assert turns == (2, 2)
+
+
 # Forks.
 
 
@@ -224,6 +407,22 @@ def test_a_fork_does_not_keep_the_lock_of_its_killed_parent(path: str) -> None:
 
         taking = pool.submit(count_up, FileLock(path), counter(path), 1)
         wait_until(taking.done)
+
+
+def ask_in_a_fork_of_a_holder(path: str) -> None:
+    lock = FileLock(path)
+    with lock:
+        if os.fork() == 0:
+            signal.alarm(5)
+            say(lock.turns())
+            os._exit(0)
+        _, status = os.wait()
+    say(os.waitstatus_to_exitcode(status))
+
+
+def test_a_child_forked_while_its_parent_holds_the_lock_can_ask_for_the_number(path: str) -> None:
+    with start(ask_in_a_fork_of_a_holder, path) as parent:
+        assert [hear(parent), hear(parent)] == ["0", "0"]
 
 
 # The lease.

@@ -2,16 +2,21 @@
 
 import itertools
 import threading
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import nullcontext, suppress
+from contextlib import closing, nullcontext, suppress
+from tempfile import TemporaryDirectory
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from msgspec import structs
 
 from es_goals.clock import wall_clock
 from es_goals.events import Event, GoalDeleted, GoalRenamed, Recorded, UserRegistered, encode
 from es_goals.storage import (
     Cause,
+    Clash,
     Conflict,
     Head,
     Log,
@@ -19,11 +24,12 @@ from es_goals.storage import (
     StorageError,
     StreamHead,
     SubjectTaken,
+    Transaction,
     User,
     UserNameTaken,
     open_storage,
 )
-from tests.engines import NOW, Engine, HandClock, hear, say, start
+from tests.engines import NOW, Engine, HandClock, hear, say, start, tell
 from tests.histories import created, record
 
 CAUSE = Cause("command-1", "ann", "because")
@@ -47,7 +53,7 @@ def places(log: Log) -> list[tuple[int, str, int]]:
 
 
 def remembered(key: str, first: int, last: int, stream: str = ANN) -> Remembered:
-    return Remembered(stream, key, CAUSE.command, DIGEST, first, last)
+    return Remembered(stream, key, DIGEST, first, last)
 
 
 # 1. An acknowledged event stays.
@@ -374,7 +380,255 @@ def test_an_attempt_inside_an_attempt_is_undone_alone(engine: Engine) -> None:
     assert [line.subject for line in log.read()] == ["a1", "a3"]
 
 
+def test_of_a_long_append_one_event_that_does_not_fit_keeps_all_others_out(engine: Engine) -> None:
+    log = engine.open().log
+    record(log, "bob", created("taken"))
+    long: list[Event] = [created(f"goal-{number}") for number in range(500)]
+    before = (all_lines(log), log.stream_head(ANN))
+
+    for place in (0, 250, 500):
+        with log.writing() as transaction, pytest.raises(SubjectTaken) as refused:
+            transaction.append(ANN, 0, [*long[:place], created("taken"), *long[place:]], CAUSE)
+        assert refused.value.subject == "taken"
+        assert (all_lines(log), log.stream_head(ANN)) == before
+    with log.writing() as transaction:
+        lines = transaction.append(ANN, 0, long, CAUSE)
+
+    assert [line.version for line in lines] == list(range(1, 501))
+    assert all_lines(log)[1:] == lines
+
+
+# Together.
+
+
+Write = Callable[[Transaction], object]
+
+
+def command(name: str, stream: str, expected: int, *events: Event, key: str | None = None) -> Write:
+    """An append and its key."""
+
+    def write(transaction: Transaction) -> None:
+        lines = transaction.append(stream, expected, events, Cause(name))
+        transaction.remember(remembered(key or name, lines[0].position, lines[-1].position, stream))
+
+    return write
+
+
+THREE = (
+    command("one", ANN, 0, created("a1"), created("a2")),
+    command("two", BOB, 0, created("b1")),
+    command("three", ANN, 2, GoalRenamed("a1", "x"), created("a3")),
+)
+
+
+@pytest.mark.parametrize("together", [True, False])
+def test_what_is_written_together_is_what_would_be_written_one_by_one(engine: Engine, together: bool) -> None:
+    log = engine.open().log
+    with log.writing() as transaction, transaction.together() if together else nullcontext():
+        for write in THREE:
+            write(transaction)
+
+    assert places(log) == [(1, ANN, 1), (2, ANN, 2), (3, BOB, 1), (4, ANN, 3), (5, ANN, 4)]
+    assert [line.command for line in log.read()] == ["one", "one", "two", "three", "three"]
+    assert log.remembered(ANN, "one") == remembered("one", 1, 2)
+    assert log.remembered(BOB, "two") == remembered("two", 3, 3, BOB)
+    assert log.remembered(ANN, "three") == remembered("three", 4, 5)
+
+
+def test_inside_all_reads_see_what_was_written_together(engine: Engine) -> None:
+    log, other = engine.open().log, engine.open().log
+    with log.writing() as transaction, transaction.together():
+        for write in THREE:
+            write(transaction)
+            assert transaction.remembered(ANN, "one") == remembered("one", 1, 2)
+        seen = [transaction.head().position, transaction.stream_head(ANN).version, transaction.owner("a3")]
+        lines = [line.subject for line in transaction.read(stream=ANN)]
+        command("four", BOB, 1, created("b2"))(transaction)
+        more = (transaction.position, transaction.stream_head(BOB).version)
+        outside = other.head()
+
+    assert (seen, lines) == ([5, 4, "ann"], ["a1", "a2", "a1", "a3"])
+    assert (more, outside) == ((6, 2), Head())
+    assert log.head().position == 6
+
+
+MISFITS = {
+    "a version that the log has": [command("x", ANN, 0, created("x"))],
+    "a version after the next": [command("x", ANN, 2, created("x"))],
+    "an id that the log has": [command("x", BOB, 0, created("x"), created("before"))],
+    "a key that the log has": [command("x", ANN, 1, created("x"), key="before")],
+    "one version twice": [command("x", ANN, 1, created("x")), command("y", ANN, 1, created("y"))],
+    "one id twice": [command("x", ANN, 1, created("x")), command("y", BOB, 0, created("x"))],
+    "one id twice in one append": [command("x", ANN, 1, created("x"), created("x"))],
+    "one key twice": [command("x", ANN, 1, created("x")), command("y", ANN, 2, created("y"), key="x")],
+}
+
+
+@pytest.mark.parametrize("reading", [False, True], ids=["to the end", "and read"])
+@pytest.mark.parametrize("misfits", MISFITS.values(), ids=MISFITS)
+def test_where_one_does_not_fit_together_nothing_is_written_and_no_blame_laid(
+    engine: Engine, misfits: list[Write], reading: bool
+) -> None:
+    log = engine.open().log
+    with log.writing() as transaction:
+        command("before", ANN, 0, created("before"))(transaction)
+    before = all_lines(log)
+
+    def write() -> None:
+        with log.writing() as transaction, transaction.together():
+            for one in (command("fits", "user:eve", 0, created("e1")), *misfits):
+                one(transaction)
+            if reading:
+                transaction.head()
+                raise AssertionError("expected the misfit to be told before anything is read")
+
+    with pytest.raises(Clash):
+        write()
+
+    assert all_lines(log) == before
+    assert [log.remembered(stream, key) for stream, key in (("user:eve", "fits"), (ANN, "x"), (BOB, "x"))] == [None] * 3
+    assert log.remembered(ANN, "before") == remembered("before", 1, 1)
+
+
+def test_an_attempt_among_what_is_written_together_is_undone_alone(engine: Engine) -> None:
+    log = engine.open().log
+    with log.writing() as transaction, transaction.together():
+        THREE[0](transaction)
+        with suppress(Undo), transaction.attempt():
+            command("undone", BOB, 0, created("undone"))(transaction)
+            raise Undo
+        THREE[1](transaction)
+        with transaction.attempt():
+            THREE[2](transaction)
+
+    assert [line.command for line in log.read()] == ["one", "one", "two", "three", "three"]
+    assert places(log)[2:] == [(3, BOB, 1), (4, ANN, 3), (5, ANN, 4)]
+    assert log.remembered(BOB, "undone") is None
+
+
+def test_what_was_written_together_before_an_error_is_gone(engine: Engine) -> None:
+    log = engine.open().log
+    with suppress(Undo), log.writing() as transaction, transaction.together():
+        THREE[0](transaction)
+        raise Undo
+
+    assert (all_lines(log), log.remembered(ANN, "one")) == ([], None)
+
+
+# What changes when anybody writes.
+
+
+def test_the_number_of_writes_moves_with_every_commit_of_anybody_and_not_without(engine: Engine) -> None:
+    log, other = engine.open().log, engine.open().log
+    seen = [log.writes()]
+    for write in (
+        lambda: record(log, "ann", created("a1")),
+        lambda: record(other, "bob", created("b1")),
+        lambda: add(other, User("u1", "Ann", None, NOW)),
+        lambda: other.probe(),
+    ):
+        for reader in (log, other):
+            reader.read(), reader.head(), reader.user("u1"), list(reader.by_stream("", 9))
+            assert reader.writes() == seen[-1]
+        write()
+        assert log.writes() == other.writes()
+        seen.append(log.writes())
+
+    assert len(set(seen)) == len(seen)
+
+
+def append_when_told(url: str) -> None:
+    log = open_storage(url, wall_clock).log
+    say("ready")
+    while goal := input():
+        record(log, "ann", created(goal))
+        say(goal)
+
+
+def test_a_commit_of_another_process_has_moved_the_number_when_it_is_told(engine: Engine) -> None:
+    log = engine.open().log
+    with start(append_when_told, engine.url) as child:
+        assert hear(child) == "ready"
+        for number in range(50):
+            before = log.writes()
+            tell(child, f"goal-{number}")
+            hear(child)
+            assert log.writes() != before
+        tell(child, "")
+
+
+# Stream by stream.
+
+
+@pytest.fixture
+def crowd(engine: Engine) -> Log:
+    """Some users' events between each other's, and facts about accounts."""
+    log = engine.open().log
+    for count in range(3):
+        for user in ("ann", "Zoe", "é", "b", "ann:2"):
+            record(log, user, *(created(f"{user} {count} {number}") for number in range(count + 1)))
+        with log.writing() as transaction:
+            transaction.append(f"account:{count}", 0, [UserRegistered(f"{count}")], CAUSE)
+            transaction.append("zone", count, [UserRegistered("none")], CAUSE)
+    return log
+
+
+def test_stream_by_stream_each_goals_event_comes_once_in_the_order_of_streams_and_versions(crowd: Log) -> None:
+    lines = sorted(all_lines(crowd), key=lambda line: (line.stream.encode(), line.version))
+    end = crowd.head().position
+    afters = ["", "account:0", "user:", *crowd.streams(), "user:aa", "user:zz", "zz"]
+
+    for after, until in itertools.product(afters, range(end + 2)):
+        expected = [
+            line
+            for line in lines
+            if line.stream.startswith("user:") and line.stream.encode() > after.encode() and line.position <= until
+        ]
+        assert list(crowd.by_stream(after, until)) == expected, (after, until)
+
+
+def test_stream_by_stream_shows_the_log_as_it_was(engine: Engine, crowd: Log) -> None:
+    other, end = engine.open().log, crowd.head().position
+    expected = list(crowd.by_stream("", end + 9))
+    with closing(crowd.by_stream("", end + 9)) as lines:
+        seen = [next(lines)]
+        record(other, "ann", created("late"))
+        record(other, "zz", created("later"))
+        seen += lines
+
+    assert seen == expected
+    assert len(list(crowd.by_stream("", end + 9))) == len(expected) + 2
+
+
+def test_stream_by_stream_can_be_left_at_any_event(crowd: Log) -> None:
+    for _ in range(3):
+        with closing(crowd.by_stream("", crowd.head().position)) as lines:
+            next(lines)
+        record(crowd, "ann", created(f"goal {crowd.head().position}"))
+
+    assert crowd.stream_head(ANN).version == 9
+
+
 # What is read is what was written.
+
+
+@settings(max_examples=50, deadline=None)
+@given(st.lists(st.tuples(st.text(), st.text(), st.text(), st.binary(max_size=40)), min_size=1, max_size=5))
+def test_any_text_is_read_as_it_was_written(texts: list[tuple[str, str, str, bytes]]) -> None:
+    with TemporaryDirectory() as folder, Engine(f"{folder}/events.db") as engine:
+        log, lines, keys = engine.open().log, list[Recorded](), list[Remembered]()
+        for number, (name, actor, reason, digest) in enumerate(texts):
+            with log.writing() as transaction:
+                events: list[Event] = [created(f"goal-{number}"), GoalRenamed(f"goal-{number}", name)]
+                lines += transaction.append(ANN, 2 * number, events, Cause(f"command-{name}", actor, reason))
+                keys.append(Remembered(ANN, f"{number}{reason}", digest, 2 * number + 1, 2 * number + 2))
+                transaction.remember(keys[-1])
+
+        assert log.read() == lines
+        assert [line.event for line in log.read()[1::2]] == [
+            GoalRenamed(f"goal-{number}", text[0]) for number, text in enumerate(texts)
+        ]
+        assert [log.remembered(key.stream, key.key) for key in keys] == keys
 
 
 def test_a_line_is_exactly_what_was_appended(engine: Engine) -> None:
@@ -602,6 +856,21 @@ def test_a_probe_commits_and_is_not_in_the_log(engine: Engine) -> None:
         log.probe()
 
     assert (log.head(), log.streams()) == (Head(), [])
+
+
+def test_tidying_changes_nothing_whoever_reads_and_writes_meanwhile(engine: Engine) -> None:
+    log, other = engine.open().log, engine.open().log
+    with closing(other.by_stream("", 9)) as reading, ThreadPoolExecutor(1) as pool:
+        record(log, "ann", *(created(f"a{number}") for number in range(9)))
+        next(reading)
+        writing = pool.submit(lambda: [record(other, "bob", created(f"b{number}")) for number in range(100)])
+        while not writing.done():
+            log.tidy()
+        writing.result()
+        log.tidy()
+
+    assert places(log) == [*((n, ANN, n) for n in range(1, 10)), *((n + 9, BOB, n) for n in range(1, 101))]
+    assert log.head() == other.head()
 
 
 def test_sizes_are_in_bytes_and_grow_with_the_log(engine: Engine) -> None:

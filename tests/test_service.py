@@ -522,7 +522,7 @@ def test_after_a_full_disk_the_goals_are_as_if_the_command_had_never_come(servic
 def test_a_retry_with_the_same_key_settles_an_unknown_outcome(log: FaultyLog, engine: Engine, kept: bool) -> None:
     ended: list[bool] = []
     with ThreadPoolExecutor(1) as pool:
-        service = Service(log.log, pool, ROOMY, lambda: ended.append(True))
+        service = Service(log.log, pool, ROOMY, failed=lambda: ended.append(True))
         do(service, "ann", new("top"))
         log.trouble, log.kept = OutcomeUnknown("the commit failed"), kept
         with pytest.raises(OutcomeUnknown):

@@ -8,16 +8,30 @@ from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing, contextmanager, suppress
 from pathlib import Path
+from typing import Any
 
 import apsw
 import pytest
 
 from es_goals.clock import wall_clock
 from es_goals.events import Event, GoalRenamed, Recorded
-from es_goals.storage import Cause, Log, Remembered, Storage, StorageFailed, Unavailable, Unusable, User, open_storage
+from es_goals.storage import (
+    Cause,
+    Log,
+    Remembered,
+    Storage,
+    StorageFailed,
+    Unavailable,
+    Unusable,
+    User,
+    open_storage,
+    sqlite_views,
+)
+from es_goals.storage import sqlite as module
+from es_goals.storage.locks import FileLock
 from es_goals.storage.sqlite import BUSY_MS, SCHEMA, Connections, SqliteLog, SqliteTransaction
 from tests.engines import hear, say, start, tell
-from tests.histories import created, record
+from tests.histories import Model, created, record
 
 LATE = 2**62
 CAUSE = Cause("command")
@@ -44,7 +58,7 @@ def log(path: str) -> Iterator[Log]:
         with storage.log.writing() as transaction:
             events: list[Event] = [created("a1"), created("a2"), GoalRenamed("a1", "x")]
             transaction.append("user:ann", 0, events, Cause("command-1"))
-            transaction.remember(Remembered("user:ann", "key", "command-1", b"digest", 1, 3))
+            transaction.remember(Remembered("user:ann", "key", b"digest", 1, 3))
         record(storage.log, "bob", created("b1"))
         yield storage.log
 
@@ -135,10 +149,10 @@ def test_the_database_refuses_a_line_that_is_not_the_next_one(raw: apsw.Connecti
         "UPDATE commands SET digest = x'00'",
         "UPDATE OR REPLACE commands SET key = 'other'",
         "DELETE FROM commands",
-        "INSERT INTO commands VALUES ('user:ann', 'key', 'c', x'00', 1, 1)",
-        "INSERT OR REPLACE INTO commands VALUES ('user:ann', 'key', 'c', x'00', 1, 1)",
-        "INSERT OR IGNORE INTO commands VALUES ('user:ann', 'key', 'c', x'00', 1, 1)",
-        "INSERT INTO commands VALUES ('user:ann', 'key', 'c', x'00', 1, 1) ON CONFLICT DO UPDATE SET first = 4",
+        "INSERT INTO commands VALUES ('user:ann', 'key', x'00', 1, 1)",
+        "INSERT OR REPLACE INTO commands VALUES ('user:ann', 'key', x'00', 1, 1)",
+        "INSERT OR IGNORE INTO commands VALUES ('user:ann', 'key', x'00', 1, 1)",
+        "INSERT INTO commands VALUES ('user:ann', 'key', x'00', 1, 1) ON CONFLICT DO UPDATE SET first = 4",
     ],
 )
 def test_the_database_refuses_what_would_change_the_log(raw: apsw.Connection, path: str, attack: str) -> None:
@@ -260,7 +274,7 @@ def test_each_thread_has_one_connection_of_its_own(path: str) -> None:
     threads = 4
     together = threading.Barrier(threads)
     Path(path).touch()
-    with closing(Connections(path, "full")) as connections:
+    with closing(Connections(path, synchronous="full")) as connections:
         connections.get()
 
         def mine(_: int) -> tuple[apsw.Connection, apsw.Connection]:
@@ -306,6 +320,22 @@ def test_a_closed_log_leaves_no_file_open(path: str) -> None:
 
     assert during
     assert opened_files() == []
+
+
+def test_while_nobody_writes_the_live_generation_is_not_asked_for_again(
+    path: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with opened(path) as storage, opened(path) as other:
+        model, asked = Model(), list[Any]()
+        live = other.views.live(model)
+        assert storage.views.live(model) == live
+        with monkeypatch.context() as patch:
+            patch.setattr(sqlite_views, "_in_state", lambda *arguments: asked.append(arguments))
+            assert [storage.views.live(model) for _ in range(3)] == [live] * 3
+        assert asked == []
+        other.views.mark_failed(live, 1, "ValueError: odd")
+
+        assert storage.views.live(model) == other.views.live(model) != live
 
 
 def append_in_a_fork(path: str) -> None:
@@ -370,6 +400,52 @@ def test_processes_that_start_together_on_a_new_path_make_one_log(tmp_path: Path
             assert {line.subject for line in lines} == {f"{n}-{count}" for n in (1, 2) for count in range(5)}
 
 
+@pytest.mark.parametrize("found", ["nothing", "a copy"])
+def test_a_log_is_in_wal_mode_before_anybody_else_can_open_it(
+    path: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, found: str
+) -> None:
+    """Two that change the mode at once do not wait for each other: one of them fails. The bytes are those of
+    https://www.sqlite.org/fileformat.html#file_format_version_numbers."""
+    if found == "a copy":
+        with opened(str(tmp_path / "source.db")) as storage:
+            assert isinstance(storage.log, SqliteLog)
+            storage.log.backup_into(path, unheard)
+        assert Path(path).read_bytes()[18:20] == b"\1\1"
+    modes, let_go = list[bytes](), FileLock.__exit__
+
+    def noted(lock: FileLock, *error: Any) -> None:
+        modes.append(Path(path).read_bytes()[18:20])
+        let_go(lock, *error)
+
+    monkeypatch.setattr(FileLock, "__exit__", noted)
+    with opened(path):
+        pass
+
+    assert set(modes) == {b"\2\2"}
+
+
+def test_tidying_keeps_the_write_ahead_log_short_and_waits_for_no_reader(
+    path: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(module, "PAGES_TIDIED", 10)
+    with opened(path) as storage, closing(apsw.Connection(path)) as reader:
+
+        def write(rounds: int) -> int:
+            for _ in range(rounds):
+                record(storage.log, "ann", created(f"goal-{storage.log.head().position}"))
+                storage.log.tidy()
+            return storage.log.sizes()["wal"]
+
+        first, second = write(100), write(100)
+        reader.execute("BEGIN; SELECT count(*) FROM events")
+        kept = write(100)
+        reader.execute("COMMIT")
+
+        assert second == first
+        assert write(1) >= kept > first
+        assert storage.log.head().position == 301
+
+
 # Copies.
 
 
@@ -384,7 +460,7 @@ def test_a_backup_under_load_is_exactly_the_log_up_to_a_position(path: str, tmp_
                 with source.writing() as transaction:
                     lines = transaction.append("user:ann", count, [created(f"{count + n}") for n in range(5)], CAUSE)
                     place = (lines[0].position, lines[-1].position)
-                    transaction.remember(Remembered("user:ann", str(count), CAUSE.command, b"digest", *place))
+                    transaction.remember(Remembered("user:ann", str(count), b"digest", *place))
                 count += 5
 
         appending = pool.submit(append)

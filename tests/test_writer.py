@@ -6,22 +6,28 @@ import threading
 import traceback
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from tempfile import TemporaryDirectory
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
-from es_goals.events import GoalRenamed, Recorded
+from es_goals.events import Event, GoalRenamed, Recorded
 from es_goals.storage import (
     Cause,
     Conflict,
     OutcomeUnknown,
+    Remembered,
     StorageError,
     StorageFailed,
     StorageFull,
+    SubjectTaken,
     Transaction,
+    User,
 )
 from es_goals.storage import writer as module
-from es_goals.storage.writer import Batch, Writer
-from tests.engines import DEADLINE, Engine, FaultyLog, wait_until
+from es_goals.storage.writer import Writer
+from tests.engines import DEADLINE, Engine, FaultyLog, HandClock, wait_until
 from tests.histories import created, record
 
 CAUSE = Cause("command")
@@ -38,7 +44,7 @@ class Watch:
         self.followed: list[Recorded] = []
         self.forgotten = 0
         self.failed = 0
-        self.batches: list[Batch] = []
+        self.batches: list[int] = []
 
     def follow(self, lines: Sequence[Recorded]) -> None:
         self.followed += lines
@@ -142,7 +148,7 @@ def test_commands_that_wait_share_one_transaction_and_keep_their_order(
     assert answers == list(range(1, 201))
     assert subjects(log) == [f"goal-{number}" for number in range(200)]
     assert log.commits == 1
-    assert watch.batches == [Batch(200, log.head().at)]
+    assert watch.batches == [200]
 
 
 def test_a_batch_ends_when_its_time_is_up_and_the_rest_comes_next(
@@ -178,8 +184,128 @@ def test_a_command_that_raises_harms_no_other_of_its_batch(
     assert isinstance(answers[2], Conflict)
     assert answers[3] == 2
     assert subjects(log) == ["first", "last"]
-    assert (log.commits, watch.forgotten, watch.failed) == (1, 0, 0)
-    assert [batch.commands for batch in watch.batches] == [4]
+    assert (log.commits, watch.forgotten, watch.failed) == (1, 1, 0)
+    assert watch.batches == [4]
+
+
+def at_version(version: int, goal_id: str, stream: str = ANN) -> Work:
+    """Looks at nothing first, so that only the log can tell whether it fits."""
+    return lambda transaction: transaction.append(stream, version, [created(goal_id)], CAUSE)[0].version
+
+
+def test_a_clash_harms_no_other_command_and_each_is_told_what_it_would_be_told_alone(
+    monkeypatch: pytest.MonkeyPatch, writer: Writer, log: FaultyLog, watch: Watch, engine: Engine
+) -> None:
+    monkeypatch.setattr(module, "BATCH_SECONDS", PATIENT)
+    record(engine.open().log, "eve", created("taken"))
+    works = [at_version(0, "a"), at_version(1, "taken"), at_version(1, "b"), at_version(1, "late"), at_version(2, "c")]
+    answers = submit(writer, *works)
+
+    assert [answers[place] for place in (0, 2, 4)] == [1, 2, 3]
+    assert isinstance(answers[1], SubjectTaken)
+    assert isinstance(answers[3], Conflict)
+    assert subjects(log) == ["taken", "a", "b", "c"]
+    assert (log.commits, watch.forgotten, watch.failed, watch.batches) == (1, 1, 0, [5])
+    assert submit(writer, appending("d")) == [4]
+
+
+def test_after_a_clash_what_was_decided_on_it_is_forgotten_before_it_is_decided_again(
+    monkeypatch: pytest.MonkeyPatch, writer: Writer, watch: Watch
+) -> None:
+    monkeypatch.setattr(module, "BATCH_SECONDS", PATIENT)
+    forgotten: list[int] = []
+
+    def work(transaction: Transaction) -> int:
+        forgotten.append(watch.forgotten)
+        return appending("a")(transaction)
+
+    answers = submit(writer, work, at_version(9, "misfit"), appending("b"))
+
+    assert forgotten == [0, 1]
+    assert (answers[0], type(answers[1]), answers[2]) == (1, Conflict, 2)
+
+
+# A command as plain data: what it does, to which stream, and to which goal or key.
+commands = st.tuples(
+    st.sampled_from(["append", "first", "second", "key", "key unseen", "refuse", "append and refuse", "look", "user"]),
+    st.sampled_from(["ann", "bob"]),
+    st.integers(0, 3),
+)
+
+
+def working(number: int, what: str, user: str, pick: int) -> Work:
+    stream, goal, key = f"user:{user}", f"goal-{pick}", f"key-{pick}"
+
+    def append(transaction: Transaction, expected: int) -> int:
+        events: list[Event] = [created(goal), GoalRenamed(goal, "x")]
+        return transaction.append(stream, expected, events, Cause(f"{number}"))[-1].position
+
+    def work(transaction: Transaction) -> int:
+        match what:
+            case "append":
+                return append(transaction, transaction.stream_head(stream).version)
+            case "first" | "second":
+                return append(transaction, 0 if what == "first" else 2)
+            case "key" | "key unseen":
+                if what == "key" and (done := transaction.remembered(stream, key)):
+                    return -done.first
+                position = append(transaction, transaction.stream_head(stream).version)
+                transaction.remember(Remembered(stream, key, bytes(32), position - 1, position))
+                return position
+            case "append and refuse":
+                append(transaction, transaction.stream_head(stream).version)
+            case "look":
+                return transaction.head().position
+            case "user":
+                transaction.add_user(User(f"{number}", user, None, number))
+                return append(transaction, transaction.stream_head(stream).version)
+        raise ValueError("refused")
+
+    return work
+
+
+@settings(max_examples=60, deadline=None)
+@given(st.lists(commands, min_size=2, max_size=8))
+def test_whatever_a_batch_holds_it_ends_as_if_each_command_had_come_alone(chosen: list[tuple[str, str, int]]) -> None:
+    found = []
+    for seconds in (PATIENT, 0.0):
+        with pytest.MonkeyPatch.context() as patch, TemporaryDirectory() as folder, Engine(f"{folder}/db") as engine:
+            patch.setattr(module, "BATCH_SECONDS", seconds)
+            log, watch = FaultyLog(engine.open(HandClock()).log), Watch()
+            with opened(log, watch) as writer:
+                answers = submit(writer, *(working(number, *one) for number, one in enumerate(chosen)))
+            told = [answer if isinstance(answer, int) else (type(answer), str(answer)) for answer in answers]
+            keys = [log.log.remembered(f"user:{user}", f"key-{pick}") for user in ("ann", "bob") for pick in range(4)]
+            found.append((told, log.log.read(), keys, log.log.users()))
+            assert len(watch.batches) == (1 if seconds else len(chosen))
+
+    assert found[0] == found[1]
+
+
+def test_what_is_not_begun_in_time_is_left_undone_and_told_so(writer: Writer, log: FaultyLog) -> None:
+    async def late() -> tuple[int, object]:
+        gate, loop = threading.Event(), asyncio.get_running_loop()
+        first = asyncio.create_task(writer.submit(held(gate, appending("first")), loop.time() + PATIENT))
+        await asyncio.sleep(0)  # it is submitted first
+        with pytest.raises(TimeoutError):
+            await writer.submit(appending("late"), loop.time() + 0.02)
+        gate.set()
+        return await first, await writer.submit(appending("last"), loop.time() + PATIENT)
+
+    assert asyncio.run(late()) == (1, 2)
+    assert subjects(log) == ["first", "last"]
+
+
+def test_who_waits_no_longer_than_until_then_is_told_so_though_it_is_recorded(writer: Writer, log: FaultyLog) -> None:
+    async def late() -> int:
+        gate, loop = threading.Event(), asyncio.get_running_loop()
+        with pytest.raises(TimeoutError):
+            await writer.submit(held(gate, appending("first")), loop.time() + 0.02)
+        gate.set()
+        return await writer.submit(appending("last"))
+
+    assert asyncio.run(late()) == 2
+    assert subjects(log) == ["first", "last"]
 
 
 def test_a_command_whose_client_has_gone_is_not_decided(writer: Writer, log: FaultyLog) -> None:
@@ -400,6 +526,18 @@ def test_a_closed_writer_refuses_and_keeps_nobody_waiting(log: FaultyLog, watch:
 
     with pytest.raises(StorageError):
         asyncio.run(late())
+    assert subjects(log) == []
+
+
+def test_what_comes_in_the_moment_in_which_the_writer_ends_is_refused(log: FaultyLog, watch: Watch) -> None:
+    async def close_behind() -> None:
+        with opened(log, watch) as writer:
+            late = asyncio.create_task(writer.submit(appending("late")))
+            await asyncio.sleep(0)  # it has been taken, and not yet been handed to the thread
+        await asyncio.wait_for(late, 2)
+
+    with pytest.raises(StorageError):
+        asyncio.run(close_behind())
     assert subjects(log) == []
 
 

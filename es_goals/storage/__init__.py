@@ -4,7 +4,7 @@ Engines are small and synchronous, and any thread may use them. `open_log` and `
 that know which engines there are.
 """
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Generator, Iterable, Sequence
 from contextlib import AbstractContextManager
 from functools import partial
 from typing import Any, Protocol
@@ -67,6 +67,10 @@ class RowRefused(StorageError):
     """A read model's row does not fit its table."""
 
 
+class Clash(StorageError):
+    """One of several appends written together does not fit; one by one, they tell which."""
+
+
 class UserNameTaken(StorageError):
     """A user has this name already, compared without case."""
 
@@ -95,11 +99,10 @@ class Cause(Struct, frozen=True):
 
 class Remembered(Struct, frozen=True):
     """A command recorded under a client's key. `digest` is the SHA-256 of its request, `first` and `last`
-    the positions of its events."""
+    the positions of its events, which hold its id."""
 
     stream: str
     key: str
-    command: str
     digest: bytes
     first: int
     last: int
@@ -158,9 +161,11 @@ class Reader(Protocol):
 
 
 class Transaction(Reader, Protocol):
-    """A write transaction; its reads see what it wrote. `at` is the time of every event it appends."""
+    """A write transaction; its reads see what it wrote. `at` is the time of every event it appends, `position` that of
+    its last one, or of the log's."""
 
     at: int
+    position: int
 
     def append(self, stream: str, expected: int, events: Sequence[Event], cause: Cause) -> list[Recorded]:
         """Add events to a stream at version `expected` (0: it must not exist). All or none of them.
@@ -173,6 +178,12 @@ class Transaction(Reader, Protocol):
 
     def add_user(self, user: User) -> None:
         """Keep a user. Raises UserNameTaken."""
+
+    def together(self) -> AbstractContextManager[None]:
+        """Inside, appends and keys are kept and written in one go at the end, or when something is read.
+
+        Where one does not fit, Clash is raised instead of Conflict and SubjectTaken, and the transaction is of no use.
+        """
 
     def attempt(self) -> AbstractContextManager[None]:
         """Inside, what was written is undone if an exception leaves it; the transaction goes on."""
@@ -188,6 +199,17 @@ class Log(Reader, Protocol):
 
         Raises StorageFull, StorageFailed, OutcomeUnknown.
         """
+
+    def by_stream(self, after: str, until: int) -> Generator[Recorded, None, None]:
+        """The events up to position `until` of all users' goals, stream by stream, in order, from the stream behind
+        `after`. To be closed: until then this thread sees the log as it was."""
+
+    def writes(self) -> int:
+        """A number that is another one after each transaction of anybody, seen no later than its commit is told. Asked
+        for in less than a microsecond."""
+
+    def tidy(self) -> None:
+        """Upkeep that no command should wait for, to be called now and then by whoever serves."""
 
     def probe(self) -> None:
         """Commit a row of no meaning, to see that commits work. Raises as `writing` does."""
@@ -230,7 +252,8 @@ class ReadModel(Protocol):
 class Generation(Struct, frozen=True):
     """One folding of a read model. `state` is live, building or previous; `position` and `command` are its
     checkpoint; `failed_at` and `error` say where and why its fold stopped, if it did; `writes` counts what changed its
-    rows, and is compared by whoever wants to change them next."""
+    rows, and is compared by whoever wants to change them next. While it is filled stream by stream, `filled` is the
+    last one whose rows are there, and `folded` counts their events."""
 
     id: int
     name: str
@@ -240,6 +263,8 @@ class Generation(Struct, frozen=True):
     failed_at: int | None
     error: str | None
     writes: int = 0
+    filled: str | None = None
+    folded: int = 0
 
 
 class Views(Protocol):
@@ -270,6 +295,10 @@ class Views(Protocol):
 
         Raises RowRefused.
         """
+
+    def fill(self, model: ReadModel, generation: Generation, rows: Iterable[Any]) -> Generation | None:
+        """Add rows, of users who have none yet, and set `position`, `command`, `filled` and `folded` to what they are
+        in `generation`, if nobody wrote since it was read; else None. Raises RowRefused."""
 
     def replace_user(self, model: ReadModel, generation: Generation, user: str, rows: Iterable[Any]) -> bool:
         """Set all of a user's rows, if it is the live one and nobody wrote since it was read."""

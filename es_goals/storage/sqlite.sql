@@ -44,7 +44,6 @@ CREATE TRIGGER events_last BEFORE DELETE ON events BEGIN SELECT RAISE(ABORT, 'th
 CREATE TABLE commands (
     stream  TEXT    NOT NULL,
     key     TEXT    NOT NULL,      -- the client's Idempotency-Key
-    command TEXT    NOT NULL,
     digest  BLOB    NOT NULL,      -- SHA-256 of the request
     first   INTEGER NOT NULL,      -- positions of its events
     last    INTEGER NOT NULL,

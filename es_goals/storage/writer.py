@@ -3,15 +3,16 @@
 import asyncio
 import threading
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager, suppress
 from queue import Empty, SimpleQueue
 from time import monotonic
 from typing import Any, NamedTuple, TypeVar
 
 from es_goals.events import Recorded
-from es_goals.storage import Log, OutcomeUnknown, StorageError, StorageFailed, Transaction, Unavailable
+from es_goals.storage import Clash, Log, OutcomeUnknown, StorageError, StorageFailed, Transaction, Unavailable
 
 Work = Callable[[Transaction], Any]
-"""Decides one command: its result, or an exception that leaves nothing written."""
+"""Decides one command: its result, or an exception that leaves nothing written. It may be called twice."""
 
 Follow = Callable[[Sequence[Recorded]], None]
 """Told, before a batch is decided, what other processes appended since the last one."""
@@ -34,18 +35,12 @@ class _Result(NamedTuple):
     error: Exception | None
 
 
-class Batch(NamedTuple):
-    """A committed batch: how many commands, and the log's last `at` (µs)."""
-
-    commands: int
-    at: int
-
-
 class Writer:
     """Decides what it is given in order, on the log's newest state, and commits it in batches.
 
     `follow` is told what others appended; `forget` is called where a commit failed, so that no state kept in
-    memory outlives it; `failed` is called after an outcome became unknown, when this process must end.
+    memory outlives it; `failed` is called after an outcome became unknown, when this process must end; `committed`
+    is told how many commands a batch had.
     """
 
     def __init__(
@@ -54,10 +49,11 @@ class Writer:
         follow: Follow,
         forget: Callable[[], None],
         failed: Callable[[], None],
-        committed: Callable[[Batch], None],
+        committed: Callable[[int], None],
     ) -> None:
         self._log, self._follow, self._forget = log, follow, forget
         self._failed, self._committed = failed, committed
+        self._gathered: list[_Item] = []
         self._waiting: SimpleQueue[_Item | None] = SimpleQueue()
         self._stopped = threading.Event()
         self._position = log.head().position
@@ -74,12 +70,27 @@ class Writer:
             # A new one each time: an exception keeps the frames of all who ever raised it.
             raise type(self.trouble)(*self.trouble.args)
 
-    async def submit(self, work: Callable[[Transaction], T]) -> T:
-        """The work's result once its transaction is on disk. Raises what the work raised, or a StorageError."""
+    async def submit(self, work: Callable[[Transaction], T], until: float | None = None) -> T:
+        """The work's result once its transaction is on disk. Raises what the work raised, a StorageError, or
+        TimeoutError at `until`, if given, by the event loop's clock; what is not begun by then is left undone."""
         self.check()
-        future: asyncio.Future[T] = asyncio.get_running_loop().create_future()
-        self._waiting.put(_Item(work, future))
+        loop = asyncio.get_running_loop()
+        future: asyncio.Future[T] = loop.create_future()
+        if until is not None:
+            timer = loop.call_at(until, _give_up, future)
+            future.add_done_callback(lambda _: timer.cancel())
+        # What comes in one turn of the event loop is handed over at its end: the thread wakes up to a batch.
+        if not self._gathered:
+            loop.call_soon(self._hand_over)
+        self._gathered.append(_Item(work, future))
         return await future
+
+    def _hand_over(self) -> None:
+        items, self._gathered = self._gathered, []
+        for item in items:
+            self._waiting.put(item)
+        if self.trouble is not None:  # the thread may have ended without these
+            _deliver(self._turned_away(self.trouble))
 
     def close(self) -> None:
         """Finish what was submitted, then end the thread."""
@@ -113,16 +124,9 @@ class Writer:
 
     def _batch(self, first: _Item) -> None:
         items: list[_Item] = []
-        results: list[_Result] = []
         try:
             self._catch_up(self._log)
-            with self._log.writing() as transaction:
-                self._catch_up(transaction)
-                for item in self._take(first):
-                    items.append(item)
-                    results.append(_judge(transaction, item))
-                head = transaction.head()
-            self._position = head.position
+            results = self._decided(first, items)
         except Exception as error:
             # Nothing was kept, or nobody knows; whoever waits is told, also where the fault is ours.
             self._forget()
@@ -132,21 +136,40 @@ class Writer:
             _deliver([_Result(item, None, error) for item in items or [first]])
             return
         try:
-            self._committed(Batch(len(items), head.at))
+            self._committed(len(items))
         finally:
             _deliver(results)
+
+    def _decided(self, first: _Item, taken: list[_Item]) -> list[_Result]:
+        """All that wait, written together; where something does not fit, one by one, at three times the cost."""
+        coming = self._take(first, taken)
+        try:
+            with self._writing() as transaction, transaction.together():
+                return [_judge(transaction, item) for item in coming]
+        except Clash:
+            self._forget()
+        with self._writing() as transaction:
+            return [_judge_alone(transaction, item) for item in (*taken, *coming)]
+
+    @contextmanager
+    def _writing(self) -> Iterator[Transaction]:
+        with self._log.writing() as transaction:
+            self._catch_up(transaction)
+            yield transaction
+        self._position = transaction.position
 
     def _catch_up(self, log: Log | Transaction) -> None:
         while lines := log.read(self._position, PAGE):
             self._follow(lines)
             self._position = lines[-1].position
 
-    def _take(self, first: _Item) -> Iterator[_Item]:
+    def _take(self, first: _Item, taken: list[_Item]) -> Iterator[_Item]:
         """The first and what waits behind it, also what comes while they are decided, until the time is up."""
         until = monotonic() + BATCH_SECONDS
         item: _Item | None = first
         while item is not None:
-            if not item.future.cancelled():
+            if not item.future.done():
+                taken.append(item)
                 yield item
             if monotonic() > until:
                 return
@@ -158,14 +181,27 @@ class Writer:
 
     def _turned_away(self, error: StorageError) -> list[_Result]:
         turned: list[_Result] = []
-        while not self._waiting.empty():
-            item = self._waiting.get()
-            if item is not None:
-                turned.append(_Result(item, None, error))
+        with suppress(Empty):
+            while True:
+                item = self._waiting.get_nowait()
+                if item is not None:
+                    turned.append(_Result(item, None, error))
         return turned
 
 
 def _judge(transaction: Transaction, item: _Item) -> _Result:
+    position = transaction.position
+    try:
+        return _Result(item, item.work(transaction), None)
+    except (Unavailable, Clash):
+        raise
+    except Exception as error:
+        if transaction.position != position:
+            raise Clash("what was appended before the refusal must not stay") from error
+        return _Result(item, None, error)
+
+
+def _judge_alone(transaction: Transaction, item: _Item) -> _Result:
     try:
         with transaction.attempt():
             return _Result(item, item.work(transaction), None)
@@ -173,6 +209,11 @@ def _judge(transaction: Transaction, item: _Item) -> _Result:
         raise
     except Exception as error:
         return _Result(item, None, error)
+
+
+def _give_up(future: asyncio.Future[Any]) -> None:
+    if not future.done():
+        future.set_exception(TimeoutError())
 
 
 def _deliver(results: list[_Result]) -> None:
@@ -183,7 +224,7 @@ def _deliver(results: list[_Result]) -> None:
 
 def _settle(results: list[_Result]) -> None:
     for (_, future), value, error in results:
-        if future.cancelled():
+        if future.done():
             continue
         if error is None:
             future.set_result(value)
