@@ -7,10 +7,11 @@ far the stored rows are behind.
 
 import threading
 from collections.abc import Iterable, Sequence
+from contextlib import closing
 from typing import Any
 
 import structlog
-from msgspec import Struct
+from msgspec import Struct, structs
 
 from es_goals.events import Recorded, goals_stream
 from es_goals.storage import (
@@ -26,8 +27,9 @@ from es_goals.storage import (
     Views,
 )
 
+PAGE = 5_000  # events read at once into memory
 CHUNK = 500  # events a transaction: about 5 ms, so that no other waits long for the lock
-ROWS_KEPT = 100_000  # rows that a rebuild keeps in memory between its transactions
+ROWS_FILLED = 5_000  # rows that a rebuild writes in a transaction: some 30 ms
 
 log = structlog.get_logger()
 
@@ -71,12 +73,17 @@ class Status(Struct, frozen=True):
 
 
 class View(Struct, frozen=True):
-    """A user's rows, in no order, as of the user's event at this version and position (zeros: none yet)."""
+    """A user's rows by key, as of the user's event at this version and position (zeros: none yet)."""
 
-    rows: list[Any]
+    by_key: dict[Key, Any]
     version: int
     position: int
     generation: int
+
+    @property
+    def rows(self) -> list[Any]:
+        """The rows, in no order."""
+        return list(self.by_key.values())
 
 
 class Rebuilt(Struct, frozen=True):
@@ -110,9 +117,16 @@ class Projector:
             raise NoSuchProjection(f"expected one of {', '.join(self.models)}; found {name!r}")
         return self.models[name]
 
-    def read(self, name: str, user: str) -> View:
-        """A user's rows as of now. Raises ProjectionBehind."""
+    def read(self, name: str, user: str, known: View | None = None) -> View:
+        """A user's rows as of now, folded on from what is known already, or from what is stored.
+
+        Raises ProjectionBehind.
+        """
         model, stream = self.model(name), goals_stream(user)
+        if known is not None and known.generation == self.sound_generation(name).id:
+            rows = known.by_key.copy()
+            last = self._fold(model, rows, known.position, stream)
+            return View(rows, last.version or known.version, last.position or known.position, known.generation)
         generation, stored = self._views.snapshot(model, None, user)
         rows = {_key(model, row): row for row in stored}
         seen = _sound(generation).position
@@ -120,7 +134,7 @@ class Projector:
             seen = max(seen, self._fold(model, rows, seen, stream).position)
             head = self._log.stream_head(stream)
             if head.position <= seen:
-                return View(list(rows.values()), head.version, head.position, generation.id)
+                return View(rows, head.version, head.position, generation.id)
 
     def read_all(self, name: str) -> list[Any]:
         """All users' rows as of now. Raises ProjectionBehind."""
@@ -134,18 +148,22 @@ class Projector:
         """A user's rows as of a position, folded from the log alone. Raises ProjectionBehind."""
         rows: dict[Key, Any] = {}
         head = self._fold(self.model(name), rows, 0, goals_stream(user), until)
-        return View(list(rows.values()), head.version, head.position, self.generation(name).id)
+        return View(rows, head.version, head.position, self.generation(name).id)
 
     def _fold(
         self, model: ReadModel, rows: dict[Key, Any], after: int, stream: str | None = None, until: int | None = None
     ) -> StreamHead:
         """Fold what is behind `after` into the rows; answers the last event's place."""
         last = StreamHead()
+        more = True
         try:
-            while lines := self._log.read(max(after, last.position), stream=stream, until=until):
+            while more:
+                lines = self._log.read(max(after, last.position), PAGE, stream=stream, until=until)
                 for line in lines:
                     fold_into(model, rows, line)
-                last = StreamHead(lines[-1].version, lines[-1].position)
+                if lines:
+                    last = StreamHead(lines[-1].version, lines[-1].position)
+                more = len(lines) == PAGE
         except StorageError:
             raise
         except Exception as error:
@@ -164,9 +182,10 @@ class Projector:
                 self.catch_up_all()
 
     def catch_up(self, model: ReadModel, until: int | None = None) -> Generation:
-        """Bring the live generation to the log's end, or to `until`."""
+        """Bring the live generation to where the log ends now, or to `until`."""
+        until = self._log.head().position if until is None else until
         generation = self._views.live(model)
-        while generation.error is None and not self._stopping.is_set():
+        while generation.error is None and generation.position < until and not self._stopping.is_set():
             moved = self._step(model, generation, {}, until)
             if moved is None:
                 break
@@ -279,17 +298,62 @@ class Projector:
                 self._views.building(model, make=True)
 
     def _fill(self, model: ReadModel, building: Generation, progress: Progress) -> Generation:
-        kept: dict[Key, Any] = {}
-        while True:
-            if self._stopping.is_set():
-                raise Stopped(f"the rebuild of {building.name} stopped at {building.position}")
-            moved = self._step(model, building, kept)
-            if moved is None:
-                return building
+        building = self._fill_by_stream(model, building, progress)
+        while moved := self._step(model, building, {}):
             building = _sound(moved)
-            if len(kept) > ROWS_KEPT:
-                kept.clear()
-            progress(building.position, max(self._log.head().position, building.position))
+            self._go_on(building, building.position, progress)
+        return building
+
+    def _fill_by_stream(self, model: ReadModel, building: Generation, progress: Progress) -> Generation:
+        """Up to where the log ends now, stream by stream: each row is written once, and behind the one before it, which
+        is ten times as fast as by position. Where a killed rebuild left off, it goes on."""
+        if building.position == 0 and (head := self._log.head().position):
+            command = self._log.read(head - 1, 1)[0].command
+            building = structs.replace(building, position=head, command=command, filled="")
+        while building.filled is not None:
+            with closing(self._log.by_stream(building.filled, building.position)) as lines:
+                building = self._fill_streams(model, building, lines, progress)
+        return building
+
+    def _fill_streams(
+        self, model: ReadModel, building: Generation, lines: Iterable[Recorded], progress: Progress
+    ) -> Generation:
+        """In transactions of whole streams. Somebody who empties the generation meanwhile is heeded."""
+        rows: dict[Key, Any] = {}
+        stream, folded = building.filled, building.folded
+        key_of, fold = model.key, model.fold
+        for line in lines:
+            if line.stream != stream and len(rows) >= ROWS_FILLED:
+                saved = self._save_filled(model, structs.replace(building, filled=stream, folded=folded), rows)
+                if saved is None:
+                    return self._again(model, building)
+                building = saved
+                rows.clear()
+                self._go_on(building, folded, progress)
+            stream = line.stream
+            try:
+                key = key_of(line)
+                if key is not None:
+                    rows[key] = fold(rows.get(key), line)
+            except Exception as error:
+                log.error("projection_failed", projection=building.name, position=line.position, error=str(error))
+                raise ProjectionBehind(f"the fold of {building.name} failed at position {line.position}") from error
+            folded += 1
+        full = structs.replace(building, filled=None, folded=folded)
+        building = self._save_filled(model, full, rows) or self._again(model, building)
+        self._go_on(building, _done(building), progress)
+        return building
+
+    def _save_filled(self, model: ReadModel, filled: Generation, rows: dict[Key, Any]) -> Generation | None:
+        try:
+            return self._views.fill(model, filled, (row for row in rows.values() if row is not None))
+        except RowRefused as error:
+            raise ProjectionBehind(str(error)) from error
+
+    def _go_on(self, building: Generation, done: int, progress: Progress) -> None:
+        if self._stopping.is_set():
+            raise Stopped(f"the rebuild of {building.name} stopped after {done} events")
+        progress(done, max(self._log.head().position, done))
 
     def _compare(self, model: ReadModel, building: Generation) -> tuple[int | None, int | None, Sequence[Key]]:
         """Old and new at one checkpoint in one snapshot. The live one moves meanwhile, so it takes some tries."""
@@ -370,7 +434,7 @@ class Projector:
             head - live.position,
             self._views.count(live),
             state,
-            building.position if building else None,
+            _done(building) if building else None,
             head if building else None,
             live.failed_at,
             live.error,
@@ -403,6 +467,10 @@ def _keys(model: ReadModel, lines: Iterable[Recorded]) -> set[Key]:
         if key is not None:
             keys.add(key)
     return keys
+
+
+def _done(building: Generation) -> int:
+    return building.position if building.filled is None else building.folded
 
 
 def _sound(generation: Generation) -> Generation:

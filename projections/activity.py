@@ -20,7 +20,7 @@ _COUNTED = {
 }
 
 
-class Row(Struct, frozen=True):
+class Row(Struct, frozen=True, gc=False):
     """One user's day; `day` is YYYY-MM-DD."""
 
     user: str

@@ -1,6 +1,6 @@
 """The goals as readers see them: one row a goal, deleted ones too, and `tree`, which puts them in order."""
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 from typing import assert_never
 
 from msgspec import Struct, structs
@@ -25,7 +25,7 @@ KEY = ("user", "id")
 INDEXES = ()
 
 
-class Row(Struct, frozen=True):
+class Row(Struct, frozen=True, gc=False):
     """A goal. `created_at`, `updated_at`: µs; `revision` counts its events; `root` is set while it is deleted."""
 
     user: str
@@ -58,16 +58,16 @@ def fold(row: Row | None, recorded: Recorded) -> Row:
         raise ValueError(f"expected goal {recorded.subject} to be created before position {recorded.position}")
     seen = row.revision + 1
     match event:
+        case GoalCompleted():
+            return structs.replace(row, end=event.end, updated_at=at, revision=seen)
         case GoalRenamed():
             return structs.replace(row, name=event.name, updated_at=at, revision=seen)
+        case GoalMoved():
+            return structs.replace(row, parent_id=event.parent_id, rank=event.rank, updated_at=at, revision=seen)
         case GoalDescribed():
             return structs.replace(row, description=event.description, updated_at=at, revision=seen)
         case GoalScheduled():
             return structs.replace(row, start=event.start, due=event.due, updated_at=at, revision=seen)
-        case GoalMoved():
-            return structs.replace(row, parent_id=event.parent_id, rank=event.rank, updated_at=at, revision=seen)
-        case GoalCompleted():
-            return structs.replace(row, end=event.end, updated_at=at, revision=seen)
         case GoalReopened():
             return structs.replace(row, end=None, updated_at=at, revision=seen)
         case GoalDeleted():
@@ -81,7 +81,7 @@ def fold(row: Row | None, recorded: Recorded) -> Row:
             assert_never(event)
 
 
-class Node(Struct):
+class Node(Struct, gc=False):
     """A goal in its place. `depth` is 0 at the top; `size` counts the nodes from it on that are it and below it;
     `leaves` and `completed` count leaves that are not deleted, the goal itself where it is one."""
 
@@ -97,39 +97,51 @@ def tree(rows: Iterable[Row]) -> list[Node]:
 
     A node's descendants are the `size - 1` nodes behind it. Goals whose parent is not among the rows are left out.
     """
-    nodes = list(_ordered(rows))
-    above: list[int] = []
-    for index, node in enumerate(nodes):
-        while len(above) > node.depth:
-            _add_up(nodes, above)
-        above.append(index)
-    while above:
-        _add_up(nodes, above)
+    nodes = _ordered(rows)
+    _add_up(nodes)
     return nodes
 
 
-def _ordered(rows: Iterable[Row]) -> Iterator[Node]:
+def _ordered(rows: Iterable[Row]) -> list[Node]:
     children: dict[str | None, list[Row]] = {}
     for row in rows:
-        children.setdefault(row.parent_id, []).append(row)
+        siblings = children.get(row.parent_id)
+        if siblings is None:
+            children[row.parent_id] = [row]
+        else:
+            siblings.append(row)
     for siblings in children.values():
-        siblings.sort(key=lambda row: (row.rank, row.id), reverse=True)
+        if len(siblings) > 1:
+            siblings.sort(key=_place, reverse=True)
+    nodes: list[Node] = []
+    # Goals and how deep they are; of each pair of siblings the later one lies further down.
     waiting = [(row, 0) for row in children.get(None, ())]
     while waiting:
         row, depth = waiting.pop()
-        yield Node(row, depth)
-        waiting += [(child, depth + 1) for child in children.get(row.id, ())]
+        nodes.append(Node(row, depth))
+        if row.id in children:
+            waiting += [(child, depth + 1) for child in children[row.id]]
+    return nodes
 
 
-def _add_up(nodes: list[Node], above: list[int]) -> None:
-    """The path's last goal is finished: it is a leaf if nothing below it counts; add it to its parent."""
-    node = nodes[above.pop()]
-    if node.row.root is not None:
-        node.leaves = node.completed = 0
-    elif not node.leaves:
-        node.leaves, node.completed = 1, int(node.row.end is not None)
-    if above:
-        parent = nodes[above[-1]]
-        parent.size += node.size
-        parent.leaves += node.leaves
-        parent.completed += node.completed
+def _place(row: Row) -> tuple[str, str]:
+    return row.rank, row.id
+
+
+def _add_up(nodes: list[Node]) -> None:
+    """From the last node to the first, so that what is below a node is counted when it is reached: the sums of each
+    depth are those of the children of the next node above."""
+    deepest = max((node.depth for node in nodes), default=0)
+    sizes, leaves, completed = ([0] * (deepest + 2) for _ in range(3))
+    for node in reversed(nodes):
+        depth, below = node.depth, node.depth + 1
+        node.size += sizes[below]
+        if node.row.root is None:
+            if leaves[below]:
+                node.leaves, node.completed = leaves[below], completed[below]
+            else:
+                node.leaves, node.completed = 1, int(node.row.end is not None)
+            leaves[depth] += node.leaves
+            completed[depth] += node.completed
+        sizes[depth] += node.size
+        sizes[below] = leaves[below] = completed[below] = 0

@@ -8,7 +8,7 @@ import threading
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
-from itertools import pairwise
+from itertools import count, pairwise
 from pathlib import Path
 from types import ModuleType
 from typing import Any, cast
@@ -31,7 +31,7 @@ from es_goals.projector import (
 from es_goals.storage import Generation, Key, Log, ReadModel, Storage, StorageFailed, open_storage
 from projections import ALL, activity, goal_tree
 from tests.engines import Engine, hear, say, start, wait_until
-from tests.histories import START, Model, Tally, created, folded, many, record, tally, tally_key
+from tests.histories import START, Model, Tally, created, folded, many, record, register, tally, tally_key
 
 MODEL = Model()
 
@@ -223,6 +223,71 @@ def test_a_read_of_a_user_who_did_nothing_is_empty(storage: Storage) -> None:
     view = projector.read("tallies", "bob")
 
     assert (view.rows, view.version, view.position) == ([], 0, 0)
+
+
+def test_a_read_goes_on_from_what_is_known_and_leaves_that_as_it_was(
+    storage: Storage, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    record(storage.log, "ann", *many(5))
+    projector, read, asked = projecting(storage), storage.log.read, list[int]()
+    known = projector.read("tallies", "ann")
+    before = structs.replace(known, by_key=dict(known.by_key))
+    record(storage.log, "bob", *many(3, first=50))
+    record(storage.log, "ann", GoalRenamed("goal-000001", "x"), created("new"))
+
+    def noted(after: int = 0, *rest: Any, **filters: Any) -> list[Recorded]:
+        asked.append(after)
+        return read(after, *rest, **filters)
+
+    monkeypatch.setattr(storage.log, "read", noted)
+    view = projector.read("tallies", "ann", known)
+    same = projector.read("tallies", "ann", view)
+
+    assert asked == [5, 10]
+    assert view == same == projector.read("tallies", "ann")
+    assert (len(view.rows), view.version, view.position) == (4, 7, 10)
+    assert known == before
+
+
+def test_what_is_known_of_a_user_who_did_nothing_is_gone_on_from_too(storage: Storage) -> None:
+    projector = projecting(storage)
+    nothing = projector.read("tallies", "ann")
+    record(storage.log, "bob", *many(3))
+    still = projector.read("tallies", "ann", nothing)
+    record(storage.log, "ann", created("first"))
+
+    assert still == nothing
+    assert projector.read("tallies", "ann", still) == projector.read("tallies", "ann")
+
+
+def test_what_was_known_of_another_generation_is_not_gone_on_from(storage: Storage) -> None:
+    record(storage.log, "ann", *many(5))
+    projector = projecting(storage)
+    projector.catch_up_all()
+    plant(storage, Tally("ann", "planted", 1))
+    known = projector.read("tallies", "ann")
+
+    projector.rebuild("tallies")
+    rebuilt = projector.read("tallies", "ann", known)
+    projector.roll_back("tallies")
+    rolled_back = projector.read("tallies", "ann", rebuilt)
+
+    assert ("ann", "planted") in known.by_key
+    assert rebuilt.by_key == folded(MODEL, lines(storage.log))
+    assert rolled_back == known
+
+
+def test_what_is_known_is_no_way_around_a_fold_that_failed(storage: Storage) -> None:
+    record(storage.log, "ann", *many(2))
+    projector = projecting(storage, Model(fold=Poisoned(3)))
+    known = projector.read("tallies", "ann")
+    record(storage.log, "ann", GoalRenamed("goal-000001", "x"))
+
+    with pytest.raises(ProjectionBehind, match="odd"):
+        projector.read("tallies", "ann", known)
+    projector.catch_up_all()
+    with pytest.raises(ProjectionBehind, match="tallies failed at position 3"):
+        projector.read("tallies", "ann", known)
 
 
 @pytest.mark.parametrize("caught_up", [0, 5, 12])
@@ -580,9 +645,9 @@ def test_a_rebuild_gives_the_same_rows_and_the_log_has_the_last_word(
     storage: Storage, monkeypatch: pytest.MonkeyPatch, chunk: int
 ) -> None:
     monkeypatch.setattr(module, "CHUNK", chunk)
-    monkeypatch.setattr(module, "ROWS_KEPT", 10)
-    record(storage.log, "ann", *many(25))
-    record(storage.log, "bob", *many(12, first=50))
+    monkeypatch.setattr(module, "ROWS_FILLED", chunk)
+    for number, user in enumerate(["ann", "bob", "eve", "ann", "bob"]):
+        record(storage.log, user, *many(5 + number, first=number * 10))
     projector = projecting(storage, *ALL)
     projector.catch_up(goal_tree, until=20)
     before = {name: projector.generation(name).id for name in projector.models}
@@ -591,7 +656,7 @@ def test_a_rebuild_gives_the_same_rows_and_the_log_has_the_last_word(
         rebuilt = projector.rebuild(name)
         rows = folded(model, lines(storage.log))
 
-        assert (rebuilt.name, rebuilt.events, rebuilt.rows) == (name, 37, len(rows))
+        assert (rebuilt.name, rebuilt.events, rebuilt.rows) == (name, 35, len(rows))
         assert (rebuilt.gone, rebuilt.came, list(rebuilt.keys)) == (0, 0, [])
         assert stored(storage, model) == rows
         assert projector.generation(name).id > before[name]
@@ -607,8 +672,10 @@ def test_a_rebuild_of_an_empty_log_is_an_empty_generation(storage: Storage) -> N
 
 
 def test_a_rebuild_reports_its_progress(storage: Storage, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(module, "CHUNK", 7)
-    record(storage.log, "ann", *many(20))
+    monkeypatch.setattr(module, "ROWS_FILLED", 4)
+    register(storage.log, "ann")
+    for user, events, first in (("eve", 6, 10), ("ann", 8, 20), ("bob", 6, 30)):
+        record(storage.log, user, *many(events, first))
     projector = projecting(storage)
     heard, states = [], []
 
@@ -619,7 +686,7 @@ def test_a_rebuild_reports_its_progress(storage: Storage, monkeypatch: pytest.Mo
 
     projector.rebuild("tallies", progress)
 
-    assert heard == [(7, 20), (14, 20), (20, 20)]
+    assert heard == [(8, 21), (21, 21)]
     assert states == [("rebuilding", done, total) for done, total in heard]
     assert (projector.status("tallies").done, projector.status("tallies").total) == (None, None)
 
@@ -706,30 +773,43 @@ def test_a_read_model_is_rebuilt_by_one_at_a_time(storage: Storage) -> None:
     another.rebuild("tallies")
 
 
-def die_rebuilding(url: str, position: str, where: str) -> None:
-    """In a process of its own: rebuild, and be killed at a position, in its fold or behind its transaction."""
+def die_rebuilding(url: str, events: str, where: str) -> None:
+    """In a process of its own: rebuild, and be killed after so many events, in its fold or behind its transaction."""
 
     def die(here: str, reached: int) -> None:
-        if here == where and reached >= int(position):
+        if here == where and reached >= int(events):
             os.kill(os.getpid(), signal.SIGKILL)
 
+    folded_events = count(1)
+
     def fold(row: Tally | None, recorded: Recorded) -> Tally:
-        die("fold", recorded.position)
+        die("fold", next(folded_events))
         return tally(row, recorded)
 
-    module.CHUNK = 10
+    module.ROWS_FILLED, module.CHUNK = 10, 10
     storage = open_storage(url, wall_clock)
     projecting(storage, Model(fold=fold)).rebuild("tallies", lambda done, _: die("progress", done))
 
 
-@pytest.mark.parametrize(("where", "position", "kept"), [("progress", 50, 50), ("fold", 35, 30), ("fold", 3, 0)])
-def test_a_killed_rebuild_goes_on_where_it_was(engine: Engine, where: str, position: int, kept: int) -> None:
+def of_ten_users(log: Log) -> None:
+    """100 events, of ten users in turn; each comes to 10 events and 6 goals."""
+    for number in range(20):
+        record(log, f"user-{number % 10}", *many(5, first=number * 10))
+
+
+@pytest.mark.parametrize(
+    ("where", "events", "kept"), [("progress", 40, 40), ("fold", 35, 20), ("fold", 3, 0), ("progress", 100, 100)]
+)
+def test_a_killed_rebuild_goes_on_where_it_was(
+    engine: Engine, monkeypatch: pytest.MonkeyPatch, where: str, events: int, kept: int
+) -> None:
+    monkeypatch.setattr(module, "ROWS_FILLED", 10)
     storage = engine.open()
-    record(storage.log, "ann", *many(100))
+    of_ten_users(storage.log)
     projecting(storage).catch_up_all()
-    with start(die_rebuilding, engine.url, f"{position}", where) as child:
+    with start(die_rebuilding, engine.url, f"{events}", where) as child:
         assert child.wait() == -signal.SIGKILL
-    record(storage.log, "ann", *many(5, first=200))
+    record(storage.log, "user-3", *many(5, first=200))
     fold, heard = Poisoned(0), list[tuple[int, int]]()
     projector = projecting(storage, Model(fold=fold))
     assert projector.status("tallies").state == "rebuilding"
@@ -739,21 +819,25 @@ def test_a_killed_rebuild_goes_on_where_it_was(engine: Engine, where: str, posit
 
     rebuilt = projector.rebuild("tallies", lambda done, total: heard.append((done, total)))
 
-    assert fold.seen == list(range(kept + 1, 106))
-    assert heard == [(105, 105)]
+    # The end was settled when the first rows were kept; what came later is folded by position.
+    later = 101 if kept else 106
+    order = sorted(lines(storage.log), key=lambda line: (line.position >= later, line.owner, line.version))
+    assert fold.seen == [line.position for line in order[kept:]]
+    assert heard == sorted(set(heard))
+    assert (heard[0][0] > kept, heard[-1]) == (True, (105, 105))
     assert (rebuilt.gone, rebuilt.came) == (0, 0)
     assert stored(storage) == folded(MODEL, lines(storage.log))
 
 
 def test_a_rebuild_that_was_left_behind_is_resumed(storage: Storage, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(module, "CHUNK", 10)
-    record(storage.log, "ann", *many(40))
+    monkeypatch.setattr(module, "ROWS_FILLED", 5)
+    of_ten_users(storage.log)
     projector = projecting(storage, MODEL, activity)
     with pytest.raises(Stopped):
         projector.rebuild("tallies", lambda _done, _total: projector.stop())
     left = storage.views.building(MODEL)
     assert left is not None
-    assert left.position == 10
+    assert (left.position, left.filled, left.folded) == (100, "user:user-1", 20)
 
     projecting(storage, MODEL, activity).resume()
 
@@ -794,6 +878,39 @@ def test_a_rebuild_whose_fold_fails_leaves_the_live_rows_alone_and_nothing_behin
     assert stored(storage) == folded(MODEL, lines(storage.log))
 
 
+def test_a_rebuild_whose_row_does_not_fit_leaves_the_live_rows_alone_and_nothing_behind(storage: Storage) -> None:
+    record(storage.log, "ann", *many(10))
+    projector = projecting(storage)
+    projector.catch_up_all()
+
+    def fold(row: Tally | None, recorded: Recorded) -> Tally:
+        row = tally(row, recorded)
+        return structs.replace(row, events=cast(int, "many")) if recorded.position == 10 else row
+
+    with pytest.raises(ProjectionBehind, match="expected rows that fit"):
+        projecting(storage, Model(fold=fold)).rebuild("tallies")
+
+    assert storage.views.building(MODEL) is None
+    assert stored(storage) == folded(MODEL, lines(storage.log))
+
+
+def test_what_others_append_during_a_rebuild_is_folded_once(engine: Engine, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "ROWS_FILLED", 5)
+    storage, other = engine.open(), engine.open().log
+    of_ten_users(storage.log)
+
+    def progress(done: int, _total: int) -> None:
+        if done <= 100:
+            for user in ("user-0", "user-9", "new"):
+                record(other, user, created(f"{user}'s goal at {done}"))
+
+    rebuilt = projecting(storage).rebuild("tallies", progress)
+
+    assert (rebuilt.events, rebuilt.rows, rebuilt.gone, rebuilt.came) == (130, 90, 0, 0)
+    projecting(storage).catch_up_all()
+    assert stored(storage) == folded(MODEL, lines(storage.log))
+
+
 def test_a_rebuild_mends_a_read_model_that_has_failed(storage: Storage) -> None:
     record(storage.log, "ann", *many(10))
     fold = Poisoned(5)
@@ -814,8 +931,9 @@ def test_a_rebuild_is_compared_at_the_live_rows_checkpoint_though_that_has_moved
 
     def fold(row: Tally | None, recorded: Recorded) -> Tally:
         folds.append(recorded.position)
-        if folds.count(1) == 2 and folds[-1] == 1:
+        if folds.count(1) == 2 and folds[-1] == 1:  # the live rows are brought up, to be compared with the new ones
             record(storage.log, "ann", created("meanwhile"))
+            projecting(storage).catch_up_all()
         return tally(row, recorded)
 
     rebuilt = projecting(storage, Model(fold=fold)).rebuild("tallies")
@@ -847,23 +965,26 @@ def test_a_rebuild_catches_up_with_what_the_live_rows_got_after_they_were_compar
     assert stored(storage) == folded(MODEL, lines(storage.log))
 
 
+@pytest.mark.parametrize("started_over", [1, 9, 10])
 def test_a_rebuild_that_another_process_started_over_begins_again(
-    storage: Storage, monkeypatch: pytest.MonkeyPatch
+    storage: Storage, monkeypatch: pytest.MonkeyPatch, started_over: int
 ) -> None:
-    monkeypatch.setattr(module, "CHUNK", 7)
-    record(storage.log, "ann", *many(20))
+    monkeypatch.setattr(module, "ROWS_FILLED", 5)
+    of_ten_users(storage.log)
     heard: list[int] = []
 
     def progress(done: int, _total: int) -> None:
         heard.append(done)
-        if heard == [7, 14]:
+        if len(heard) == started_over:
             building = storage.views.building(MODEL)
             assert building is not None
             storage.views.reset(building)
 
-    projecting(storage).rebuild("tallies", progress)
+    rebuilt = projecting(storage).rebuild("tallies", progress)
 
-    assert heard[-3:] == [7, 14, 20]
+    assert len(heard) >= started_over
+    assert heard[-1] == 100
+    assert (rebuilt.events, rebuilt.rows, rebuilt.gone, rebuilt.came) == (100, 60, 0, 0)
     assert stored(storage) == folded(MODEL, lines(storage.log))
 
 
@@ -969,21 +1090,29 @@ def test_read_models_start_over_where_the_log_is_shorter_than_what_was_folded(st
         assert stored(storage) == folded(MODEL, lines(older))
 
 
-def test_read_models_start_over_where_the_log_went_another_way(storage: Storage, tmp_path: Path) -> None:
+def test_read_models_start_over_where_the_log_went_another_way(
+    storage: Storage, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(module, "ROWS_FILLED", 2)
     with Engine(str(tmp_path / "other.db")) as elsewhere:
         other = elsewhere.open().log
-        record(storage.log, "ann", *many(12))
+        for number, user in enumerate(("ann", "bob", "eve")):
+            record(storage.log, user, *many(4, first=number * 10))
         projector = projecting(storage)
         with pytest.raises(Stopped):
             projector.rebuild("tallies", lambda _done, _total: projector.stop())
         projecting(storage).catch_up_all()
         record(other, "ann", *many(20, first=100))
+        left = storage.views.building(MODEL)
+        assert left is not None
+        assert (left.position, left.filled) == (12, "user:bob")
 
         projector = Projector(other, storage.views, [MODEL])
 
         building = storage.views.building(MODEL)
         assert building is not None
         assert building.position == projector.generation("tallies").position == 0
+        assert (building.filled, building.folded) == (None, 0)
         projector.rebuild("tallies")
         assert stored(storage) == folded(MODEL, lines(other))
 

@@ -4,8 +4,9 @@ import sys
 import threading
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from itertools import pairwise
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, TypeVar, cast
 
 import apsw
 import pytest
@@ -21,7 +22,7 @@ from es_goals.storage import (
     Views,
     open_storage,
 )
-from tests.engines import Engine, hear, say, start
+from tests.engines import Engine, hear, say, start, tell
 from tests.histories import Model, Tally
 
 THREADS = 8
@@ -89,6 +90,12 @@ def at_once(work: Callable[[int], T]) -> list[T]:
 
 
 ONE, TWO, THREE = Tally("ann", "a", 1), Tally("ann", "b", 2), Tally("bob", "c", 3)
+UNFIT = Tally("ann", "unfit", cast(int, None))
+"""A row that no table takes."""
+
+
+def several(count: int, user: str = "ann") -> list[Tally]:
+    return [Tally(user, f"goal-{number:03}", number) for number in range(count)]
 
 
 def test_the_live_generation_is_made_empty_and_stays_the_same(views: Views) -> None:
@@ -185,12 +192,13 @@ def test_of_saves_from_one_checkpoint_exactly_one_is_kept(views: Views) -> None:
     assert views.count(views.live(MODEL)) == 10
 
 
-def test_a_save_that_fails_in_the_middle_changes_neither_rows_nor_checkpoint(views: Views) -> None:
+@pytest.mark.parametrize("earlier", [0, 1, 63, 64, 100])
+def test_a_save_that_fails_in_the_middle_changes_neither_rows_nor_checkpoint(views: Views, earlier: int) -> None:
     before = saved(views, views.live(MODEL), 5, ONE)
     changed = structs.replace(ONE, events=100)
 
-    with pytest.raises(RowRefused):
-        views.save(MODEL, before, 9, COMMAND, {**rows_by_key(changed, TWO), ("ann", "z"): "no row at all"})
+    with pytest.raises(RowRefused, match="NOT NULL constraint failed"):
+        views.save(MODEL, before, 9, COMMAND, rows_by_key(changed, TWO, *several(earlier), UNFIT, THREE))
 
     assert views.live(MODEL) == before
     assert rows_of(views) == [ONE]
@@ -364,11 +372,12 @@ def test_a_users_rows_are_not_replaced_once_the_checkpoint_has_moved(views: View
     assert rows_of(views) == [ONE, TWO]
 
 
-def test_replacing_that_fails_in_the_middle_keeps_the_old_rows(views: Views) -> None:
+@pytest.mark.parametrize("earlier", [0, 1, 64, 100])
+def test_replacing_that_fails_in_the_middle_keeps_the_old_rows(views: Views, earlier: int) -> None:
     generation = saved(views, views.live(MODEL), 5, ONE, TWO)
 
-    with pytest.raises(RowRefused):
-        views.replace_user(MODEL, generation, "ann", [Tally("ann", "z", 1), "no row at all"])
+    with pytest.raises(RowRefused, match="NOT NULL constraint failed"):
+        views.replace_user(MODEL, generation, "ann", [*several(earlier), UNFIT, Tally("ann", "zz", 1)])
 
     assert rows_of(views) == [ONE, TWO]
 
@@ -455,6 +464,107 @@ def test_each_code_sees_only_generations_of_its_own(views: Views, other: Model) 
     assert views.building(MODEL) is None
     assert views.snapshot(other) == (theirs_after, [row])
     assert views.building(other) == building
+
+
+def filling(views: Views, *rows: Tally, filled: str | None = "user:ann", folded: int = 7) -> Generation:
+    """A generation that was filled so far."""
+    building = views.building(MODEL, make=True)
+    assert building is not None
+    place = structs.replace(building, position=9, command=COMMAND, filled=filled, folded=folded)
+    after = views.fill(MODEL, place, rows)
+    assert after is not None
+    return after
+
+
+def test_filling_adds_rows_and_keeps_how_far_it_is(engine: Engine) -> None:
+    views = engine.open().views
+    one = filling(views, *several(100))
+    two = views.fill(MODEL, structs.replace(one, filled="user:bob", folded=12), iter(several(64, "bob")))
+    assert two is not None
+    three = views.fill(MODEL, structs.replace(two, filled=None, folded=13), [])
+
+    assert (one.state, one.position, one.command, one.filled, one.folded) == ("building", 9, COMMAND, "user:ann", 7)
+    assert (two.filled, two.folded, two.position) == ("user:bob", 12, 9)
+    assert three == structs.replace(two, filled=None, folded=13, writes=two.writes + 1)
+    again = engine.open().views
+    assert again.building(MODEL) == three
+    assert rows_of(again, three) == [*several(100), *several(64, "bob")]
+    assert rows_of(again) == []
+
+
+def test_filling_from_where_somebody_else_went_on_is_refused_and_changes_nothing(views: Views) -> None:
+    stale = filling(views, ONE, TWO)
+    after = views.fill(MODEL, structs.replace(stale, filled="user:bob"), [THREE])
+
+    assert views.fill(MODEL, structs.replace(stale, filled="user:eve"), [Tally("eve", "e", 1)]) is None
+    assert views.building(MODEL) == after
+    assert rows_of(views, after) == [ONE, TWO, THREE]
+
+
+def test_filling_after_the_generation_was_started_over_is_refused(views: Views) -> None:
+    stale = filling(views, ONE)
+    views.reset(stale)
+
+    assert views.fill(MODEL, structs.replace(stale, filled="user:bob"), [THREE]) is None
+    building = views.building(MODEL)
+    assert building is not None
+    assert (building.position, building.command, building.filled, building.folded) == (0, None, None, 0)
+    assert rows_of(views, building) == []
+
+
+@pytest.mark.parametrize("earlier", [0, 64, 100])
+def test_filling_that_fails_in_the_middle_keeps_what_was_there(views: Views, earlier: int) -> None:
+    before = filling(views, ONE)
+    place = structs.replace(before, filled="user:bob", folded=12)
+
+    with pytest.raises(RowRefused, match="NOT NULL constraint failed"):
+        views.fill(MODEL, place, [*several(earlier, "bob"), UNFIT, Tally("bob", "last", 1)])
+
+    assert views.building(MODEL) == before
+    assert rows_of(views, before) == [ONE]
+
+
+CHANGES: dict[str, Callable[[Views], object]] = {
+    "save": lambda views: saved(views, views.live(MODEL), 6, TWO),
+    "failure": lambda views: views.mark_failed(views.live(MODEL), 6, "ValueError: odd"),
+    "cleared failure": lambda views: views.clear_failed(views.live(MODEL)),
+    "flip": lambda views: views.flip(MODEL, built(views, 7, THREE)),
+    "roll back": lambda views: views.roll_back(MODEL),
+    "a user's rows": lambda views: views.replace_user(MODEL, views.live(MODEL), "ann", [ONE]),
+    "reset": lambda views: views.reset(views.live(MODEL)),
+    "discard": lambda views: views.discard(views.live(MODEL)),
+}
+
+
+def test_the_live_generation_is_as_others_left_it_whatever_they_did(engine: Engine) -> None:
+    mine, theirs = engine.open().views, engine.open().views
+    seen = [saved(mine, mine.live(MODEL), 5, ONE)]
+
+    for change in CHANGES.values():
+        assert mine.live(MODEL) == seen[-1]
+        change(theirs)
+        seen.append(mine.live(MODEL))
+        assert theirs.live(MODEL) == engine.open().views.live(MODEL) == seen[-1]
+
+    assert all(before != after for before, after in pairwise(seen))
+
+
+def flip_when_told(url: str) -> None:
+    """In a process of its own: a new live generation each time."""
+    views = open_storage(url, wall_clock).views
+    while input() == "flip":
+        views.flip(MODEL, built(views, 5, ONE))
+        say(views.live(MODEL).id)
+
+
+def test_a_flip_in_another_process_is_seen_when_it_is_told(engine: Engine) -> None:
+    views = engine.open().views
+    with start(flip_when_told, engine.url) as child:
+        for _ in range(20):
+            before = views.live(MODEL).id
+            tell(child, "flip")
+            assert int(hear(child)) == views.live(MODEL).id > before
+        tell(child, "end")
 
 
 def built(views: Views, position: int, *rows: Tally, model: Model = MODEL) -> Generation:

@@ -1,12 +1,13 @@
 """The embedded engine's read models: a SQLite file beside the log, which can be deleted and folded again."""
 
 import hashlib
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from functools import cache
 from importlib import resources
+from itertools import chain
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import apsw
 import msgspec.inspect
@@ -16,12 +17,18 @@ from es_goals.storage import Generation, GenerationGone, Key, ReadModel, RowRefu
 from es_goals.storage.locks import FileLock, Lease
 from es_goals.storage.sqlite import Connections, translated
 
-_FIELDS = "id, name, state, position, command, failed_at, error, writes"
+_FIELDS = "id, name, state, position, command, failed_at, error, writes, filled, folded"
+SCHEMA = 2  # of sqlite_views.sql
+LOT = 64  # rows a statement
 _BY_STATE = f"SELECT {_FIELDS} FROM generations WHERE (name, revision, shape, state) = (?, ?, ?, ?)"
 _BY_ID = f"SELECT {_FIELDS} FROM generations WHERE id = ?"
 _MAKE = "INSERT INTO generations (name, revision, shape, state, position) VALUES (?, ?, ?, ?, 0) RETURNING id"
 _ADVANCE = (
     "UPDATE generations SET position = ?, command = ?, failed_at = NULL, error = NULL, writes = writes + 1"
+    " WHERE id = ? AND writes = ?"
+)
+_FILL = (
+    "UPDATE generations SET position = ?, command = ?, filled = ?, folded = ?, writes = writes + 1"
     " WHERE id = ? AND writes = ?"
 )
 _FAIL = "UPDATE generations SET failed_at = ?, error = ? WHERE id = ? AND position = ?"
@@ -31,6 +38,8 @@ _REPLACED = (
     "SELECT id, name FROM generations WHERE name = ?"
     " AND (state = 'previous' OR (revision, shape) IS NOT (?, ?)) AND id <> ?"
 )
+
+T = TypeVar("T")
 
 
 def views_path(log_path: str) -> str:
@@ -44,8 +53,9 @@ class SqliteViews:
 
     def __init__(self, path: str, log_id: str) -> None:
         self.path = path
-        self._connections = Connections(path, "normal")
+        self._connections = Connections(path, synchronous="normal")
         self._lock = FileLock(path)
+        self._live: dict[ReadModel, tuple[int, Generation]] = {}
         try:
             with self._lock, translated:
                 Path(path).touch()
@@ -56,9 +66,12 @@ class SqliteViews:
     def _open_or_make(self, log_id: str) -> None:
         connection = self._connections.get()
         with connection:
-            if not connection.table_exists("main", "source"):
+            if connection.pragma("user_version") != SCHEMA:
+                given = _clear(connection)  # of another version of this software: it is all folded again
+                connection.pragma("user_version", SCHEMA)
                 schema = resources.files("es_goals.storage").joinpath("sqlite_views.sql").read_text("utf-8")
                 connection.execute(schema)
+                connection.execute("INSERT INTO sqlite_sequence (name, seq) VALUES ('generations', ?)", (given,))
                 connection.execute("INSERT INTO source (log) VALUES (?)", (log_id,))
             if connection.execute("SELECT log FROM source").get != log_id:
                 _drop(connection, connection.execute("SELECT id, name FROM generations"))
@@ -92,9 +105,13 @@ class SqliteViews:
                     connection.execute("ROLLBACK")
 
     def live(self, model: ReadModel) -> Generation:
-        with translated:
-            found = _in_state(self._connections.get(), model, "live")
-        return found or self._make(model, "live")
+        turns = self._lock.turns()
+        seen, found = self._live.get(model, (-1, None))
+        if found is None or seen != turns:
+            with translated:
+                found = _in_state(self._connections.get(), model, "live") or self._make(model, "live")
+            self._live[model] = (turns, found)
+        return found
 
     def building(self, model: ReadModel, *, make: bool = False) -> Generation | None:
         with translated:
@@ -131,11 +148,15 @@ class SqliteViews:
         return self.snapshot(model, None, user)
 
     def load(self, model: ReadModel, generation: Generation, keys: Iterable[Key]) -> dict[Key, Any]:
-        sql = f"SELECT * FROM {_table(generation.id, generation.name)} WHERE {_match(model)}"
+        table = _table(generation.id, generation.name)
         places = [model.Row.__struct_fields__.index(column) for column in model.KEY]
+        found: dict[Key, Any] = {}
         with translated, _still_there(generation):
-            rows = self._connections.get().executemany(sql, keys)
-            return {tuple(row[place] for place in places): model.Row(*row) for row in rows}
+            for lot in _lots(list(keys)):
+                sql = f"SELECT * FROM {table} WHERE ({_key(model)}) IN (VALUES {_places(len(lot), len(model.KEY))})"
+                rows = self._connections.get().execute(sql, tuple(chain.from_iterable(lot)))
+                found.update((tuple(row[place] for place in places), model.Row(*row)) for row in rows)
+        return found
 
     def save(
         self, model: ReadModel, generation: Generation, position: int, command: str, rows: dict[Key, Any | None]
@@ -148,6 +169,15 @@ class SqliteViews:
             gone = [key for key, row in rows.items() if row is None]
             _put(connection, table, model, (row for row in rows.values() if row is not None))
             connection.executemany(f"DELETE FROM {table} WHERE {_match(model)}", gone)
+            return _by_id(connection, generation.id)
+
+    def fill(self, model: ReadModel, generation: Generation, rows: Iterable[Any]) -> Generation | None:
+        with self._writing() as connection:
+            place = (generation.position, generation.command, generation.filled, generation.folded)
+            connection.execute(_FILL, (*place, generation.id, generation.writes))
+            if not connection.changes():
+                return None
+            _put(connection, _table(generation.id, generation.name), model, rows)
             return _by_id(connection, generation.id)
 
     def replace_user(self, model: ReadModel, generation: Generation, user: str, rows: Iterable[Any]) -> bool:
@@ -177,25 +207,26 @@ class SqliteViews:
         with self._writing() as connection:
             connection.execute(f"DELETE FROM {_table(generation.id, generation.name)}")
             connection.execute(
-                "UPDATE generations SET position = 0, command = NULL, writes = writes + 1 WHERE id = ?",
+                "UPDATE generations SET position = 0, command = NULL, filled = NULL, folded = 0, writes = writes + 1"
+                " WHERE id = ?",
                 (generation.id,),
             )
 
     def differences(self, model: ReadModel, old: Generation, new: Generation) -> tuple[int, int, list[Key]] | None:
         left, right = _table(old.id, old.name), _table(new.id, new.name)
-        key = _key(model)
+        key, same = _key(model), " AND ".join(f'a."{name}" IS b."{name}"' for name in model.Row.__struct_fields__)
         with self._reading() as connection:
             found = [_by_id(connection, generation.id) for generation in (old, new)]
             if None in found or len({generation.position for generation in found if generation}) > 1:
                 return None
-            gone, came = (
-                f"SELECT * FROM {left} EXCEPT SELECT * FROM {right}",
-                f"SELECT * FROM {right} EXCEPT SELECT * FROM {left}",
+            stayed = int(connection.execute(f"SELECT count(*) FROM {left} AS a JOIN {right} AS b ON {same}").get)
+            gone, came = (int(connection.execute(f"SELECT count(*) FROM {one}").get) - stayed for one in (left, right))
+            first = (
+                f"SELECT {key} FROM (SELECT * FROM {left} EXCEPT SELECT * FROM {right})"
+                f" UNION SELECT {key} FROM (SELECT * FROM {right} EXCEPT SELECT * FROM {left}) ORDER BY {key} LIMIT 10"
             )
-            counts = [connection.execute(f"SELECT count(*) FROM ({one})").get for one in (gone, came)]
-            first = f"SELECT {key} FROM ({gone}) UNION SELECT {key} FROM ({came}) ORDER BY {key} LIMIT 10"
-            keys: list[Any] = connection.execute(first).fetchall()
-            return counts[0], counts[1], keys
+            keys: list[Any] = connection.execute(first).fetchall() if gone or came else []
+            return gone, came, keys
 
     def flip(self, model: ReadModel, building: Generation) -> bool:
         with self._writing() as connection:
@@ -288,6 +319,20 @@ def _match(model: ReadModel) -> str:
     return " AND ".join(f'"{column}" = ?' for column in model.KEY)
 
 
+def _clear(connection: apsw.Connection) -> int:
+    """Answers the last generation's number: going on from it, no ETag's generation comes back."""
+    tables = connection.execute("SELECT name FROM sqlite_schema WHERE type = 'table' AND name NOT LIKE 'sqlite%'")
+    names = [name for (name,) in tables.fetchall()]
+    if not names:
+        return 0
+    if "generations" not in names:
+        raise Unusable("expected read models; found a database of something else")
+    given: int = connection.execute("SELECT coalesce(max(seq), 0) FROM sqlite_sequence").get
+    for name in names:
+        connection.execute(f'DROP TABLE "{name}"')
+    return given
+
+
 def _drop(connection: apsw.Connection, generations: Iterable[tuple[Any, ...]]) -> None:
     for generation, name in list(generations):
         connection.execute(f"DROP TABLE {_table(generation, name)}")
@@ -315,8 +360,23 @@ def _column_type(kind: msgspec.inspect.Type) -> str:
 
 
 def _put(connection: apsw.Connection, table: str, model: ReadModel, rows: Iterable[Any]) -> None:
-    places = ", ".join("?" * len(model.Row.__struct_fields__))
+    values = [structs.astuple(row) for row in rows]
     try:
-        connection.executemany(f"INSERT OR REPLACE INTO {table} VALUES ({places})", map(structs.astuple, rows))
+        for lot in _lots(values):
+            places = _places(len(lot), len(model.Row.__struct_fields__))
+            connection.execute(f"INSERT OR REPLACE INTO {table} VALUES {places}", tuple(chain.from_iterable(lot)))
     except (apsw.ConstraintError, OverflowError, TypeError) as error:
         raise RowRefused(f"expected rows that fit {table}: {error}") from error
+
+
+def _lots(values: Sequence[T]) -> Iterator[Sequence[T]]:
+    """In lots of LOT, and what remains one by one: few statements to prepare, and few steps, each of which gives the
+    interpreter's lock away to a loop that is slow to give it back."""
+    whole = len(values) - len(values) % LOT
+    yield from (values[start : start + LOT] for start in range(0, whole, LOT))
+    yield from (values[place : place + 1] for place in range(whole, len(values)))
+
+
+@cache
+def _places(rows: int, columns: int) -> str:
+    return ", ".join([f"({', '.join('?' * columns)})"] * rows)

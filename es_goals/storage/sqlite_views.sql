@@ -1,4 +1,4 @@
--- Read models, folded from the log: nothing here is lost by deleting it.
+-- Read models, folded from the log: nothing here is lost by deleting it. user_version is the version of this file.
 
 CREATE TABLE source (log TEXT NOT NULL) STRICT; -- the UUID of the log that was folded
 
@@ -13,5 +13,7 @@ CREATE TABLE generations (
     command   TEXT,             -- the command of the event there, to recognise another log
     failed_at INTEGER,
     error     TEXT,
-    writes    INTEGER NOT NULL DEFAULT 0 -- how often rows were changed; compared before they are changed again
+    writes    INTEGER NOT NULL DEFAULT 0, -- how often rows were changed; compared before they are changed again
+    filled    TEXT,             -- while it is filled stream by stream: the last one that is there
+    folded    INTEGER NOT NULL DEFAULT 0 -- events of those streams
 ) STRICT;
