@@ -220,9 +220,9 @@ def export(settings: Settings, name: str | None, kind: str) -> None:
         if name is None:
             raise click.UsageError(f"expected --user: {kind} holds one user's tree")
         user = _user(storage.log, name)
-        trees = forest(Projector(storage.log, storage.views, projections.ALL).read("goal_tree", user.id))
+        trees = forest(Projector(storage.log, storage.views, projections.ALL).read("goal_tree", user.id), user.name)
         if kind == "json":
-            click.echo(whole(trees, user.name, Shape()))
+            click.echo(whole(trees, Shape()))
             return
         items = [
             outlines.Item(node.depth, node.row.name, node.row.description, node.row.end is not None)

@@ -2,6 +2,7 @@
 
 import os
 from collections.abc import Callable, Iterable, Iterator
+from functools import cache
 
 from prometheus_client import CollectorRegistry, Counter, Histogram, generate_latest, multiprocess
 from prometheus_client.core import GaugeMetricFamily, Metric
@@ -23,6 +24,18 @@ batch_commands = Histogram(
     buckets=(1, 2, 4, 8, 16, 32, 64, 128, 256),
     registry=REGISTRY,
 )
+
+
+def count_request(method: str, route: str, status: int, seconds: float) -> None:
+    """Count a request that was answered, and how long it took."""
+    counted, timed = _of_request(method, route, status)
+    counted.inc()
+    timed.observe(seconds)
+
+
+@cache  # looking the labels up takes prometheus-client 5 µs each time
+def _of_request(method: str, route: str, status: int) -> tuple[Counter, Histogram]:
+    return requests.labels(method, route, status), request_seconds.labels(method, route)
 
 
 class Gauges(Collector):

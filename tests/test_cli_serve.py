@@ -7,6 +7,7 @@ import signal
 import subprocess
 import sys
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
@@ -190,6 +191,21 @@ def test_a_log_that_cannot_be_opened_is_told_before_it_listens() -> None:
 
     assert (result.returncode, result.stdout) == (1, "")
     assert "not a database" in sentence(result.stderr)
+
+
+@pytest.mark.parametrize(("level", "lines"), [("info", 1), ("warning", 0)])
+def test_every_answered_request_has_its_line_though_the_service_stops_at_once(level: str, lines: int) -> None:
+    ids = [f"request-{number}-" for number in range(200)]
+    # One worker: gunicorn loses the signals of another one that is not up yet, and waits for it.
+    with serving("serve", "--port", str(free_port()), "--workers", "1", ES_GOALS_LOG_LEVEL=level) as service:
+        url = service.listening()
+        with httpx2.Client(timeout=PATIENCE) as client, ThreadPoolExecutor(4) as pool:
+            list(pool.map(lambda one: client.get(f"{url}/v2/users", headers={"X-Request-Id": one}), ids))
+
+        assert service.stop() == 0
+        logged = service.errors.read_text()
+
+    assert [logged.count(f'"{one}"') for one in ids] == [lines] * len(ids)
 
 
 def test_a_worker_that_ends_takes_nothing_with_it(tmp_path: Path) -> None:

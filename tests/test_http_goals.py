@@ -12,7 +12,7 @@ from urllib.parse import quote
 import httpx2
 import pytest
 
-from tests.serving import Served, refused
+from tests.serving import Served, refused, wait_for
 
 Json = dict[str, Any]
 
@@ -1185,9 +1185,8 @@ def test_a_request_id_is_taken_or_made_answered_and_logged(served: Served, user:
     assert taken.headers["X-Request-Id"] == mine
     assert made.headers["X-Request-Id"] != another.headers["X-Request-Id"]
     assert replaced.headers["X-Request-Id"] != 'not "one"'
-    logged = served.output.read_text()
-    for answer in (taken, made, another, replaced):
-        assert f'"{answer.headers["X-Request-Id"]}"' in logged
+    ids = [f'"{answer.headers["X-Request-Id"]}"' for answer in (taken, made, another, replaced)]
+    wait_for(lambda: all(one in served.output.read_text() for one in ids), "the requests to be logged")
 
 
 def test_times_are_in_utc(served: Served, user: str) -> None:

@@ -1,14 +1,19 @@
 """The logs: JSON, a line an event, whatever is in it."""
 
+import asyncio
+import io
 import json
 import logging
 from collections.abc import Callable, Iterator
+from datetime import datetime, timedelta
 from typing import Any
 
 import pytest
 import structlog
+from hypothesis import given
+from hypothesis import strategies as st
 
-from es_goals.logs import configure
+from es_goals.logs import RequestLog, configure
 
 Read = Callable[[], list[dict[str, Any]]]
 
@@ -37,7 +42,7 @@ def test_an_event_is_one_line_of_JSON_on_standard_error(read: Read) -> None:
     assert line == {"event": "request", "level": "info", "request_id": "r1", "status": 200, "ms": 1.5, "goal": None}
 
 
-@pytest.mark.parametrize(
+HOSTILE = pytest.mark.parametrize(
     "text",
     [
         pytest.param('x"}\n{"event": "admin logged in", "level": "info"}', id="a forged line"),
@@ -53,6 +58,9 @@ def test_an_event_is_one_line_of_JSON_on_standard_error(read: Read) -> None:
         pytest.param("x" * 1_000_000, id="a megabyte"),
     ],
 )
+
+
+@HOSTILE
 def test_a_hostile_text_stays_inside_its_string(read: Read, text: str) -> None:
     configure("info")
     structlog.get_logger().warning(text, path=text, headers={text: [text]})
@@ -113,3 +121,74 @@ def test_what_is_below_the_level_is_not_logged(read: Read, level: str, told: lis
         logger.log(logging.getLevelName(one.upper()), "event")
 
     assert [line["level"] for line in read()] == told
+
+
+# A line a request.
+
+
+def requested(*requests: tuple[str, str, str, int, float]) -> bytes:
+    """What is written of requests that one turn of the event loop answered."""
+    file = io.BytesIO()
+
+    async def answer() -> bytes:
+        log = RequestLog(buffered)
+        for request in requests:
+            log.add(*request)
+        await asyncio.sleep(0)
+        return file.getvalue()
+
+    with io.BufferedWriter(file) as buffered:  # as standard error is
+        return asyncio.run(answer())
+
+
+def test_a_request_is_a_line_as_any_other_event_would_be(read: Read) -> None:
+    configure("info")
+    structlog.get_logger().info("request", request_id="r1", method="GET", path="/v2", status=200, ms=1.5)
+    [expected] = read()
+
+    line = json.loads(requested(("r1", "GET", "/v2", 200, 0.0015)))
+
+    assert list(line) == ["request_id", "method", "path", "status", "ms", "event", "level", "timestamp"]
+    written = datetime.fromisoformat(line.pop("timestamp"))
+    assert abs(written - datetime.fromisoformat(expected.pop("timestamp"))) < timedelta(minutes=1)
+    assert line == expected
+
+
+def assert_told(told: bytes, *requests: tuple[str, str, str, int, float]) -> None:
+    assert told.isascii()
+    assert told.endswith(b"\n")
+    lines = [json.loads(line) for line in told.split(b"\n")[:-1]]
+    assert [(line["request_id"], line["method"], line["path"], line["status"]) for line in lines] == [
+        request[:4] for request in requests
+    ]
+    assert {(line["event"], line["level"]) for line in lines} == {("request", "info")}
+    assert all(len(line) == 8 for line in lines)
+
+
+@HOSTILE
+def test_a_hostile_request_stays_inside_its_strings(text: str) -> None:
+    requests = [("r1", "GET", text, 404, 0.1), (text, "GET", "/", 400, 0.1), ("r2", text, "/", 405, 0.1)]
+
+    assert_told(requested(*requests), *requests)
+
+
+@given(st.lists(st.tuples(*[st.text(st.characters())] * 3, st.integers(100, 599), st.floats(0, 1e6)), min_size=1))
+def test_any_requests_are_told_in_a_line_each_in_order(requests: list[tuple[str, str, str, int, float]]) -> None:
+    assert_told(requested(*requests), *requests)
+
+
+def test_what_is_added_is_written_before_the_loop_waits_for_anything_and_only_once() -> None:
+    file, seen = io.BytesIO(), list[int]()
+
+    async def answer() -> None:
+        log = RequestLog(file)
+        for turn in range(3):
+            for number in range(4):
+                log.add(f"{turn}-{number}", "GET", "/", 200, 0.1)
+            seen.append(file.getvalue().count(b"\n"))
+            await asyncio.sleep(0)
+            seen.append(file.getvalue().count(b"\n"))
+
+    asyncio.run(answer())
+
+    assert seen == [0, 4, 4, 8, 8, 12]

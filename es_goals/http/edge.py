@@ -3,30 +3,32 @@
 import asyncio
 import re
 import secrets
+import sys
 from collections.abc import Awaitable, Callable
+from functools import lru_cache
+from itertools import count
 from time import perf_counter
 from typing import Any
 
 import falcon
-import structlog
 from falcon.asgi import Request, Response
 
 from es_goals import metrics
 from es_goals.http.context import Context
 from es_goals.http.problems import Refusal
 from es_goals.http.requests import BODY_LIMIT
+from es_goals.logs import RequestLog
 
 _HOST = r"(localhost|[a-z0-9.-]+\.localhost|127(\.\d{1,3}){3}|\[::1\])(:\d{1,5})?"
 _LOOPBACK = re.compile(_HOST, re.IGNORECASE)
 _ORIGIN = re.compile(rf"[a-z][a-z0-9+.-]*://{_HOST}", re.IGNORECASE)
 _REQUEST_ID = re.compile(r"[A-Za-z0-9._:/+=@-]{1,128}")
 _FRAMING = frozenset({b"content-length", b"transfer-encoding"})
+_METHODS = frozenset(falcon.COMBINED_METHODS)
 
 Message = dict[str, Any]
 Receive = Callable[[], Awaitable[Message]]
 App = Callable[[Message, Receive, Any], Awaitable[None]]
-
-log = structlog.get_logger("es_goals.request")
 
 
 class Bodies:
@@ -90,15 +92,17 @@ class Gate:
 
     def __init__(self, context: Context) -> None:
         self._context = context
+        self._ids = map(f"{secrets.token_hex(4)}-{{:08x}}".format, count())
+        self._log = RequestLog(sys.stderr.buffer) if context.settings.log_level in ("debug", "info") else None
 
     async def process_request(self, req: Request, resp: Response) -> None:
         """Give the request its id; refuse what a page on the web could send."""
         req.context.started = perf_counter()
-        given = req.get_header("X-Request-Id")
-        req.context.request_id = given if given and _REQUEST_ID.fullmatch(given) else secrets.token_hex(8)
+        given = req.headers.get("x-request-id")
+        req.context.request_id = given if given and _REQUEST_ID.fullmatch(given) else next(self._ids)
         resp.set_header("X-Request-Id", req.context.request_id)
-        host, origin = req.get_header("Host"), req.get_header("Origin")
-        if host is not None and not _LOOPBACK.fullmatch(host):
+        host, origin = req.headers.get("host"), req.headers.get("origin")
+        if host is not None and not _is_loopback(host):
             raise Refusal("misdirected", f"expected a loopback name as Host; found {host[:100]!r}")
         if origin is not None and not _ORIGIN.fullmatch(origin):
             raise Refusal("foreign-origin", f"expected an origin on this machine; found {origin[:100]!r}")
@@ -108,7 +112,7 @@ class Gate:
     async def process_resource(self, req: Request, resp: Response, resource: object, params: Message) -> None:
         """Falcon answers 400 to a method that HTTP does not know; it is one that the path does not take."""
         del resp, params
-        if req.method not in falcon.COMBINED_METHODS:
+        if req.method not in _METHODS:
             taken = [method for method in falcon.HTTP_METHODS if hasattr(resource, f"on_{method.lower()}")]
             raise falcon.HTTPMethodNotAllowed([*taken, "OPTIONS"])
 
@@ -117,26 +121,21 @@ class Gate:
         del resource, succeeded
         seconds = perf_counter() - req.context.started
         # Free text from a client would make a series of its own each time.
-        route, method = req.uri_template or "none", req.method if req.method in falcon.COMBINED_METHODS else "other"
-        metrics.requests.labels(method, route, resp.status_code).inc()
-        metrics.request_seconds.labels(method, route).observe(seconds)
-        log.info(
-            "request",
-            request_id=req.context.request_id,
-            method=method,
-            path=req.path,
-            status=resp.status_code,
-            ms=round(seconds * 1000, 2),
-        )
+        route, method = req.uri_template or "none", req.method if req.method in _METHODS else "other"
+        metrics.count_request(method, route, resp.status_code, seconds)
+        if self._log:
+            self._log.add(req.context.request_id, method, req.path, resp.status_code, seconds)
 
     async def process_startup(self, scope: Message, event: Message) -> None:
         """Begin the background tick, and go on with rebuilds that were cut off."""
         del scope, event
         context = self._context
-        context.in_background(
-            context.tail.run(lambda: context.log.head().position, context.projector.tick, context.pool)
-        )
+        context.in_background(context.tail.run(context.recent.look, self._tick, context.pool))
         context.in_background(asyncio.to_thread(context.projector.resume))
+
+    def _tick(self) -> None:
+        self._context.projector.tick()
+        self._context.log.tidy()
 
     async def process_shutdown(self, scope: Message, event: Message) -> None:
         """Finish what was taken."""
@@ -148,3 +147,8 @@ class Gate:
         await context.drain()
         context.pool.shutdown()
         context.storage.close()
+
+
+@lru_cache
+def _is_loopback(host: str) -> bool:
+    return _LOOPBACK.fullmatch(host) is not None

@@ -194,7 +194,7 @@ def _until(context: Context, text: str | None) -> int | None:
 
 
 def _last_seen(req: Request, after: int) -> int:
-    header = req.get_header("Last-Event-ID")
+    header = req.headers.get("last-event-id")
     if header is None:
         return after
     try:

@@ -38,10 +38,11 @@ T = TypeVar("T")
 
 async def body(req: Request, type: type[T], media_types: tuple[str, ...] = JSON) -> T:
     """The body as a `type`, without a query; an empty one is `{}`. Raises Refusal."""
-    query(req, NoQuery)
+    if req.query_string:
+        query(req, NoQuery)
     raw = req.context.body = await req.stream.read()
     _check_media_type(req.content_type, media_types)
-    if (coding := req.get_header("Content-Encoding") or "identity").lower() != "identity":
+    if (coding := req.headers.get("content-encoding") or "identity").lower() != "identity":
         raise Refusal("media-type", f"expected a body that is not compressed; found {coding[:100]!r}")
     try:
         decoded: T = _decoder(cast(Any, type))(raw or b"{}")
@@ -95,7 +96,7 @@ def moment_or_position(text: str, parameter: str) -> int | datetime:
 
 def cause(req: Request, command: str, reason: str | None = None) -> Cause:
     """What is recorded beside the events: the body's reason if it has one, or the header's. Raises Refusal."""
-    if reason is None and (header := req.get_header("X-Reason")) is not None:
+    if reason is None and (header := req.headers.get("x-reason")) is not None:
         try:
             reason = unquote_to_bytes(header.encode("ascii")).decode()
         except UnicodeError:
@@ -117,14 +118,14 @@ def _valid_reason(reason: str) -> str:
 
 def idempotency(req: Request, reason: str | None) -> tuple[str | None, bytes]:
     """The client's key, if it sent one, and the digest of what makes its request the same. Raises Refusal."""
-    key = req.get_header("Idempotency-Key")
+    key = req.headers.get("idempotency-key")
     if key is None:
         return None, b""
     if not (1 <= len(key) <= 255 and key.isascii() and key.isprintable()):
         detail = f"expected 1 to 255 printable ASCII characters; found {len(key)}"
         raise Refusal("invalid-value", detail, parameter="Idempotency-Key")
     digest = hashlib.sha256()
-    parts = (req.method, req.path, req.query_string, req.get_header("If-Match") or "", reason or "")
+    parts = (req.method, req.path, req.query_string, req.headers.get("if-match") or "", reason or "")
     for part in (*(part.encode() for part in parts), getattr(req.context, "body", b"")):
         digest.update(len(part).to_bytes(4, "big") + part)
     return key, digest.digest()
@@ -132,7 +133,7 @@ def idempotency(req: Request, reason: str | None) -> tuple[str | None, bytes]:
 
 def expected(req: Request, goal_id: str | None) -> Expected | None:
     """What If-Match names: revisions of the goal, or versions of all the user's goals (`goal_id` None)."""
-    header = req.get_header("If-Match")
+    header = req.headers.get("if-match")
     if header is None or header.strip() == "*":
         return None
     # A weak tag never matches here (RFC 9110, section 13.1.1), and neither does one that is not ours.
@@ -142,14 +143,14 @@ def expected(req: Request, goal_id: str | None) -> Expected | None:
 
 def not_modified(req: Request, etag: str) -> bool:
     """Whether If-None-Match names the tag, compared weakly."""
-    header = req.get_header("If-None-Match")
+    header = req.headers.get("if-none-match")
     if header is None:
         return False
     return header.strip() == "*" or any(tag.strip().removeprefix("W/") == etag for tag in header.split(","))
 
 
 def _check_media_type(given: str | None, allowed: tuple[str, ...]) -> None:
-    if given is None:
+    if given is None or given in allowed:
         return
     kind, *parameters = (part.strip().lower() for part in given.split(";"))
     charset = next((one.partition("=")[2].strip('"') for one in parameters if one.startswith("charset=")), "utf-8")

@@ -4,17 +4,19 @@ import threading
 from collections import OrderedDict
 from collections.abc import Callable, Sequence
 from datetime import datetime
+from functools import lru_cache
 from typing import Any, Generic, TypeVar
 
 import msgspec
 from msgspec import Struct
 
 from es_goals.events import Instant, moment
-from es_goals.goals import Goal
+from es_goals.goals import Goal, GoalNotFound
 from es_goals.projector import View
 from projections.goal_tree import Node, Row, tree
 
 _encode = msgspec.json.Encoder().encode
+_OPEN = b',"sub_goals":['
 
 K = TypeVar("K")
 V = TypeVar("V")
@@ -50,12 +52,6 @@ class TreeGoalAnswer(GoalAnswer, kw_only=True):
     progress: Progress
 
 
-class FlatGoalAnswer(TreeGoalAnswer, kw_only=True):
-    """A goal as a flat view shows it."""
-
-    depth: int
-
-
 class Shape(Struct, frozen=True):
     """Which part of a tree is shown, and how. `depth`: levels below the answered goals, None for all."""
 
@@ -70,13 +66,13 @@ class Shape(Struct, frozen=True):
 
 
 class Forest(Struct, frozen=True):
-    """A user's whole tree at a version. `places`: where each goal's node is."""
+    """A user's whole tree as of a view. `texts`: the JSON of goals that were answered, with the row each was made of;
+    one forest hands them on to the next, in which few goals differ."""
 
-    version: int
-    position: int
-    generation: int
+    view: View
+    user: str
     nodes: Sequence[Node]
-    places: dict[str, int]
+    texts: dict[str, tuple[Row, bytes]]
 
 
 class Ready(Struct, frozen=True):
@@ -118,11 +114,10 @@ class Lru(Generic[K, V]):
                 self._size -= self._size_of(self._values.popitem(last=False)[1])
 
 
-def forest(view: View) -> Forest:
-    """The rows in their places."""
-    nodes = tree(view.rows)
-    places = {node.row.id: place for place, node in enumerate(nodes)}
-    return Forest(view.version, view.position, view.generation, nodes, places)
+def forest(view: View, user: str, before: Forest | None = None) -> Forest:
+    """The rows in their places, for the user of this name. `before`: an earlier forest of the same user."""
+    texts = before.texts if before is not None and before.user == user else {}
+    return Forest(view, user, tree(view.by_key.values()), texts)
 
 
 def etag(revision: int, version: int, generation: int, view: str) -> str:
@@ -135,35 +130,38 @@ def goal_answer(goal: Goal, user: str) -> GoalAnswer:
     return GoalAnswer(*_fields(goal, user))
 
 
-def whole(forest: Forest, user: str, shape: Shape) -> bytes:
+def whole(forest: Forest, shape: Shape) -> bytes:
     """All of a user's goals, with the version and position they are as of."""
-    return _envelope(forest, user, _goals(forest.nodes, user, shape))
+    return _envelope(forest, _goals(forest, forest.nodes, shape))
 
 
-def one(forest: Forest, user: str, goal_id: str, shape: Shape) -> bytes:
+def one(forest: Forest, goal_id: str, shape: Shape) -> bytes:
     """One goal with its sub-goals; flat, a list of them."""
-    place = forest.places[goal_id]
-    goals = _goals(forest.nodes[place : place + forest.nodes[place].size], user, shape)
-    return _envelope(forest, user, goals) if shape.flat else goals
+    place = next((place for place, node in enumerate(forest.nodes) if node.row.id == goal_id), None)
+    if place is None:  # its parent is not there
+        raise GoalNotFound(goal_id)
+    goals = _goals(forest, forest.nodes[place : place + forest.nodes[place].size], shape)
+    return _envelope(forest, goals) if shape.flat else goals
 
 
-def _envelope(forest: Forest, user: str, goals: bytes) -> bytes:
+def _envelope(forest: Forest, goals: bytes) -> bytes:
+    view = forest.view
     return b'{"user":%b,"version":%d,"position":%d,"goals":[%b]}' % (
-        _encode(user),
-        forest.version,
-        forest.position,
+        _encode(forest.user),
+        view.version,
+        view.position,
         goals,
     )
 
 
-def _goals(nodes: Sequence[Node], user: str, shape: Shape) -> bytes:
+def _goals(forest: Forest, nodes: Sequence[Node], shape: Shape) -> bytes:
     base = nodes[0].depth if nodes else 0
     shown = _shown(nodes, shape)
     if shape.flat:
         limit = base + (shape.depth if shape.depth is not None else len(nodes))
         kept = (node for node, keep in zip(nodes, shown, strict=True) if keep and node.depth <= limit)
-        return b",".join(_encode(_flat_answer(node, user, base)) for node in kept)
-    return _nested(nodes, shown, user, base, shape.depth)
+        return b",".join(b'%b,"depth":%d}' % (_text(forest, node), node.depth - base) for node in kept)
+    return _nested(forest, nodes, shown, base, shape.depth)
 
 
 def _shown(nodes: Sequence[Node], shape: Shape) -> list[bool]:
@@ -189,34 +187,40 @@ def _matches(row: Row, shape: Shape) -> bool:
     return shape.status == "all" or (shape.status == "done") == (row.end is not None)
 
 
-def _nested(nodes: Sequence[Node], shown: list[bool], user: str, base: int, depth: int | None) -> bytes:
-    out = bytearray()
+def _nested(forest: Forest, nodes: Sequence[Node], shown: list[bool], base: int, depth: int | None) -> bytes:
+    out: list[bytes] = []
     lists = 0
     for index, node in enumerate(nodes):
         level = node.depth - base
         if not shown[index] or (depth is not None and level > depth):
             continue
-        out += b"]}" * (lists - level)
-        if out and out[-1:] != b"[":
-            out += b","
-        out += _encode(_tree_answer(node, user))[:-1]
+        if lists > level:
+            out.append(b"]}" * (lists - level))
+        if out and out[-1] is not _OPEN:
+            out.append(b",")
+        out.append(_text(forest, node))
         if level == depth:
             below = range(index + 1, index + node.size)
-            out += b',"sub_goal_count":%d}' % sum(shown[i] and nodes[i].depth == node.depth + 1 for i in below)
+            out.append(b',"sub_goal_count":%d}' % sum(shown[i] and nodes[i].depth == node.depth + 1 for i in below))
             lists = level
         else:
-            out += b',"sub_goals":['
+            out.append(_OPEN)
             lists = level + 1
-    return bytes(out + b"]}" * lists)
+    return b"".join(out) + b"]}" * lists
 
 
-def _tree_answer(node: Node, user: str) -> TreeGoalAnswer:
-    return TreeGoalAnswer(*_fields(node.row, user), progress=Progress(node.completed, node.leaves))
+def _text(forest: Forest, node: Node) -> bytes:
+    """A goal's JSON up to its progress, without the end of the object."""
+    row = node.row
+    known = forest.texts.get(row.id)
+    if known is None or known[0] is not row:
+        known = forest.texts[row.id] = (row, _encode(GoalAnswer(*_fields(row, forest.user)))[:-1])
+    return known[1] + _progress(node.completed, node.leaves)
 
 
-def _flat_answer(node: Node, user: str, base: int) -> FlatGoalAnswer:
-    progress = Progress(node.completed, node.leaves)
-    return FlatGoalAnswer(*_fields(node.row, user), progress=progress, depth=node.depth - base)
+@lru_cache(maxsize=10_000)
+def _progress(completed: int, leaves: int) -> bytes:
+    return b',"progress":{"completed":%d,"leaves":%d}' % (completed, leaves)
 
 
 def _fields(goal: Goal | Row, user: str) -> tuple[Any, ...]:
