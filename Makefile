@@ -1,15 +1,18 @@
-# make serve, make test: everything they need is made in .venv on first use.
+# make serve, make test, make bench: everything they need is made in .venv on first use.
 
 VENV := .venv
 BIN := $(VENV)/bin
 PYTHON ?= python3
 
-.PHONY: serve test lint types unit clean
+.PHONY: serve test bench lint types unit clean
 
 serve: $(VENV)/serve
 	@$(BIN)/es-goals serve --open
 
 test: lint types unit
+
+bench: $(VENV)/bench
+	@$(BIN)/python -m tests.bench
 
 lint: $(VENV)/test
 	@$(BIN)/ruff check .
@@ -31,4 +34,8 @@ $(VENV)/serve: pyproject.toml
 
 $(VENV)/test: $(VENV)/serve
 	@$(BIN)/pip install --quiet --disable-pip-version-check --editable '.[test]'
+	@touch $@
+
+$(VENV)/bench: $(VENV)/test
+	@$(BIN)/pip install --quiet --disable-pip-version-check --editable '.[bench]'
 	@touch $@
