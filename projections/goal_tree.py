@@ -1,6 +1,8 @@
 """The goals as readers see them: one row a goal, deleted ones too, and `tree`, which puts them in order."""
 
 from collections.abc import Iterable
+from itertools import zip_longest
+from operator import attrgetter
 from typing import assert_never
 
 from msgspec import Struct, structs
@@ -102,6 +104,22 @@ def tree(rows: Iterable[Row]) -> list[Node]:
     return nodes
 
 
+def renewed(nodes: Iterable[Node], before: Iterable[Row], after: Iterable[Row]) -> list[Node] | None:
+    """The tree of the rows `after`, where nothing but texts and times differs from `before`, the rows that the nodes
+    were made of, in the same order; else None. A tenth of the work of a new tree."""
+    changed: dict[str, Row] = {}
+    for old, new in zip_longest(before, after):
+        if old is not new:
+            if old is None or new is None or _counted(old) != _counted(new):
+                return None
+            changed[new.id] = new
+    return [structs.replace(node, row=changed[node.row.id]) if node.row.id in changed else node for node in nodes]
+
+
+def _counted(row: Row) -> tuple[str, str | None, str, str | None, bool]:
+    return row.id, row.parent_id, row.rank, row.root, row.end is None
+
+
 def _ordered(rows: Iterable[Row]) -> list[Node]:
     children: dict[str | None, list[Row]] = {}
     for row in rows:
@@ -124,8 +142,7 @@ def _ordered(rows: Iterable[Row]) -> list[Node]:
     return nodes
 
 
-def _place(row: Row) -> tuple[str, str]:
-    return row.rank, row.id
+_place = attrgetter("rank", "id")
 
 
 def _add_up(nodes: list[Node]) -> None:

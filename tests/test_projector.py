@@ -925,6 +925,18 @@ def test_a_rebuild_mends_a_read_model_that_has_failed(storage: Storage) -> None:
     assert by_key(MODEL, projector.read("tallies", "ann").rows) == folded(MODEL, lines(storage.log))
 
 
+def test_a_rebuild_does_not_wait_for_old_rows_that_are_far_behind(
+    storage: Storage, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(module, "FAR", 9)
+    record(storage.log, "ann", *many(10))
+
+    rebuilt = projecting(storage).rebuild("tallies")
+
+    assert (rebuilt.gone, rebuilt.came) == (None, None)
+    assert stored(storage) == folded(MODEL, lines(storage.log))
+
+
 def test_a_rebuild_is_compared_at_the_live_rows_checkpoint_though_that_has_moved(storage: Storage) -> None:
     record(storage.log, "ann", *many(10))
     folds: list[int] = []

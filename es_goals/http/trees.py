@@ -13,10 +13,9 @@ from msgspec import Struct
 from es_goals.events import Instant, moment
 from es_goals.goals import Goal, GoalNotFound
 from es_goals.projector import View
-from projections.goal_tree import Node, Row, tree
+from projections.goal_tree import Node, Row, renewed, tree
 
 _encode = msgspec.json.Encoder().encode
-_OPEN = b',"sub_goals":['
 
 K = TypeVar("K")
 V = TypeVar("V")
@@ -116,8 +115,11 @@ class Lru(Generic[K, V]):
 
 def forest(view: View, user: str, before: Forest | None = None) -> Forest:
     """The rows in their places, for the user of this name. `before`: an earlier forest of the same user."""
-    texts = before.texts if before is not None and before.user == user else {}
-    return Forest(view, user, tree(view.by_key.values()), texts)
+    rows = view.by_key.values()
+    if before is None or before.user != user:
+        return Forest(view, user, tree(rows), {})
+    nodes = renewed(before.nodes, before.view.by_key.values(), rows)
+    return Forest(view, user, tree(rows) if nodes is None else nodes, before.texts)
 
 
 def etag(revision: int, version: int, generation: int, view: str) -> str:
@@ -160,14 +162,17 @@ def _goals(forest: Forest, nodes: Sequence[Node], shape: Shape) -> bytes:
     if shape.flat:
         limit = base + (shape.depth if shape.depth is not None else len(nodes))
         kept = (node for node, keep in zip(nodes, shown, strict=True) if keep and node.depth <= limit)
-        return b",".join(b'%b,"depth":%d}' % (_text(forest, node), node.depth - base) for node in kept)
+        return b",".join(b'%b%b,"depth":%d}' % (*_texts(forest, node), node.depth - base) for node in kept)
     return _nested(forest, nodes, shown, base, shape.depth)
 
 
 def _shown(nodes: Sequence[Node], shape: Shape) -> list[bool]:
     """Which nodes pass the filter; in a tree those above them too."""
-    shown = [_matches(node.row, shape) for node in nodes]
-    if shape.flat or shape.status == "all":
+    if shape.status == "all":
+        return [shape.deleted or node.row.root is None for node in nodes]
+    done = shape.status == "done"
+    shown = [node.row.root is None and done == (node.row.end is not None) for node in nodes]
+    if shape.flat:
         return shown
     path: list[int] = []
     for index, node in enumerate(nodes):
@@ -181,41 +186,38 @@ def _shown(nodes: Sequence[Node], shape: Shape) -> list[bool]:
     return shown
 
 
-def _matches(row: Row, shape: Shape) -> bool:
-    if row.root is not None:
-        return shape.deleted and shape.status == "all"
-    return shape.status == "all" or (shape.status == "done") == (row.end is not None)
-
-
 def _nested(forest: Forest, nodes: Sequence[Node], shown: list[bool], base: int, depth: int | None) -> bytes:
     out: list[bytes] = []
     lists = 0
+    begun = True  # a list, in which nothing is yet
     for index, node in enumerate(nodes):
         level = node.depth - base
         if not shown[index] or (depth is not None and level > depth):
             continue
         if lists > level:
             out.append(b"]}" * (lists - level))
-        if out and out[-1] is not _OPEN:
+            begun = False
+        if not begun:
             out.append(b",")
-        out.append(_text(forest, node))
-        if level == depth:
+        out += _texts(forest, node)
+        begun = level != depth
+        if begun:
+            out.append(b',"sub_goals":[')
+            lists = level + 1
+        else:
             below = range(index + 1, index + node.size)
             out.append(b',"sub_goal_count":%d}' % sum(shown[i] and nodes[i].depth == node.depth + 1 for i in below))
             lists = level
-        else:
-            out.append(_OPEN)
-            lists = level + 1
     return b"".join(out) + b"]}" * lists
 
 
-def _text(forest: Forest, node: Node) -> bytes:
-    """A goal's JSON up to its progress, without the end of the object."""
+def _texts(forest: Forest, node: Node) -> tuple[bytes, bytes]:
+    """A goal's JSON, and its progress, without the end of the object."""
     row = node.row
     known = forest.texts.get(row.id)
     if known is None or known[0] is not row:
         known = forest.texts[row.id] = (row, _encode(GoalAnswer(*_fields(row, forest.user)))[:-1])
-    return known[1] + _progress(node.completed, node.leaves)
+    return known[1], _progress(node.completed, node.leaves)
 
 
 @lru_cache(maxsize=10_000)

@@ -42,6 +42,7 @@ OLDEST_SQLITE = (3, 51, 3)
 # does it within a commit, which holds the lock up; from PAGES_AT_MOST on it may, where nobody tidies.
 PAGES_TIDIED = 4_000
 PAGES_AT_MOST = 20_000
+CACHE = -1_000  # KiB a connection; each thread of a worker has two of them
 SCHEMA = 2
 # What makes a log of an older schema one of the next.
 _UPGRADES = {1: "ALTER TABLE commands DROP COLUMN command"}
@@ -373,7 +374,9 @@ class SqliteLog(SqliteReader):
             raise Unusable(f"expected SQLite {OLDEST_SQLITE} or newer inside apsw; found {apsw.sqlite_lib_version()}")
         self.path = str(Path(path).absolute())
         self._clock = clock
-        self._connections = Connections(self.path, synchronous="full", wal_autocheckpoint=PAGES_AT_MOST)
+        self._connections = Connections(
+            self.path, synchronous="full", wal_autocheckpoint=PAGES_AT_MOST, cache_size=CACHE
+        )
         self._lock = FileLock(self.path)
         try:
             with translated:

@@ -15,7 +15,7 @@ from msgspec import structs
 
 from es_goals.storage import Generation, GenerationGone, Key, ReadModel, RowRefused, Unavailable, Unusable
 from es_goals.storage.locks import FileLock, Lease
-from es_goals.storage.sqlite import Connections, translated
+from es_goals.storage.sqlite import CACHE, Connections, translated
 
 _FIELDS = "id, name, state, position, command, failed_at, error, writes, filled, folded"
 SCHEMA = 2  # of sqlite_views.sql
@@ -53,7 +53,7 @@ class SqliteViews:
 
     def __init__(self, path: str, log_id: str) -> None:
         self.path = path
-        self._connections = Connections(path, synchronous="normal")
+        self._connections = Connections(path, synchronous="normal", cache_size=CACHE)
         self._lock = FileLock(path)
         self._live: dict[ReadModel, tuple[int, Generation]] = {}
         try:
