@@ -118,7 +118,9 @@ UPCASTS: Mapping[str, Upcast] = {}
 """For each type whose old lines no longer fit its Struct: old or new JSON in, JSON of today out."""
 
 _DECODERS = {kind.__name__: msgspec.json.Decoder(kind) for kind in get_args(Event)}
-_DECODE = {kind: decoder.decode for kind, decoder in _DECODERS.items()}
+_DECODE: Mapping[str, Callable[[bytes], Event]] = {
+    kind: decoder.decode for kind, decoder in _DECODERS.items() if kind not in UPCASTS
+}
 TYPES = tuple(_DECODERS)
 encode = msgspec.json.Encoder().encode
 
@@ -165,11 +167,9 @@ class Recorded(Struct, frozen=True, gc=False):
     def event(self) -> Event:
         """Decoded anew at each call. Raises UndecodableEvent, naming the position."""
         try:
-            if self.type not in UPCASTS:
-                event: Event = _DECODE[self.type](self.data)
-                return event
+            return _DECODE[self.type](self.data)
         except (KeyError, msgspec.DecodeError, UnicodeDecodeError, RecursionError):
-            pass  # told below
+            pass  # upcast, or told, below
         try:
             return decode(self.type, self.data)
         except UndecodableEvent as error:

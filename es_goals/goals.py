@@ -289,9 +289,9 @@ def evolve(goals: Goals, event: GoalEvent, at: int) -> Goals:
     """The goals after the event, recorded at `at` (µs). Changes and answers `goals`."""
     goals.version += 1
     if isinstance(event, GoalCreated):
-        goal = Goal(
-            event.goal_id, event.parent_id, event.name, event.description, event.start, event.due, event.rank, at, at
-        )
+        # The parent's own string, not its equal: 85 bytes a goal less.
+        parent_id = None if event.parent_id is None else goals.known[event.parent_id].id
+        goal = Goal(event.goal_id, parent_id, event.name, event.description, event.start, event.due, event.rank, at, at)
         goals.known[goal.id] = goal
         insort(goals.siblings.setdefault(goal.parent_id, []), (goal.rank, goal.id))
         return goals

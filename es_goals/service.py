@@ -36,6 +36,7 @@ from es_goals.goals import (
 from es_goals.storage import Cause, Log, Remembered, SubjectTaken, Transaction, User
 from es_goals.storage.writer import Writer
 
+PAGE = 5_000  # events of a user read at once: finding where a page begins takes longer the more are behind it
 REGISTRATIONS = "account:"
 """The stream under which keys of registrations are remembered: whoever registers has no stream yet."""
 
@@ -367,7 +368,7 @@ def _folded(log: Log, stream: str, until: int | None = None) -> _Cached:
 
 
 def _top_up(log: Log | Transaction, stream: str, cached: _Cached, until: int | None = None) -> None:
-    while lines := log.read(cached.position, stream=stream, until=until):
+    while lines := log.read(cached.position, PAGE, stream=stream, until=until):
         for line in lines:
             _evolve(cached, line)
 

@@ -25,7 +25,7 @@ class Settings(Struct, frozen=True, forbid_unknown_fields=True):
     body_deadline: Annotated[float, Meta(gt=0, le=600, description="seconds in which a body must be there")] = 10.0
     cached_goals: Annotated[int, Meta(ge=0, description="goals a worker keeps in memory for deciding")] = 50_000
     cached_trees: Annotated[int, Meta(ge=0, description="goals a worker keeps in memory for reading")] = 20_000
-    cached_answers: Annotated[int, Meta(ge=0, description="bytes of ready answers a worker keeps")] = 16_777_216
+    cached_answers: Annotated[int, Meta(ge=0, description="bytes of ready answers a worker keeps")] = 12_582_912
     tick: Annotated[float, Meta(ge=0.01, le=10, description="seconds between looks at what others appended")] = 0.1
     threads: Annotated[int, Meta(ge=1, le=64, description="threads a worker has for what takes longer")] = 4
     log_level: Annotated[

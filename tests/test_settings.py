@@ -18,7 +18,7 @@ DEFAULTS = {
     "body_deadline": 10.0,
     "cached_goals": 50_000,
     "cached_trees": 20_000,
-    "cached_answers": 16_777_216,
+    "cached_answers": 12_582_912,
     "tick": 0.1,
     "threads": 4,
     "log_level": "info",
