@@ -290,7 +290,8 @@ def evolve(goals: Goals, event: GoalEvent, at: int) -> Goals:
     goals.version += 1
     if isinstance(event, GoalCreated):
         # The parent's own string, not its equal: 85 bytes a goal less.
-        parent_id = None if event.parent_id is None else goals.known[event.parent_id].id
+        parent = None if event.parent_id is None else goals.known.get(event.parent_id)
+        parent_id = event.parent_id if parent is None else parent.id
         goal = Goal(event.goal_id, parent_id, event.name, event.description, event.start, event.due, event.rank, at, at)
         goals.known[goal.id] = goal
         insort(goals.siblings.setdefault(goal.parent_id, []), (goal.rank, goal.id))

@@ -69,6 +69,7 @@ MAY_IMPORT: dict[str, set[str]] = {
         "projections.goal_tree.Row",
         "projections.goal_tree.Node",  # what `tree` answers
         "projections.goal_tree.tree",
+        "projections.goal_tree.renewed",
     },
     "es_goals.terminal": {"es_goals.events", "es_goals.storage", "projections.goal_tree"},
     "es_goals.app": EVERYTHING,

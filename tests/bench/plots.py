@@ -107,7 +107,7 @@ def _rebuild(found: Found) -> Any:
     walls = [found[f"rebuild.{length}.wall"] for length in lengths]
     _line(axes, lengths, walls, "with the start of the process", OURS, ":")
     axes.set(ylabel="events a second", ylim=(0, axes.get_ylim()[1] * 1.1))
-    axes.yaxis.set_major_formatter("{x:,g}")
+    axes.yaxis.set_major_formatter("{x:,.0f}")
     axes.legend(loc="best")
     return drawing
 
