@@ -6,6 +6,7 @@ import logging
 import sys
 from datetime import UTC, datetime
 from json.encoder import encode_basestring_ascii as quoted
+from select import PIPE_BUF
 from typing import BinaryIO
 
 import structlog
@@ -52,5 +53,15 @@ class RequestLog:
     def flush(self) -> None:
         """Write what was added."""
         lines, self._lines = self._lines, []
-        self._file.write("".join(lines).encode())
+        together = b""
+        for line in (line.encode() for line in lines):
+            # More than PIPE_BUF bytes at once can be torn apart by another worker's, in a pipe.
+            if together and len(together) + len(line) > PIPE_BUF:
+                self._write(together)
+                together = b""
+            together += line
+        self._write(together)
+
+    def _write(self, lines: bytes) -> None:
+        self._file.write(lines)
         self._file.flush()

@@ -241,6 +241,44 @@ def test_a_killed_holders_turn_is_not_counted_and_the_next_one_is(path: str) -> 
     assert (before, lock.turns()) == (0, 1)
 
 
+def show_and_wait(path: str) -> None:
+    lock = FileLock(path)
+    with lock:
+        lock.showing()
+        say("showing")
+        input()
+
+
+def test_from_where_others_may_see_it_until_it_is_counted_there_is_no_number(path: str) -> None:
+    lock = FileLock(path)
+    before = lock.turns()
+
+    with start(show_and_wait, path) as child:
+        assert hear(child) == "showing"
+        assert lock.turns() is None
+        tell(child, "let go")
+        assert child.wait() == 0
+
+    assert before is not None
+    assert lock.turns() == before + 1
+
+
+def test_after_a_holder_that_was_killed_while_others_could_see_it_the_next_one_brings_the_number_back(
+    path: str,
+) -> None:
+    lock = FileLock(path)
+    before = lock.turns()
+    with start(show_and_wait, path) as child:
+        assert hear(child) == "showing"
+        child.kill()
+    left = lock.turns()
+    with lock:
+        pass
+
+    assert before is not None
+    assert (left, lock.turns()) == (None, before + 1)
+
+
 def test_an_old_empty_file_gets_its_number(path: str) -> None:
     Path(f"{path}-lock").touch()
     Path(f"{path}-turn").touch()

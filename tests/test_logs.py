@@ -6,6 +6,7 @@ import json
 import logging
 from collections.abc import Callable, Iterator
 from datetime import datetime, timedelta
+from select import PIPE_BUF
 from typing import Any
 
 import pytest
@@ -40,6 +41,38 @@ def test_an_event_is_one_line_of_JSON_on_standard_error(read: Read) -> None:
     [line] = read()
     assert line.pop("timestamp").endswith("Z")
     assert line == {"event": "request", "level": "info", "request_id": "r1", "status": 200, "ms": 1.5, "goal": None}
+
+
+class Pieces(io.BytesIO):
+    """What was written before each flush."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.pieces: list[bytes] = []
+
+    def flush(self) -> None:
+        """Take it."""
+        self.pieces.append(self.getvalue())
+        self.seek(0)
+        self.truncate()
+
+
+def test_no_more_is_written_at_once_than_a_pipe_keeps_together_but_for_a_single_line() -> None:
+    file = Pieces()
+
+    async def turn() -> None:
+        log = RequestLog(file)
+        for number in range(100):
+            log.add(f"r{number}", "GET", "/long" * 2_000 if number == 50 else "/", 200, 0.001)
+
+    asyncio.run(turn())
+
+    assert [json.loads(line)["request_id"] for line in b"".join(file.pieces).splitlines()] == [
+        f"r{number}" for number in range(100)
+    ]
+    assert len(file.pieces) < 20
+    assert all(len(piece) <= PIPE_BUF or piece.count(b"\n") == 1 for piece in file.pieces)
+    assert all(piece.endswith(b"\n") for piece in file.pieces)
 
 
 HOSTILE = pytest.mark.parametrize(

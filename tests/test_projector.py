@@ -925,6 +925,19 @@ def test_a_rebuild_mends_a_read_model_that_has_failed(storage: Storage) -> None:
     assert by_key(MODEL, projector.read("tallies", "ann").rows) == folded(MODEL, lines(storage.log))
 
 
+def test_what_is_known_of_a_users_rows_is_not_folded_on_once_they_were_rebuilt(storage: Storage) -> None:
+    record(storage.log, "ann", *many(3))
+    projector = projecting(storage)
+    known = projector.read("tallies", "ann")
+    projector.rebuild_user("tallies", "ann")
+    record(storage.log, "ann", created("later"))
+
+    now = projector.read("tallies", "ann", known)
+
+    assert now.generation != known.generation
+    assert by_key(MODEL, now.rows) == folded(MODEL, lines(storage.log))
+
+
 def test_a_rebuild_does_not_wait_for_old_rows_that_are_far_behind(
     storage: Storage, monkeypatch: pytest.MonkeyPatch
 ) -> None:

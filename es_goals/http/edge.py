@@ -134,8 +134,8 @@ class Gate:
         context.in_background(asyncio.to_thread(context.projector.resume))
 
     def _tick(self) -> None:
-        self._context.projector.tick()
         self._context.log.tidy()
+        self._context.projector.tick()
 
     async def process_shutdown(self, scope: Message, event: Message) -> None:
         """Finish what was taken."""

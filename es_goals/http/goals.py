@@ -15,7 +15,7 @@ from es_goals.http.operation import operation
 from es_goals.http.problems import Refusal
 from es_goals.http.requests import Reason
 from es_goals.http.trees import GoalAnswer, Shape
-from es_goals.service import Outcome, Result
+from es_goals.service import Outcome, RejectedAt, Result
 from es_goals.storage import User
 
 Name = Annotated[str, Meta(min_length=1, description="1 to 200 characters, trimmed and in NFC")]
@@ -216,7 +216,7 @@ class UserGoals(Door):
         context = self._context
         owner = context.user(user)
         new = await requests.body(req, NewGoal)
-        outcome = await context.command(req, resp, owner, [creation(context, new)], reason=new.reason)
+        outcome = await context.command(req, resp, owner, [creation(context, owner, new)], reason=new.reason)
         goal = answer_goal(resp, outcome, owner)
         resp.status = "201 Created"
         resp.set_header("Location", f"/v2/goals/{goal.id}")
@@ -233,7 +233,7 @@ class UserCommands(Door):
         context = self._context
         owner = context.user(user)
         batch = await requests.body(req, Batch)
-        commands = [command(context, one, index) for index, one in enumerate(batch.commands)]
+        commands = [command(context, owner, one, index) for index, one in enumerate(batch.commands)]
         outcome = await context.command(req, resp, owner, commands, reason=batch.reason, batch=True)
         results = [_result(result, owner) for result in outcome.results]
         resp.data = _encode(BatchAnswer(outcome.position, results))
@@ -328,22 +328,26 @@ class GoalRestoration(Door):
         answer_goal(resp, outcome, owner)
 
 
-def creation(context: Context, new: NewGoal | CreateGoal, index: int | None = None) -> goals.CreateGoal:
-    """The command to create a goal. Raises Refusal for an id of another version than 4 or 7."""
+def creation(context: Context, owner: User, new: NewGoal | CreateGoal, index: int | None = None) -> goals.CreateGoal:
+    """The command to create a goal. Raises Refusal for an id of another version than 4 or 7, and GoalExists for one of
+    another user's goal: in the writer it would make a whole batch begin anew."""
     if new.id is not None and (new.id.variant != uuid.RFC_4122 or new.id.version not in (4, 7)):
         pointer = "/id" if index is None else f"/commands/{index}/id"
         detail = f"expected a UUID of version 4 or 7; found {new.id}"
         raise Refusal("invalid-value", detail, pointer=pointer, index=index)
     goal_id = context.new_id() if new.id is None else str(new.id)
+    if new.id is not None and (other := context.recent.owner(goal_id)) is not None and other.id != owner.id:
+        taken = goals.GoalExists(goal_id)
+        raise taken if index is None else RejectedAt(index, taken)
     place = (_text(new.before), _text(new.after))
     return goals.CreateGoal(goal_id, new.name, _text(new.parent_id), new.description, new.start, new.due, *place)
 
 
-def command(context: Context, one: AnyCommand, index: int) -> goals.Command:
+def command(context: Context, owner: User, one: AnyCommand, index: int) -> goals.Command:
     """One command of several."""
     match one:
         case CreateGoal():
-            return creation(context, one, index)
+            return creation(context, owner, one, index)
         case ChangeGoal():
             return goals.ChangeGoal(str(one.id), one.name, one.description, one.start, one.due)
         case CompleteGoal():

@@ -39,7 +39,8 @@ async def answer(
     if ready is None or ready.generation != generation or (until is None and ready.version != version):
         made = partial(_made, context, owner, goal_id, shape, view, until, version)
         known = context.forests.get(owner.id)
-        small = version + (len(known.nodes) - known.view.version if known else 0) <= _SMALL and until is None
+        unfolded, goals = (version - known.view.version, len(known.nodes)) if known else (version, 0)
+        small = until is None and unfolded + goals <= _SMALL
         ready = made() if small else await context.in_thread(made)
         context.answers.put(key, ready)
     if not _unchanged(req, resp, ready.etag):

@@ -17,7 +17,7 @@ class Recent:
 
     def __init__(self, log: Log) -> None:
         self._log = log
-        self._writes = -1
+        self._writes: int | None = None
         self._position = log.head().position
         self._versions: dict[str, int] = {}
         self._users: dict[str, User] = {}
@@ -56,7 +56,7 @@ class Recent:
     def follow(self) -> None:
         """See what was appended since the last look; costs nothing where nobody wrote."""
         writes = self._log.writes()
-        if writes != self._writes:
+        if writes is None or writes != self._writes:
             self.look()
             self._writes = writes
 
@@ -73,7 +73,7 @@ class Recent:
             if line.stream in self._versions:
                 self._versions[line.stream] = line.version
             elif line.stream.startswith("account:"):
-                self._users.clear()
+                self._users.clear()  # whose name may be the new user's id, which comes first
             self._position = line.position
         return self._position
 

@@ -202,11 +202,11 @@ class Log(Reader, Protocol):
 
     def by_stream(self, after: str, until: int) -> Generator[Recorded, None, None]:
         """The events up to position `until` of all users' goals, stream by stream, in order, from the stream behind
-        `after`. To be closed: until then this thread sees the log as it was."""
+        `after`. To be closed."""
 
-    def writes(self) -> int:
-        """A number that is another one after each transaction of anybody, seen no later than its commit is told. Asked
-        for in less than a microsecond."""
+    def writes(self) -> int | None:
+        """A number that is another one after each transaction of anybody, from before others can see it; None while
+        one is being committed. Asked for in less than a microsecond."""
 
     def tidy(self) -> None:
         """Upkeep that no command should wait for, to be called now and then by whoever serves."""

@@ -9,6 +9,7 @@ from types import TracebackType
 from typing import NamedTuple
 
 _NUMBER_BYTES = 8
+_SHOWING = 1 << 63
 
 
 class FileLock:
@@ -29,13 +30,19 @@ class FileLock:
         self._pid = os.getpid()
         self._opened: _Files | None = None
 
-    def turns(self) -> int:
-        """How often it was let go, by all processes. Raises OSError."""
+    def turns(self) -> int | None:
+        """How often it was let go, by all processes; None while others may see already what is not counted yet.
+        Raises OSError."""
         opened = self._opened  # what a fork inherits is mapped to the same number
         if opened is None:
             with self._threads:
                 opened = self._files()
-        return opened.turns[0]
+        turns = opened.turns[0]
+        return None if turns & _SHOWING else turns
+
+    def showing(self) -> None:
+        """Called by the holder before others may see what it did; who is killed here leaves it so to the next one."""
+        self._files().turns[0] |= _SHOWING
 
     def __enter__(self) -> None:
         if self._pid != os.getpid():
@@ -54,7 +61,7 @@ class FileLock:
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
         files = self._files()
-        files.turns[0] += 1
+        files.turns[0] = (files.turns[0] & ~_SHOWING) + 1
         fcntl.flock(files.lock, fcntl.LOCK_UN)
         self._threads.release()
 

@@ -88,6 +88,7 @@ class SqliteViews:
             connection.execute("BEGIN IMMEDIATE")
             try:
                 yield connection
+                self._lock.showing()
                 connection.execute("COMMIT")
             finally:
                 if connection.in_transaction:
@@ -107,10 +108,11 @@ class SqliteViews:
     def live(self, model: ReadModel) -> Generation:
         turns = self._lock.turns()
         seen, found = self._live.get(model, (-1, None))
-        if found is None or seen != turns:
+        if found is None or turns is None or seen != turns:
             with translated:
                 found = _in_state(self._connections.get(), model, "live") or self._make(model, "live")
-            self._live[model] = (turns, found)
+            if turns is not None:
+                self._live[model] = (turns, found)
         return found
 
     def building(self, model: ReadModel, *, make: bool = False) -> Generation | None:
@@ -185,8 +187,13 @@ class SqliteViews:
             found = _by_id(connection, generation.id)
             if found is None or (found.state, found.writes) != ("live", generation.writes):
                 return False
-            connection.execute("UPDATE generations SET writes = writes + 1 WHERE id = ?", (generation.id,))
-            table = _table(generation.id, generation.name)
+            # Under a new number, so that nothing which readers made of the old rows is taken for these.
+            connection.execute("UPDATE sqlite_sequence SET seq = seq + 1 WHERE name = 'generations'")
+            number = connection.execute("SELECT seq FROM sqlite_sequence WHERE name = 'generations'").get
+            renumbered = "UPDATE generations SET id = ?, writes = writes + 1 WHERE id = ?"
+            connection.execute(renumbered, (number, generation.id))
+            table = _table(number, generation.name)
+            connection.execute(f"ALTER TABLE {_table(generation.id, generation.name)} RENAME TO {table}")
             connection.execute(f'DELETE FROM {table} WHERE "user" = ?', (user,))
             _put(connection, table, model, rows)
         return True
