@@ -202,7 +202,7 @@ class Log(Reader, Protocol):
 
     def by_stream(self, after: str, until: int) -> Generator[Recorded, None, None]:
         """The events up to position `until` of all users' goals, stream by stream, in order, from the stream behind
-        `after`. To be closed."""
+        `after`. To be closed: until then this thread sees the log as it was."""
 
     def writes(self) -> int | None:
         """A number that is another one after each transaction of anybody, from before others can see it; None while

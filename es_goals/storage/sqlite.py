@@ -69,11 +69,10 @@ _BY_STREAM = (
 )
 # Read from end to end and sorted, in files where there is much: 2.6 µs an event. By the index, whose events lie all
 # over the log, it takes 6; the + keeps SQLite from that. All goals' streams lie between user: and user; in ASCII.
-_SORT = (
-    f"CREATE TEMP TABLE sorted AS SELECT {_COLUMNS} FROM events"
-    " WHERE +stream > max(?, 'user:') AND +stream < 'user;' AND position <= ? ORDER BY +stream, +version"
+_BY_STREAMS = (
+    f"SELECT {_COLUMNS} FROM events WHERE +stream > max(?, 'user:') AND +stream < 'user;' AND position <= ?"
+    " ORDER BY +stream, +version"
 )
-_SORTED = f"SELECT {_COLUMNS} FROM temp.sorted ORDER BY rowid"
 _OWNER = "SELECT stream FROM events WHERE subject = ? AND type = 'GoalCreated'"
 _AT = "SELECT at FROM events WHERE position = ?"
 _INSERT = (
@@ -419,11 +418,8 @@ class SqliteLog(SqliteReader):
             raise OutcomeUnknown(f"the commit failed, and may or may not be on disk: {error}") from error
 
     def by_stream(self, after: str, until: int) -> Generator[Recorded, None, None]:
-        # Sorted into a table of its own connection: the log is read only while it is sorted, not while the rows are
-        # folded, since a worker that starts during a read cannot begin the write-ahead log anew.
-        with translated, closing(connect(self.path)) as connection:
-            connection.execute(_SORT, (after, until))
-            yield from starmap(Recorded, connection.execute(_SORTED))
+        with translated, closing(self._connection().cursor()) as cursor:
+            yield from starmap(Recorded, cursor.execute(_BY_STREAMS, (after, until)))
 
     def writes(self) -> int | None:
         return self._lock.turns()
@@ -445,7 +441,7 @@ class SqliteLog(SqliteReader):
             finally:
                 connection.set_busy_timeout(BUSY_MS)
         if busy:
-            raise StorageFailed("a long read, as of a backup, keeps the write-ahead log from being begun anew")
+            raise StorageFailed("a long read, as of a backup or a rebuild, keeps the write-ahead log from being begun anew")
 
     def tidy(self) -> None:
         with translated:
