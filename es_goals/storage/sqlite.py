@@ -441,7 +441,7 @@ class SqliteLog(SqliteReader):
             finally:
                 connection.set_busy_timeout(BUSY_MS)
         if busy:
-            raise StorageFailed("a long read, as of a backup or a rebuild, keeps the write-ahead log from being begun anew")
+            raise StorageFailed("a long read, as of a backup or a rebuild, keeps the log from being begun anew")
 
     def tidy(self) -> None:
         with translated:
