@@ -29,7 +29,8 @@ from es_goals.storage import (
 )
 from es_goals.storage import sqlite as module
 from es_goals.storage.locks import FileLock
-from es_goals.storage.sqlite import BUSY_MS, SCHEMA, Connections, SqliteLog, SqliteTransaction
+from es_goals.storage.sqlite import SCHEMA, SqliteLog, SqliteTransaction
+from es_goals.storage.sqlite_connections import BUSY_MS, Connections
 from tests.engines import hear, say, start, tell
 from tests.histories import Model, created, record
 

@@ -98,8 +98,10 @@ def changed(rows: Rows, step: tuple[str, int, str]) -> Rows:
         made = [structs.replace(goal, rank=text)]
     elif what == "delete" and goal.root is None:
         made = [structs.replace(one, root=goal.id) for one in below(rows, goal) if one.root is None]
-    else:
+    elif goal.parent_id is None or rows["ann", goal.parent_id].root is None:  # the rules restore under no deleted one
         made = [structs.replace(one, root=None) for one in below(rows, goal) if one.root == goal.id == goal.root]
+    else:
+        made = []
     return {**rows, **{("ann", one.id): one for one in made}}
 
 

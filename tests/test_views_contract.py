@@ -362,7 +362,9 @@ def test_a_users_rows_are_replaced_and_no_one_elses(views: Views) -> None:
     after = views.live(MODEL)
     assert after == structs.replace(generation, id=after.id, writes=generation.writes + 1)
     assert after.id > generation.id, "what was made of the old rows must not be taken for these"
-    assert views.building(MODEL, make=True).id > after.id  # type: ignore[union-attr]
+    building = views.building(MODEL, make=True)
+    assert building is not None
+    assert building.id > after.id
     assert views.save(MODEL, generation, 6, COMMAND, {}) is None
 
 

@@ -1,14 +1,12 @@
 """The embedded engine: the log and the users in one SQLite file, in WAL mode, every commit on disk."""
 
 import os
-import threading
 import uuid
 from collections.abc import Generator, Iterator, Sequence
 from contextlib import closing, contextmanager, suppress
 from importlib import resources
 from itertools import starmap
 from pathlib import Path
-from types import TracebackType
 from typing import Any, cast
 
 import apsw
@@ -35,6 +33,7 @@ from es_goals.storage import (
     UserNameTaken,
 )
 from es_goals.storage.locks import FileLock
+from es_goals.storage.sqlite_connections import BUSY_MS, CACHE, Connections, connect, translated
 
 # Older ones can lose commits, or corrupt a WAL database that several connections write and checkpoint.
 OLDEST_SQLITE = (3, 51, 3)
@@ -42,12 +41,10 @@ OLDEST_SQLITE = (3, 51, 3)
 # does it within a commit, which holds the lock up; from PAGES_AT_MOST on it may, where nobody tidies.
 PAGES_TIDIED = 4_000
 PAGES_AT_MOST = 20_000
-CACHE = -1_000  # KiB a connection; each thread of a worker has two of them
 SCHEMA = 2
 # What makes a log of an older schema one of the next.
 _UPGRADES = {1: "ALTER TABLE commands DROP COLUMN command"}
 APPLICATION_ID = 0x0E5_60A15
-BUSY_MS = 5_000
 PROBE_BUSY_MS = 200  # others wait for the lock meanwhile
 # A user's name has 64 characters, and NFKC makes at most 18 of one; folding a longer text could take minutes.
 LONGEST_NAME = 64 * 18
@@ -93,70 +90,6 @@ _NEXT_STREAM = "SELECT stream FROM events WHERE stream > ? ORDER BY stream LIMIT
 
 
 as_json = msgspec.json.Encoder().encode
-
-
-class _Translated:
-    """A context that turns SQLite's errors into ours, in one place; a class, since it is on the hot path."""
-
-    def __enter__(self) -> None:
-        pass
-
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
-        if isinstance(error, UnicodeDecodeError):
-            raise Unusable(f"expected text in UTF-8; found a damaged one: {error}") from error
-        if not isinstance(error, apsw.Error) or isinstance(error, apsw.ConstraintError):
-            return
-        if isinstance(error, apsw.FullError):
-            raise StorageFull(f"no space is left for the database: {error}") from error
-        if isinstance(error, apsw.NotADBError | apsw.CorruptError | apsw.FormatError | apsw.SQLError):
-            raise Unusable(f"expected a sound SQLite database; found a damaged or foreign file: {error}") from error
-        raise StorageFailed(f"reading or writing the database failed: {error}") from error
-
-
-translated = _Translated()
-
-
-def connect(path: str) -> apsw.Connection:
-    """A connection of the calling thread and process only, to a file that is there: one that was moved away while it
-    is used must not be replaced by an empty one."""
-    connection = apsw.Connection(path, flags=apsw.SQLITE_OPEN_READWRITE)
-    connection.set_busy_timeout(BUSY_MS)
-    connection.pragma("journal_mode", "wal")
-    connection.pragma("foreign_keys", True)
-    connection.pragma("trusted_schema", False)
-    return connection
-
-
-class Connections:
-    """One connection a thread, opened on first use: none crosses a fork or a thread."""
-
-    def __init__(self, path: str, **pragmas: str | int) -> None:
-        self.path = path
-        self._pragmas = pragmas
-        self._pid = os.getpid()
-        self._mine = threading.local()
-        self._all: list[apsw.Connection] = []
-
-    def get(self) -> apsw.Connection:
-        """This thread's connection."""
-        if os.getpid() != self._pid:
-            raise Unusable(f"expected {self.path} to be opened in the process that uses it; found a fork of that one")
-        if not hasattr(self._mine, "connection"):
-            connection = connect(self.path)
-            for name, value in self._pragmas.items():
-                connection.pragma(name, value)
-            self._mine.connection = connection
-            self._all.append(connection)
-        mine: apsw.Connection = self._mine.connection
-        return mine
-
-    def close(self) -> None:
-        """Close all of them; nobody may be using one."""
-        for connection in self._all:
-            with suppress(apsw.Error):
-                connection.close()
-        self._all.clear()
-        self._mine = threading.local()
 
 
 class SqliteReader:

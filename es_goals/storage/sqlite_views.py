@@ -15,7 +15,7 @@ from msgspec import structs
 
 from es_goals.storage import Generation, GenerationGone, Key, ReadModel, RowRefused, Unavailable, Unusable
 from es_goals.storage.locks import FileLock, Lease
-from es_goals.storage.sqlite import CACHE, Connections, translated
+from es_goals.storage.sqlite_connections import CACHE, Connections, translated
 
 _FIELDS = "id, name, state, position, command, failed_at, error, writes, filled, folded"
 SCHEMA = 2  # of sqlite_views.sql
