@@ -24,7 +24,7 @@ USER = "user-1"
 db = SQLAlchemy()
 
 
-class Base(DeclarativeBase):
+class Base(DeclarativeBase):  # type: ignore[misc]
     """What is stored."""
 
 
