@@ -13,6 +13,7 @@ from typing import Any, Self, cast
 
 from es_goals.clock import wall_clock
 from es_goals.storage import Clock, Log, Storage, StorageError, Transaction, open_storage
+from tests import postgres
 
 ROOT = Path(__file__).parents[1]
 DEADLINE = 20.0
@@ -26,7 +27,14 @@ def _sqlite(folder: Path) -> Iterator[str]:
     yield str(folder / "events.db")
 
 
-ENGINES: dict[str, Callable[[Path], AbstractContextManager[str]]] = {"sqlite": _sqlite}
+def _postgres(version: str) -> Callable[[Path], AbstractContextManager[str]]:
+    return lambda _: postgres.fresh(version)
+
+
+ENGINES: dict[str, Callable[[Path], AbstractContextManager[str]]] = {
+    "sqlite": _sqlite,
+    **{f"postgres{version}": _postgres(version) for version in postgres.VERSIONS},
+}
 """For each engine: the URL of a fresh database, in or beside the folder, gone at the end."""
 
 

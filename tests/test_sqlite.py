@@ -29,7 +29,8 @@ from es_goals.storage import (
 )
 from es_goals.storage import sqlite as module
 from es_goals.storage.locks import FileLock
-from es_goals.storage.sqlite import SCHEMA, SqliteLog, SqliteTransaction
+from es_goals.storage.sql import SCHEMA
+from es_goals.storage.sqlite import SqliteLog, SqliteTransaction
 from es_goals.storage.sqlite_connections import BUSY_MS, Connections
 from tests.engines import hear, say, start, tell
 from tests.histories import Model, created, record
@@ -259,7 +260,7 @@ def test_every_connection_of_the_log_is_in_wal_mode_and_syncs_every_commit(log: 
     def pragmas() -> list[object]:
         with log.writing() as transaction:
             assert isinstance(transaction, SqliteTransaction)
-            connection = transaction._connection()
+            connection = transaction._open
             names = ("journal_mode", "synchronous", "foreign_keys", "busy_timeout", "trusted_schema")
             return [connection.pragma(name) for name in names]
 

@@ -7,6 +7,7 @@ that know which engines there are.
 from collections.abc import Callable, Generator, Iterable, Sequence
 from contextlib import AbstractContextManager
 from functools import partial
+from pathlib import Path
 from typing import Any, Protocol
 
 from msgspec import Struct
@@ -147,6 +148,9 @@ class Reader(Protocol):
     def remembered(self, stream: str, key: str) -> Remembered | None:
         """The command that was recorded under this key."""
 
+    def commands(self, after: tuple[str, str] = ("", ""), limit: int = 1000) -> list[Remembered]:
+        """Commands with a key in the order of streams and keys, from the one behind `after`."""
+
     def user(self, user_id: str) -> User | None:
         """The user of this id."""
 
@@ -176,6 +180,12 @@ class Transaction(Reader, Protocol):
     def remember(self, command: Remembered) -> None:
         """Keep a command's key, with its events."""
 
+    def recall(self, places: Sequence[tuple[str, str]]) -> None:
+        """Look at once for the keys, each of a stream, that `remembered` will be asked for."""
+
+    def copy(self, lines: Sequence[Recorded], commands: Sequence[Remembered]) -> None:
+        """Add what another log recorded, as it is. Raises Conflict where it does not follow what is there."""
+
     def add_user(self, user: User) -> None:
         """Keep a user. Raises UserNameTaken."""
 
@@ -190,9 +200,12 @@ class Transaction(Reader, Protocol):
 
 
 class Log(Reader, Protocol):
-    """The append-only log. `id` is its own UUID."""
+    """The append-only log. `id` is its own UUID. `near`: it is of this machine, and answers a question in µs.
+    `resumes`: a process may go on after a commit whose outcome is unknown."""
 
     id: str
+    near: bool
+    resumes: bool
 
     def writing(self) -> AbstractContextManager[Transaction]:
         """The lock and one transaction, committed to disk at the end, rolled back on an exception.
@@ -206,7 +219,10 @@ class Log(Reader, Protocol):
 
     def writes(self) -> int | None:
         """A number that is another one after each transaction of anybody, from before others can see it; None while
-        one is being committed. Asked for in less than a microsecond."""
+        one is being committed, and always where nobody can know without asking. In less than a microsecond."""
+
+    def watch(self, wake: Callable[[], None]) -> None:
+        """Call `wake` from a thread, soon after somebody has appended, as far as that is told; until it is closed."""
 
     def tidy(self) -> None:
         """Upkeep that no command should wait for, to be called now and then by whoever serves."""
@@ -221,10 +237,10 @@ class Log(Reader, Protocol):
         """What the engine finds wrong with its files, a sentence each."""
 
     def backup_into(self, target: str, progress: Progress) -> Head:
-        """A consistent copy into a new file while others write. Answers the copy's head."""
+        """A consistent copy into a new SQLite file while others write. Answers the copy's head."""
 
     def sizes(self) -> dict[str, int]:
-        """Bytes: `database`, `wal` and `free` (left on the disk)."""
+        """Bytes: `database`, and where its files are of this machine `wal` and `free` (left on the disk)."""
 
 
 class ReadModel(Protocol):
@@ -334,6 +350,18 @@ class Views(Protocol):
         """True inside if the caller alone may rebuild the read model of this name."""
 
 
+class Options(Struct, frozen=True):
+    """What a server is asked with: `deadline` seconds for one statement, at most so many `connections` a process;
+    `standby`: it need not take writes."""
+
+    deadline: float = 5.0
+    connections: int = 10
+    standby: bool = False
+
+
+DEFAULTS = Options()
+
+
 class Storage(Struct, frozen=True):
     """A log and the read models folded from it."""
 
@@ -363,15 +391,34 @@ def user_events(
     return sorted(lines, key=lambda line: line.position)[:limit]
 
 
-def open_log(url: str, clock: Clock) -> Log:
-    """Open, and make where it does not exist, the log at a path. Raises Unusable."""
+def is_postgres(url: str) -> bool:
+    """Whether it is PostgreSQL's; else it is the path of a file."""
+    return url.startswith(("postgresql://", "postgres://"))
+
+
+def exists(url: str, options: Options = DEFAULTS) -> bool:
+    """Whether there is a log. Raises Unusable."""
+    if is_postgres(url):
+        from es_goals.storage import postgres
+
+        return postgres.exists(url, options.deadline)
+    return Path(url).exists()
+
+
+def open_log(path: str, clock: Clock) -> Log:
+    """Open, and make where it does not exist, the log at a path, without read models. Raises Unusable."""
     from es_goals.storage.sqlite import SqliteLog
 
-    return SqliteLog(url, clock)
+    return SqliteLog(path, clock)
 
 
-def open_storage(url: str, clock: Clock) -> Storage:
-    """Open, and make where it does not exist, the log at a path and its read models. Raises Unusable."""
+def open_storage(url: str, clock: Clock, options: Options = DEFAULTS) -> Storage:
+    """Open, and make where it does not exist, the log at a path or a PostgreSQL URL, and its read models.
+
+    Raises Unusable.
+    """
+    if is_postgres(url):
+        return _on_postgres(url, clock, options)
     from es_goals.storage.sqlite_views import SqliteViews, views_path
 
     log = open_log(url, clock)
@@ -382,3 +429,26 @@ def open_storage(url: str, clock: Clock) -> Storage:
         log.close()
 
     return Storage(log, views, close)
+
+
+def _on_postgres(url: str, clock: Clock, options: Options) -> Storage:
+    from es_goals.storage.postgres import PostgresLog
+    from es_goals.storage.postgres_connections import Connections
+    from es_goals.storage.postgres_views import PostgresViews
+
+    connections = Connections(url, options.deadline, options.connections, standby=options.standby)
+    log = PostgresLog(connections, clock)
+    return Storage(log, PostgresViews(connections), log.close)
+
+
+def migrate(url: str, clock: Clock, options: Options = DEFAULTS, service: str | None = None) -> None:
+    """Make the log or bring it to this software's schema; on PostgreSQL, let the role `service` serve besides.
+
+    Raises Unusable.
+    """
+    if is_postgres(url):
+        from es_goals.storage import postgres
+
+        postgres.migrate(url, options.deadline, service)
+    else:
+        open_storage(url, clock).close()

@@ -2,7 +2,7 @@
 
 import os
 import uuid
-from collections.abc import Generator, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterator, Sequence
 from contextlib import closing, contextmanager, suppress
 from importlib import resources
 from itertools import starmap
@@ -10,29 +10,21 @@ from pathlib import Path
 from typing import Any, cast
 
 import apsw
-import msgspec
 from msgspec import structs
 
-from es_goals.events import Event, GoalCreated, Recorded, encode, subject_of
-from es_goals.names import folded
+from es_goals.events import Recorded
 from es_goals.storage import (
-    Cause,
-    Clash,
     Clock,
-    Conflict,
     Head,
     OutcomeUnknown,
     Progress,
     Remembered,
     StorageFailed,
     StorageFull,
-    StreamHead,
-    SubjectTaken,
     Unusable,
-    User,
-    UserNameTaken,
 )
 from es_goals.storage.locks import FileLock
+from es_goals.storage.sql import COLUMNS, HEAD, SCHEMA, Misfit, SqlReader, SqlTransaction, as_json
 from es_goals.storage.sqlite_connections import BUSY_MS, CACHE, Connections, connect, translated
 
 # Older ones can lose commits, or corrupt a WAL database that several connections write and checkpoint.
@@ -41,266 +33,59 @@ OLDEST_SQLITE = (3, 51, 3)
 # does it within a commit, which holds the lock up; from PAGES_AT_MOST on it may, where nobody tidies.
 PAGES_TIDIED = 4_000
 PAGES_AT_MOST = 20_000
-SCHEMA = 2
 # What makes a log of an older schema one of the next.
 _UPGRADES = {1: "ALTER TABLE commands DROP COLUMN command"}
 APPLICATION_ID = 0x0E5_60A15
 PROBE_BUSY_MS = 200  # others wait for the lock meanwhile
-# A user's name has 64 characters, and NFKC makes at most 18 of one; folding a longer text could take minutes.
-LONGEST_NAME = 64 * 18
-
-_COLUMNS = "position, stream, version, type, subject, at, actor, command, reason, data"
-_HEAD = "SELECT position, at FROM events ORDER BY position DESC LIMIT 1"
-_STREAM_HEAD = "SELECT version, position FROM events WHERE stream = ? ORDER BY version DESC LIMIT 1"
-_BY_POSITION = f"SELECT {_COLUMNS} FROM events WHERE position > :after"
-# Both partial indexes on subject together hold all of a goal's events.
-_BY_SUBJECT = (
-    f"SELECT * FROM (SELECT {_COLUMNS} FROM events WHERE subject = :subject AND type = 'GoalCreated'"
-    f" UNION ALL SELECT {_COLUMNS} FROM events WHERE subject = :subject AND type <> 'GoalCreated')"
-    " WHERE position > :after"
-)
-# Finds the version from the stream's end backwards, since readers mostly ask for the newest events.
-_BY_STREAM = (
-    f"SELECT {_COLUMNS} FROM events WHERE stream = :stream AND version > coalesce((SELECT version FROM events"
-    " WHERE stream = :stream AND position <= :after ORDER BY version DESC LIMIT 1), 0)"
-)
 # Read from end to end and sorted, in files where there is much: 2.6 µs an event. By the index, whose events lie all
 # over the log, it takes 6; the + keeps SQLite from that. All goals' streams lie between user: and user; in ASCII.
 _BY_STREAMS = (
-    f"SELECT {_COLUMNS} FROM events WHERE +stream > max(?, 'user:') AND +stream < 'user;' AND position <= ?"
+    f"SELECT {COLUMNS} FROM events WHERE +stream > max(?, 'user:') AND +stream < 'user;' AND position <= ?"
     " ORDER BY +stream, +version"
 )
-_OWNER = "SELECT stream FROM events WHERE subject = ? AND type = 'GoalCreated'"
-_AT = "SELECT at FROM events WHERE position = ?"
 _INSERT = (
-    f"INSERT INTO events ({_COLUMNS}) SELECT value->>0, value->>1, value->>2, value->>3, value->>4, value->>5,"
+    f"INSERT INTO events ({COLUMNS}) SELECT value->>0, value->>1, value->>2, value->>3, value->>4, value->>5,"
     " value->>6, value->>7, value->>8, CAST(value->>9 AS BLOB) FROM json_each(?)"
 )
-_REMEMBERED = "SELECT stream, key, digest, first, last FROM commands WHERE stream = ? AND key = ?"
 _REMEMBER = (
     "INSERT INTO commands (stream, key, digest, first, last)"
     " SELECT value->>0, value->>1, unhex(value->>2), value->>3, value->>4 FROM json_each(?)"
 )
-_USER = "SELECT id, name, email, created_at FROM users WHERE id = ?"
-_USER_NAMED = "SELECT id, name, email, created_at FROM users WHERE folded = ?"
-_USERS = "SELECT id, name, email, created_at FROM users WHERE id > ? ORDER BY id LIMIT ?"
-_ADD_USER = "INSERT INTO users (id, name, folded, email, created_at) VALUES (?, ?, ?, ?, ?)"
-# A loose index scan: one step an existing stream, however many events it has.
-_NEXT_STREAM = "SELECT stream FROM events WHERE stream > ? ORDER BY stream LIMIT 1"
 
 
-as_json = msgspec.json.Encoder().encode
-
-
-class SqliteReader:
-    """Reads over whatever connection `_connection` answers."""
-
-    def _connection(self) -> apsw.Connection:
-        raise TypeError("a reader needs a connection")
-
-    def _one(self, sql: str, *values: str | int) -> Any:
-        with translated:
-            return self._connection().execute(sql, values).fetchone()
-
-    def head(self) -> Head:
-        row = self._one(_HEAD)
-        return Head(*row) if row else Head()
-
-    def stream_head(self, stream: str) -> StreamHead:
-        row = self._one(_STREAM_HEAD, stream)
-        return StreamHead(*row) if row else StreamHead()
-
-    def read(
-        self,
-        after: int = 0,
-        limit: int = 1000,
-        *,
-        until: int | None = None,
-        stream: str | None = None,
-        subject: str | None = None,
-        type: str | None = None,
-    ) -> list[Recorded]:
-        sql = _BY_SUBJECT if subject is not None else _BY_STREAM if stream is not None else _BY_POSITION
-        if subject is not None and stream is not None:
-            sql += " AND stream = :stream"
-        if until is not None:
-            sql += " AND position <= :until"
-        if type is not None:
-            sql += " AND type = :type"
-        sql += " ORDER BY version LIMIT :limit" if sql.startswith(_BY_STREAM) else " ORDER BY position LIMIT :limit"
-        values = {"after": after, "limit": limit, "until": until, "stream": stream, "subject": subject, "type": type}
-        with translated:
-            return list(starmap(Recorded, self._connection().execute(sql, values)))
-
-    def owner(self, goal_id: str) -> str | None:
-        row = self._one(_OWNER, goal_id)
-        return row[0].partition(":")[2] if row else None
-
-    def position_at(self, at: int) -> int:
-        low, high = 0, self.head().position
-        while low < high:
-            middle = (low + high + 1) // 2
-            if self._one(_AT, middle)[0] <= at:
-                low = middle
-            else:
-                high = middle - 1
-        return low
-
-    def remembered(self, stream: str, key: str) -> Remembered | None:
-        row = self._one(_REMEMBERED, stream, key)
-        return Remembered(*row) if row else None
-
-    def user(self, user_id: str) -> User | None:
-        row = self._one(_USER, user_id)
-        return User(*row) if row else None
-
-    def user_named(self, name: str) -> User | None:
-        if len(name) > LONGEST_NAME:
-            return None
-        row = self._one(_USER_NAMED, folded(name))
-        return User(*row) if row else None
-
-    def users(self, after: str = "", limit: int = 1000) -> list[User]:
-        with translated:
-            return [User(*row) for row in self._connection().execute(_USERS, (after, limit))]
-
-    def streams(self, after: str = "", limit: int = 1000) -> list[str]:
-        found: list[str] = []
-        while len(found) < limit and (row := self._one(_NEXT_STREAM, found[-1] if found else after)):
-            found.append(row[0])
-        return found
-
-
-class SqliteTransaction(SqliteReader):
+class SqliteTransaction(SqlTransaction):
     """A write transaction on the connection it is given."""
 
     def __init__(self, connection: apsw.Connection, clock: Clock) -> None:
         self._open = connection
-        self._kept: list[Recorded] = []
-        self._keys: dict[tuple[str, str], Remembered] = {}
-        self._together = False
-        head = self.head()
-        self.position = head.position
-        self.at = max(clock(), head.at)
-
-    def _connection(self) -> apsw.Connection:
-        self._write_kept()
-        return self._open
-
-    def append(self, stream: str, expected: int, events: Sequence[Event], cause: Cause) -> list[Recorded]:
-        lines = [
-            Recorded(
-                self.position + number,
-                stream,
-                expected + number,
-                type(event).__name__,
-                subject_of(event),
-                self.at,
-                cause.actor,
-                cause.command,
-                cause.reason,
-                encode(event),
-            )
-            for number, event in enumerate(events, start=1)
-        ]
-        if self._together:
-            self._kept += lines
-        else:
-            self._insert(lines)
-        self.position += len(lines)
-        return lines
-
-    def _insert(self, lines: list[Recorded]) -> None:
-        # The triggers and unique indexes judge, so that what holds here holds for every writer there may be.
-        # One statement, whatever the number of events: all or none of them, and the interpreter's lock, which each step
-        # of a statement gives away, is given away once.
-        rows = [(*structs.astuple(line)[:-1], line.data.decode()) for line in lines]
-        try:
-            with translated:
-                self._open.execute(_INSERT, (as_json(rows).decode(),))
-        except apsw.ConstraintError as error:
-            raise self._misfit(lines, str(error)) from error
-
-    def _misfit(self, lines: list[Recorded], error: str) -> Conflict | SubjectTaken:
-        if "events.subject" not in error:
-            found = self.stream_head(lines[0].stream).version
-            return Conflict(f"expected {lines[0].stream} at version {lines[0].version - 1}; found {found}")
-        made: set[str | None] = set()
-        for line in lines:
-            if line.type == GoalCreated.__name__:
-                if line.subject in made or self.owner(str(line.subject)):
-                    return SubjectTaken(str(line.subject))
-                made.add(line.subject)
-        raise AssertionError(f"expected a subject that is taken: {error}")
-
-    def remember(self, command: Remembered) -> None:
-        place = (command.stream, command.key)
-        if place in self._keys:
-            raise Clash(f"expected a key that its stream has not used; found {command.key!r}")
-        self._keys[place] = command
-        if not self._together:
-            self._insert_keys()
-
-    def _insert_keys(self) -> None:
-        keys, self._keys = self._keys, {}
-        rows = [(one.stream, one.key, one.digest.hex(), one.first, one.last) for one in keys.values()]
-        try:
-            with translated:
-                self._open.execute(_REMEMBER, (as_json(rows).decode(),))
-        except apsw.ConstraintError as error:
-            found = ", ".join(repr(one.key) for one in keys.values())
-            raise Conflict(f"expected a key that its stream has not used; found {found}") from error
-
-    def remembered(self, stream: str, key: str) -> Remembered | None:
-        return self._keys.get((stream, key)) or super().remembered(stream, key)
-
-    def add_user(self, user: User) -> None:
-        try:
-            with translated:
-                self._open.execute(_ADD_USER, (user.id, user.name, folded(user.name), user.email, user.created_at))
-        except apsw.ConstraintError as error:
-            raise UserNameTaken(f"expected a name that no user has; found {user.name!r}, which is taken") from error
-
-    @contextmanager
-    def together(self) -> Iterator[None]:
-        self._together = True
-        yield
-        self._write_kept()
-        self._together = False
-
-    def _write_kept(self) -> None:
-        try:
-            if self._kept:
-                lines, self._kept = self._kept, []
-                self._insert(lines)
-            if self._keys:
-                self._insert_keys()
-        except (Conflict, SubjectTaken) as error:
-            raise Clash(str(error)) from error
-
-    @contextmanager
-    def attempt(self) -> Iterator[None]:
-        position = self.position
         with translated:
-            self._connection().execute("SAVEPOINT attempt")
+            row = connection.execute(HEAD).fetchone()
+        super().__init__(Head(*row) if row else Head(), clock)
+
+    def _ask(self, sql: str, *values: str | int | None) -> list[tuple[Any, ...]]:
         try:
-            yield
-            self._write_kept()
-        except BaseException:
-            self._kept, self._keys = [], {}
-            # An I/O error or a full disk has rolled all of the transaction back already.
-            if self._open.in_transaction:
-                with translated:
-                    self._open.execute("ROLLBACK TO attempt")
-                    self._open.execute("RELEASE attempt")
-            self.position = position
-            raise
-        with translated:
-            self._open.execute("RELEASE attempt")
+            with translated:
+                return self._open.execute(sql, values).fetchall()
+        except apsw.ConstraintError as error:
+            raise Misfit(str(error)) from error
+
+    def _insert(self, lines: Sequence[Recorded]) -> None:
+        # The interpreter's lock, which each step of a statement gives away, is given away once.
+        self._ask(_INSERT, as_json([(*structs.astuple(line)[:-1], line.data.decode()) for line in lines]).decode())
+
+    def _insert_keys(self, keys: Sequence[Remembered]) -> None:
+        rows = [(one.stream, one.key, one.digest.hex(), one.first, one.last) for one in keys]
+        self._ask(_REMEMBER, as_json(rows).decode())
+
+    def _going_on(self) -> bool:
+        return self._open.in_transaction
 
 
-class SqliteLog(SqliteReader):
+class SqliteLog(SqlReader):
     """The log in `path`, made where there is none. Raises Unusable."""
+
+    near = True
+    resumes = False  # after an fsync that failed, what it held counts as written: only a new process may go on
 
     def __init__(self, path: str, clock: Clock) -> None:
         if tuple(int(part) for part in apsw.sqlite_lib_version().split(".")[:3]) < OLDEST_SQLITE:
@@ -319,6 +104,10 @@ class SqliteLog(SqliteReader):
 
     def _connection(self) -> apsw.Connection:
         return self._connections.get()
+
+    def _rows(self, sql: str, *values: str | int) -> list[tuple[Any, ...]]:
+        with translated:
+            return self._connection().execute(sql, values).fetchall()
 
     def close(self) -> None:
         self._connections.close()
@@ -357,10 +146,13 @@ class SqliteLog(SqliteReader):
     def writes(self) -> int | None:
         return self._lock.turns()
 
+    def watch(self, wake: Callable[[], None]) -> None:
+        """Nobody tells; a look costs next to nothing."""
+
     def probe(self) -> None:
         self._begin_wal_anew()
         with self.writing() as transaction:
-            transaction._connection().execute("UPDATE probe SET count = count + 1")
+            transaction._open.execute("UPDATE probe SET count = count + 1")
 
     def _begin_wal_anew(self) -> None:
         # After an fsync that failed its pages count as clean: a later one that works does not write them, and what
@@ -433,7 +225,7 @@ class SqliteLog(SqliteReader):
         try:
             # Held open, the read transaction keeps every page as of now; otherwise each write starts the copy again.
             source.execute("BEGIN")
-            row = source.execute(_HEAD).fetchone()
+            row = source.execute(HEAD).fetchone()
             with translated, copy.backup("main", source, "main") as backup:
                 while not backup.done:
                     backup.step(1000)

@@ -1,0 +1,325 @@
+"""The engine for many machines: the log and the users in a PostgreSQL database, which any number of nodes share."""
+
+import threading
+import uuid
+from collections.abc import Callable, Generator, Iterator, Sequence
+from contextlib import contextmanager
+from importlib import resources
+from itertools import starmap
+from typing import Any
+
+import psycopg
+import structlog
+from msgspec import structs
+from psycopg import errors, pq
+from psycopg.sql import SQL, Identifier
+
+from es_goals.events import Recorded
+from es_goals.storage import (
+    Clash,
+    Clock,
+    Head,
+    OutcomeUnknown,
+    Progress,
+    Remembered,
+    StorageFailed,
+    StorageFull,
+    Unusable,
+    copying,
+)
+from es_goals.storage.postgres_connections import (
+    REFUSED,
+    Connection,
+    Connections,
+    redacted,
+    roll_back,
+    transaction,
+    translated,
+)
+from es_goals.storage.sql import COLUMNS, SCHEMA, Misfit, SqlReader, SqlTransaction, as_json
+from es_goals.storage.sqlite import SqliteLog
+
+CHANNEL = "es_goals"
+MIGRATING = 0x0E5_60A15
+"""Of an advisory lock: two that make or upgrade the schema at once wait for each other."""
+LISTEN_AGAIN_SECONDS = 1.0
+UNHURRIED_SECONDS = 86_400.0
+FETCH = 2_000  # events of a scan through all of the log
+
+# What makes a log of an older schema one of the next. The first one on PostgreSQL was 2.
+_UPGRADES: dict[int, str] = {}
+_BEGIN = "BEGIN; SELECT position, at FROM lock_log()"
+_INSERT = (
+    f"INSERT INTO events ({COLUMNS}) SELECT position, stream, version, type, subject, at, actor, command, reason,"
+    " convert_to(data, 'UTF8') FROM json_to_recordset($1::json) AS line(position bigint, stream text, version bigint,"
+    " type text, subject text, at bigint, actor text, command text, reason text, data text)"
+)
+_REMEMBER = (
+    "INSERT INTO commands (stream, key, digest, first, last) SELECT stream, key, decode(digest, 'hex'), first, last"
+    " FROM json_to_recordset($1::json) AS command(stream text, key text, digest text, first bigint, last bigint)"
+)
+_RECALL = (
+    "SELECT stream, key, digest, first, last FROM commands WHERE (stream, key) IN"
+    " (SELECT place->>0, place->>1 FROM json_array_elements($1::json) AS place)"
+)
+# All goals' streams lie between user: and user; in ASCII.
+_BY_STREAM = (
+    f"SELECT {COLUMNS} FROM events WHERE stream > greatest($1, 'user:' COLLATE \"C\") AND stream < 'user;'"
+    " AND position <= $2 ORDER BY stream, version"
+)
+_ONES_OWN = "SELECT id, schema FROM es_goals.log"
+_THERE = "SELECT to_regclass('es_goals.log') IS NOT NULL"
+_SERVICE = """
+    GRANT USAGE ON SCHEMA es_goals TO {role};
+    GRANT SELECT ON es_goals.log, es_goals.counter, es_goals.probe TO {role};
+    GRANT SELECT, INSERT ON es_goals.events, es_goals.commands, es_goals.users TO {role};
+    GRANT UPDATE ON es_goals.probe TO {role};
+    GRANT EXECUTE ON FUNCTION es_goals.lock_log() TO {role};
+    ALTER SCHEMA es_goals_views OWNER TO {role};
+    ALTER TABLE es_goals_views.source OWNER TO {role};
+    ALTER TABLE es_goals_views.generations OWNER TO {role};
+"""
+
+log = structlog.get_logger()
+
+
+class PostgresTransaction(SqlTransaction):
+    """A write transaction on a connection that has the log's lock. What was written together goes to the server with
+    the COMMIT, in one round trip."""
+
+    def __init__(self, connection: Connection, head: Head, clock: Clock) -> None:
+        super().__init__(head, clock)
+        self._open = connection
+        self._recalled: dict[tuple[str, str], Remembered | None] = {}
+
+    def _ask(self, sql: str, *values: str | int | None) -> list[tuple[Any, ...]]:
+        try:
+            with translated:
+                cursor = self._open.execute(sql, values, binary=True)
+                return cursor.fetchall() if cursor.description else []
+        except REFUSED as error:
+            raise _misfit(error) from error
+
+    def _insert(self, lines: Sequence[Recorded]) -> None:
+        self._ask(_INSERT, _as_rows(lines))
+
+    def _insert_keys(self, keys: Sequence[Remembered]) -> None:
+        self._ask(_REMEMBER, _as_keys(keys))
+
+    def _going_on(self) -> bool:
+        return self._open.pgconn.transaction_status in (pq.TransactionStatus.INTRANS, pq.TransactionStatus.INERROR)
+
+    @contextmanager
+    def _guarded(self) -> Iterator[None]:
+        self._ask("SAVEPOINT one")
+        try:
+            yield
+        except Misfit:
+            self._ask("ROLLBACK TO one")
+            raise
+        self._ask("RELEASE one")
+
+    def recall(self, places: Sequence[tuple[str, str]]) -> None:
+        if places:
+            found = [Remembered(*row) for row in self._ask(_RECALL, as_json(places).decode())]
+            self._recalled.update(dict.fromkeys(places))
+            self._recalled.update({(one.stream, one.key): one for one in found})
+
+    def remembered(self, stream: str, key: str) -> Remembered | None:
+        if (stream, key) in self._recalled and (stream, key) not in self._keys:
+            return self._recalled[stream, key]
+        return super().remembered(stream, key)
+
+    def _write_kept(self) -> None:
+        self._recalled.update(self._keys)
+        super()._write_kept()
+
+    def _end_together(self) -> None:
+        """They are written by `commit`."""
+
+    def commit(self) -> None:
+        """Write what was kept and commit. Raises Clash, StorageFull, StorageFailed, OutcomeUnknown."""
+        warned: list[str] = []
+        self._open.add_notice_handler(lambda notice: _note(notice, warned))
+        lines, keys = self._kept, list(self._keys.values())
+        try:
+            with self._open.pipeline():
+                if lines:
+                    self._open.execute(_INSERT, [_as_rows(lines)])
+                if keys:
+                    self._open.execute(_REMEMBER, [_as_keys(keys)])
+                self._open.execute("COMMIT")
+        except psycopg.Error as error:
+            raise _uncommitted(error) from error
+        finally:
+            self._open._notice_handlers.clear()
+        if warned:
+            # The wait for the synchronous standby was cancelled: it is committed here, and perhaps nowhere else.
+            raise OutcomeUnknown(f"the commit may not be on the standby: {'; '.join(warned)}")
+
+
+class PostgresLog(SqlReader):
+    """The log in a database, made where there is none and the role may. Raises Unusable."""
+
+    near = False
+    resumes = True
+
+    def __init__(self, connections: Connections, clock: Clock) -> None:
+        self._connections, self._clock = connections, clock
+        self._closed = threading.Event()
+        connections.open()
+        with connections.alone() as connection, translated:
+            if not connections.standby:
+                _make_or_upgrade(connection, None)
+            self.id = _recognised(connection)
+
+    def _rows(self, sql: str, *values: str | int) -> list[tuple[Any, ...]]:
+        return self._connections.rows(sql, values)
+
+    def close(self) -> None:
+        self._closed.set()
+        self._connections.close()
+
+    @contextmanager
+    def writing(self) -> Iterator[PostgresTransaction]:
+        with self._connections.one() as connection:
+            try:
+                started = connection.execute(_BEGIN)
+                started.nextset()
+                head = Head(*started.fetchall()[0])
+                transaction = PostgresTransaction(connection, head, self._clock)
+                yield transaction
+                transaction.commit()
+            except BaseException:
+                roll_back(connection)
+                raise
+
+    def by_stream(self, after: str, until: int) -> Generator[Recorded, None, None]:
+        with translated, self._connections.alone(autocommit=False) as connection:
+            connection.deadline = UNHURRIED_SECONDS
+            connection.execute("SET statement_timeout = 0")
+            connection.execute("SET idle_in_transaction_session_timeout = 0")
+            connection.commit()
+            connection.isolation_level = psycopg.IsolationLevel.REPEATABLE_READ
+            with psycopg.RawServerCursor(connection, "by_stream") as cursor:
+                cursor.itersize = FETCH
+                cursor.execute(_BY_STREAM, (after, until), binary=True)
+                yield from starmap(Recorded, cursor)
+
+    def writes(self) -> int | None:
+        return None
+
+    def watch(self, wake: Callable[[], None]) -> None:
+        threading.Thread(target=self._listen, args=(wake,), name="listener", daemon=True).start()
+
+    def _listen(self, wake: Callable[[], None]) -> None:
+        """Until it is closed, whatever becomes of the connection: its end is only told, since followers look anyway."""
+        while not self._closed.is_set():
+            try:
+                with self._connections.alone() as connection:
+                    connection.execute(f"LISTEN {CHANNEL}")
+                    while not self._closed.is_set():
+                        for _ in connection.notifies(timeout=LISTEN_AGAIN_SECONDS, stop_after=1):
+                            wake()
+            except (psycopg.Error, Unusable) as error:
+                log.warning("not_listening", detail=str(error))
+                self._closed.wait(LISTEN_AGAIN_SECONDS)
+
+    def tidy(self) -> None:
+        """The server does so itself."""
+
+    def probe(self) -> None:
+        with self.writing() as transaction:
+            transaction._ask("UPDATE probe SET count = count + 1")
+
+    def integrity(self) -> list[str]:
+        """Whether the counter and the events agree."""
+        counted, found = self._connections.rows("SELECT position FROM counter", ())[0][0], self.head().position
+        return [] if counted == found else [f"the counter is at {counted}, and the last event at {found}"]
+
+    def backup_into(self, target: str, progress: Progress) -> Head:
+        into = SqliteLog(target, self._clock)
+        try:
+            return copying.copy(self, into, progress)
+        finally:
+            into.close()
+
+    def sizes(self) -> dict[str, int]:
+        return {"database": int(self._connections.rows("SELECT pg_database_size(current_database())", ())[0][0])}
+
+
+def migrate(url: str, deadline: float, service: str | None) -> int:
+    """Make or upgrade the schema as the role that owns it, and let the role `service` serve. Answers the schema's
+    version. Raises Unusable."""
+    with Connections(url, deadline, 1).alone() as connection, translated:
+        connection.deadline = UNHURRIED_SECONDS
+        connection.execute("SELECT set_config('statement_timeout', '0', false)")
+        _make_or_upgrade(connection, service)
+        _recognised(connection)
+    return SCHEMA
+
+
+def exists(url: str, deadline: float) -> bool:
+    """Whether a database has a log. Raises Unusable."""
+    with Connections(url, deadline, 1).alone() as connection, translated:
+        return bool(connection.execute(_THERE).fetchall()[0][0])
+
+
+def _make_or_upgrade(connection: Connection, service: str | None) -> None:
+    if service is None and _schema(connection) == SCHEMA:
+        return
+    with transaction(connection, "BEGIN"):
+        connection.execute("SELECT pg_advisory_xact_lock($1)", (MIGRATING,))
+        found = _schema(connection)
+        if found is None:
+            for file in ("postgres.sql", "postgres_views.sql"):
+                connection.execute(resources.files("es_goals.storage").joinpath(file).read_text("utf-8"))
+            connection.execute("INSERT INTO es_goals.log (id, schema) VALUES ($1, $2)", (str(uuid.uuid4()), SCHEMA))
+        for schema in range(found or SCHEMA, SCHEMA):
+            connection.execute(_UPGRADES[schema])
+            connection.execute("UPDATE es_goals.log SET schema = $1", (schema + 1,))
+        if service is not None and (found is None or found <= SCHEMA):
+            connection.execute(SQL(_SERVICE).format(role=Identifier(service)).as_string(connection))
+
+
+def _schema(connection: Connection) -> int | None:
+    if not connection.execute(_THERE).fetchall()[0][0]:
+        return None
+    return int(connection.execute(_ONES_OWN).fetchall()[0][1])
+
+
+def _recognised(connection: Connection) -> str:
+    if _schema(connection) is None:
+        raise Unusable(f"expected a log at {redacted(connection.info.dsn)}; found none")
+    log_id, schema = connection.execute(_ONES_OWN).fetchall()[0]
+    if schema > SCHEMA:
+        raise Unusable(f"expected a log of schema {SCHEMA} or older; found {schema}: upgrade the service")
+    return str(log_id)
+
+
+def _as_rows(lines: Sequence[Recorded]) -> str:
+    return as_json([{**structs.asdict(line), "data": line.data.decode()} for line in lines]).decode()
+
+
+def _as_keys(keys: Sequence[Remembered]) -> str:
+    return as_json([{**structs.asdict(one), "digest": one.digest.hex()} for one in keys]).decode()
+
+
+def _note(notice: psycopg.errors.Diagnostic, warned: list[str]) -> None:
+    if notice.severity_nonlocalized == "WARNING":
+        warned.append(notice.message_primary or "a warning")
+
+
+def _misfit(error: psycopg.Error) -> Misfit:
+    return Misfit(error.diag.constraint_name or str(error))
+
+
+def _uncommitted(error: psycopg.Error) -> Exception:
+    """What a failure with the COMMIT under way means: where the server refused a statement, the COMMIT was not done."""
+    if isinstance(error, REFUSED):
+        return Clash(str(error))
+    if isinstance(error, errors.DiskFull):
+        return StorageFull(f"no space is left for the database: {error}")
+    if isinstance(error, errors.LockNotAvailable | errors.DeadlockDetected | errors.ProgrammingError):
+        return StorageFailed(f"writing the database failed: {error}")
+    return OutcomeUnknown(f"the commit failed, and may or may not be kept: {error}")

