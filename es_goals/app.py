@@ -19,7 +19,7 @@ from es_goals.ids import Uuid7
 from es_goals.projector import Projector
 from es_goals.service import Service
 from es_goals.settings import Settings
-from es_goals.storage import Clock, open_storage
+from es_goals.storage import Clock, Options, open_storage
 
 
 def end_process() -> None:
@@ -32,7 +32,7 @@ def create_app(settings: Settings, clock: Clock = wall_clock, failed: Callable[[
 
     `failed` is called when a commit's outcome became unknown and the process must end.
     """
-    storage = open_storage(settings.db, clock)
+    storage = open_storage(settings.db, clock, Options(settings.deadline, settings.connections))
     pool = ThreadPoolExecutor(settings.threads, "reader")
 
     def committed(commands: int) -> None:

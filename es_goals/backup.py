@@ -3,13 +3,14 @@
 import hashlib
 import os
 import shutil
+import tempfile
 from datetime import UTC, datetime
 from pathlib import Path
 
 import msgspec
 from msgspec import Struct
 
-from es_goals.storage import Clock, Log, Progress, Storage, open_log, open_storage
+from es_goals.storage import Clock, Log, Progress, Storage, copying, open_log, open_storage
 from es_goals.verification import Anchor, Mismatch, verify_log
 
 DATABASE = "events.db"
@@ -69,14 +70,26 @@ def _describe(database: Path, clock: Clock) -> Manifest:
     return Manifest(FORMAT, made_at, log_id, head.position, head.digest, size, _sha256(database))
 
 
+def restore_into(source: Path, target: Storage, clock: Clock, progress: Progress) -> Manifest:
+    """Check a backup and copy it into a log that is empty, or part of it already. Raises Refused, Mismatch, Conflict."""
+    manifest = _checked_manifest(source)
+    with tempfile.TemporaryDirectory(prefix="es-goals-restore-") as folder:
+        copy = Path(folder) / DATABASE  # opening one changes it, and the backup's must stay as it is
+        shutil.copyfile(source / DATABASE, copy)
+        log = open_log(str(copy), clock)
+        try:
+            copying.copy(log, target.log, progress)
+        finally:
+            log.close()
+    return manifest
+
+
 def restore(source: Path, target: Path, clock: Clock) -> tuple[Storage, Manifest]:
     """Check a backup and put it where no log is yet. Answers the storage, open. Raises Refused, Mismatch."""
-    manifest = _read_manifest(source)
+    manifest = _checked_manifest(source)
     for path in (target, Path(f"{target}-wal")):
         if path.exists():
             raise Refused(f"expected no log there yet; found {path}: move it away first")
-    if _sha256(source / DATABASE) != manifest.sha256:
-        raise Refused(f"expected {source / DATABASE} to have the SHA-256 in its manifest; found another")
     unfinished = target.with_name(target.name + ".unfinished")
     try:
         shutil.copyfile(source / DATABASE, unfinished)
@@ -96,6 +109,13 @@ def restore(source: Path, target: Path, clock: Clock) -> tuple[Storage, Manifest
         unfinished.unlink(missing_ok=True)
         _tidy(unfinished)
     return open_storage(str(target), clock), manifest
+
+
+def _checked_manifest(source: Path) -> Manifest:
+    manifest = _read_manifest(source)
+    if _sha256(source / DATABASE) != manifest.sha256:
+        raise Refused(f"expected {source / DATABASE} to have the SHA-256 in its manifest; found another")
+    return manifest
 
 
 def _read_manifest(source: Path) -> Manifest:

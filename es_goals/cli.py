@@ -28,7 +28,21 @@ from es_goals.logs import configure
 from es_goals.projector import AlreadyRebuilding, NoSuchProjection, NothingToRollBackTo, ProjectionBehind, Projector
 from es_goals.service import RejectedAt, Request, Service
 from es_goals.settings import PREFIX, InvalidSetting, Settings, from_env
-from es_goals.storage import Cause, Log, Storage, StorageError, User, open_storage, user_events
+from es_goals.storage import (
+    Cause,
+    Log,
+    Options,
+    Storage,
+    StorageError,
+    User,
+    copying,
+    exists,
+    is_postgres,
+    open_storage,
+    shown,
+    user_events,
+)
+from es_goals.storage import migrate as migrate_storage
 from es_goals.users import valid_user_name
 from projections.goal_tree import tree as in_order
 
@@ -69,14 +83,14 @@ class Group(click.Group):
 
 @click.group(cls=Group)
 @click.version_option(__version__)
-@click.option("--db", metavar="PATH", help="The log; ES_GOALS_DB too.  [default: events.db]")
+@click.option(
+    "--db", metavar="DB", help="The log: a path or a postgresql:// URL; ES_GOALS_DB too.  [default: events.db]"
+)
 @click.pass_context
 def main(context: click.Context, db: str | None) -> None:
     """Over Achiever: an event-sourced goal service."""
     settings = from_env(os.environ)
     context.obj = structs.replace(settings, db=db) if db else settings
-    if context.obj.db.startswith(("postgresql://", "postgres://")):
-        raise click.UsageError("expected a path; this version keeps its log in SQLite only")
     configure("warning" if context.invoked_subcommand != "serve" else context.obj.log_level)
 
 
@@ -94,8 +108,8 @@ def serve(settings: Settings, host: str | None, port: int | None, workers: int |
         raise click.UsageError(
             f"expected a loopback address such as 127.0.0.1, since there are no accounts; found {settings.host}"
         )
-    existed = Path(settings.db).exists()
-    open_storage(settings.db, wall_clock).close()
+    existed = exists(settings.db, _options(settings))
+    open_storage(settings.db, wall_clock, _options(settings)).close()
     listener = _listen(settings)
     settings = structs.replace(settings, port=listener.getsockname()[1])
     # In memory where that can be: on a full disk these files, which are mapped, would kill whoever writes to them.
@@ -136,7 +150,7 @@ def _greet(settings: Settings, existed: bool) -> None:
     url = f"http://{host}:{settings.port}"
     log = "log" if existed else "new log"
     click.echo(f"Over Achiever {__version__} listens on {url}")
-    click.echo(f"({log} {settings.db}; {settings.workers} workers; no accounts, so this machine only)")
+    click.echo(f"({log} {shown(settings.db)}; {settings.workers} workers; no accounts, so this machine only)")
     click.echo("Try first:")
     click.echo(f"""  curl {url}/v2/users --json '{{"name": "alice"}}'""")
     click.echo(f"""  curl {url}/v2/users/alice/goals --json '{{"name": "Run a marathon"}}'""")
@@ -335,6 +349,39 @@ def rollback(settings: Settings, name: str) -> None:
 
 
 @main.command()
+@click.option("--service", metavar="ROLE", help="PostgreSQL: let this role serve; it may read and append, no more.")
+@click.pass_obj
+def migrate(settings: Settings, service: str | None) -> None:
+    """Make the log, or bring one of an older schema to this version's; as PostgreSQL's owner of it."""
+    if service is not None and not is_postgres(settings.db):
+        raise click.UsageError("expected a postgresql:// URL with --service; a file has no roles")
+    schema = migrate_storage(settings.db, wall_clock, _options(settings), service)
+    click.echo(f"{shown(settings.db)}: schema {schema}" + (f"; {service} may serve" if service else ""))
+
+
+@main.command()
+@click.option("--from", "source", metavar="DB", required=True, help="The log that is copied.")
+@click.option("--to", "target", metavar="DB", required=True, help="Where it is copied to; made if there is none.")
+@click.pass_obj
+def copy(settings: Settings, source: str, target: str) -> None:
+    """A log to another place or engine, as it is; goes on where it was cut off."""
+    _expect_log(source, settings)
+    with _storage(settings, source) as old, _storage(settings, target) as new:
+        if old.log.id == new.log.id:
+            raise click.UsageError("expected two logs; found one in both places")
+        with terminal.progress("copying") as progress:
+            head = copying.copy(old.log, new.log, progress)
+        anchors = []
+        for log in (old.log, new.log):
+            with terminal.progress("comparing") as progress:
+                anchors.append(verification.anchor(log, head.position, progress))
+    for db, anchor in zip((source, target), anchors, strict=True):
+        click.echo(f"{anchor}  {shown(db)}")
+    if anchors[0] != anchors[1]:
+        raise verification.Mismatch("expected both logs to be the same up to here; found two")
+
+
+@main.command()
 @click.option("--expect", metavar="POSITION:DIGEST", help="What the log must begin with.")
 @click.pass_obj
 def verify(settings: Settings, expect: str | None) -> None:
@@ -375,25 +422,46 @@ def backup_(settings: Settings, dest: Path) -> None:
 @click.pass_obj
 def restore_(settings: Settings, source: Path) -> None:
     """Check a backup, put it where no log is yet, fold the read models, and verify."""
-    storage, manifest = backup.restore(source, Path(settings.db), wall_clock)
+    if is_postgres(settings.db):
+        storage = open_storage(settings.db, wall_clock, _options(settings))
+    else:
+        storage, manifest = backup.restore(source, Path(settings.db), wall_clock)
     try:
+        if is_postgres(settings.db):
+            with terminal.progress("copying") as progress:
+                manifest = backup.restore_into(source, storage, wall_clock, progress)
         _verify(storage, verification.Anchor(manifest.position, manifest.digest))
     finally:
         storage.close()
-    click.echo(f"restored {settings.db} from {source}")
+    click.echo(f"restored {shown(settings.db)} from {source}")
 
 
 @contextmanager
 def _opened(settings: Settings) -> Iterator[Storage]:
     """An existing log, or with `import` a new one."""
     command = click.get_current_context().info_name
-    if command != "import" and not Path(settings.db).exists():
-        raise click.ClickException(f"expected a log at {settings.db}; found none (--db or {PREFIX}DB names another)")
-    storage = open_storage(settings.db, wall_clock)
+    if command != "import":
+        _expect_log(settings.db, settings)
+    with _storage(settings, settings.db) as storage:
+        yield storage
+
+
+@contextmanager
+def _storage(settings: Settings, db: str) -> Iterator[Storage]:
+    storage = open_storage(db, wall_clock, _options(settings))
     try:
         yield storage
     finally:
         storage.close()
+
+
+def _expect_log(db: str, settings: Settings) -> None:
+    if not exists(db, _options(settings)):
+        raise click.ClickException(f"expected a log at {shown(db)}; found none (--db or {PREFIX}DB names another)")
+
+
+def _options(settings: Settings) -> Options:
+    return Options(settings.deadline, settings.connections)
 
 
 def _user(log: Log, name: str) -> User:

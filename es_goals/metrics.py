@@ -52,8 +52,9 @@ class Gauges(Collector):
             return
         yield _gauge("es_goals_log_position", "The log's last position", head.position)
         yield _gauge("es_goals_log_bytes", "Size of the log's database", sizes["database"])
-        yield _gauge("es_goals_wal_bytes", "Size of its write-ahead log", sizes["wal"])
-        yield _gauge("es_goals_disk_free_bytes", "Space left on its disk", sizes["free"])
+        if "wal" in sizes:  # and not where the files are of another machine
+            yield _gauge("es_goals_wal_bytes", "Size of its write-ahead log", sizes["wal"])
+            yield _gauge("es_goals_disk_free_bytes", "Space left on its disk", sizes["free"])
         ahead = max(0, head.at - self._clock()) / 1e6
         yield _gauge("es_goals_at_ahead_seconds", "How far the last event's time is ahead of the clock", ahead)
         lag = GaugeMetricFamily("es_goals_projection_lag", "Events not folded and stored yet", labels=["projection"])

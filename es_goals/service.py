@@ -5,6 +5,7 @@ import copy
 from collections import OrderedDict
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Executor
+from functools import partial
 from typing import TypeVar, cast
 
 from msgspec import Struct
@@ -144,7 +145,9 @@ class Service:
         stream = goals_stream(request.user_id)
         until = self._until()
         cold = [] if stream in self._cache else [await self._in_pool(lambda: _folded(self._log, stream), until)]
-        outcome = await self.writer.submit(lambda transaction: self._decide(transaction, request, stream, cold), until)
+        place = None if request.key is None else (stream, request.key)
+        decide = partial(self._decide, request=request, stream=stream, cold=cold)
+        outcome = await self.writer.submit(decide, until, place)
         if outcome is None:
             return await self._in_pool(lambda: self._repeat(request, stream), until)
         return outcome
@@ -163,7 +166,7 @@ class Service:
                 transaction.remember(Remembered(REGISTRATIONS, key, digest, position, position))
             return Registered(made, position)
 
-        return await self.writer.submit(work, self._until())
+        return await self.writer.submit(work, self._until(), None if key is None else (REGISTRATIONS, key))
 
     def close(self) -> None:
         """Finish what was taken."""

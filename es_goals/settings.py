@@ -16,7 +16,11 @@ class InvalidSetting(Exception):
 class Settings(Struct, frozen=True, forbid_unknown_fields=True):
     """A field `cached_goals` is set by the variable `ES_GOALS_CACHED_GOALS`."""
 
-    db: Annotated[str, Meta(min_length=1, description="path of the log; made on first use")] = "events.db"
+    db: Annotated[
+        str, Meta(min_length=1, description="path of the log, or a `postgresql://` URL; made on first use")
+    ] = "events.db"
+    replica: Annotated[str, Meta(description="a `postgresql://` URL to read from, if it is not behind")] = ""
+    connections: Annotated[int, Meta(ge=8, le=1000, description="connections a worker may have to a server")] = 10
     host: Annotated[str, Meta(min_length=1, description="address to listen on")] = "127.0.0.1"
     port: Annotated[int, Meta(ge=0, le=65535, description="port to listen on; `PORT` is honoured too")] = 8000
     workers: Annotated[int, Meta(ge=1, le=64, description="processes that serve")] = 2

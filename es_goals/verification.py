@@ -86,6 +86,17 @@ def verify_log(log: Log, expect: Anchor | None, progress: Progress) -> Checked:
     return Checked(Anchor(found, tree.root()), users, goals)
 
 
+def anchor(log: Log, until: int, progress: Progress) -> Anchor:
+    """What the log begins with, up to a position. Raises Mismatch where it cannot be read so far."""
+    tree, position = TreeHash(), 0
+    for line in lines(log, until):
+        tree.add(event_bytes(line))
+        position = line.position
+        if position % PAGE == 0:
+            progress(position, until)
+    return Anchor(position, tree.root())
+
+
 def _expect_beginning(tree: TreeHash, position: int, expect: Anchor | None) -> None:
     if expect is not None and position == expect.position and tree.root() != expect.digest:
         raise Mismatch(f"the log does not begin as expected: at position {position} its digest is {tree.root()}")

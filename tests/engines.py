@@ -76,6 +76,8 @@ class FaultyLog:
     as soon as a transaction has the lock.
     """
 
+    resumes = False
+
     def __init__(self, log: Log) -> None:
         self._log = log
         self.trouble: StorageError | None = None

@@ -108,7 +108,7 @@ class Server:
     def execute(self, statement: str, database: str = "postgres", user: str = SERVICE_USER) -> list[tuple[object, ...]]:
         """Run a statement of a test's own; answers its rows."""
         with psycopg.connect(self.url(database, user), autocommit=True) as connection:
-            cursor = connection.execute(statement)  # type: ignore[arg-type]
+            cursor = connection.execute(statement)
             return cursor.fetchall() if cursor.description else []
 
     @contextmanager
@@ -138,8 +138,26 @@ def shared(version: str) -> Server:
     return server
 
 
+_EMPTY: dict[str, list[str]] = {version: [] for version in VERSIONS}
+"""Databases of the shared servers that no test uses now: to make one takes 200 ms, to empty one 10."""
+
+_CLEAR = """
+    SELECT pg_terminate_backend(pid) FROM pg_stat_activity
+     WHERE datname = current_database() AND pid <> pg_backend_pid();
+    DROP SCHEMA IF EXISTS es_goals, es_goals_views CASCADE
+"""
+
+
 @contextmanager
 def fresh(version: str) -> Iterator[str]:
-    """The URL of a new database on the shared server of a version."""
-    with shared(version).database() as url:
-        yield url
+    """The URL of an empty database on the shared server of a version."""
+    server, name = shared(version), f"goals_{len(_EMPTY[version])}_{uuid.uuid4().hex}"
+    if _EMPTY[version]:
+        name = _EMPTY[version].pop()
+    else:
+        server.execute(f"CREATE DATABASE {name} TEMPLATE template0")
+    try:
+        yield server.url(name)
+    finally:
+        server.execute(_CLEAR, name)
+        _EMPTY[version].append(name)

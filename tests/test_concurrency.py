@@ -3,7 +3,7 @@
 import asyncio
 import random
 from collections import defaultdict
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
 
@@ -19,19 +19,23 @@ PROCESSES, AUTHORS, STREAMS = 2, 4, 20
 GROUP = 20
 
 
-def append_one(transaction: Transaction, author: str, number: int, chance: random.Random) -> Recorded:
-    """The author's next event, to any stream."""
+def append_some(
+    transaction: Transaction, author: str, numbers: Iterable[int], chance: random.Random
+) -> Iterator[Recorded]:
+    """The author's next events, to any stream."""
     stream = f"user:{chance.randrange(STREAMS)}"
     version = transaction.stream_head(stream).version
-    return transaction.append(stream, version, [GoalRenamed(author, str(number))], Cause(f"{author} {number}"))[0]
+    for place, number in enumerate(numbers):
+        event, cause = GoalRenamed(author, str(number)), Cause(f"{author} {number}")
+        yield transaction.append(stream, version + place, [event], cause)[0]
 
 
 def append_in_groups(log: Log, author: str, count: int) -> list[int]:
     """The positions that were acknowledged."""
     chance, positions = random.Random(author), list[int]()  # noqa: S311
     for first in range(0, count, GROUP):
-        with log.writing() as transaction:
-            lines = [append_one(transaction, author, number, chance) for number in range(first, first + GROUP)]
+        with log.writing() as transaction, transaction.together():
+            lines = list(append_some(transaction, author, range(first, first + GROUP), chance))
         positions += [line.position for line in lines]
     return positions
 
@@ -51,7 +55,7 @@ async def append_one_by_one(writer: Writer, author: str, count: int) -> list[int
     chance, positions = random.Random(author), list[int]()  # noqa: S311
 
     def work(transaction: Transaction) -> int:
-        return append_one(transaction, author, len(positions), chance).position
+        return next(append_some(transaction, author, [len(positions)], chance)).position
 
     for _ in range(count):
         positions.append(await writer.submit(work))

@@ -520,6 +520,9 @@ def test_what_was_written_together_before_an_error_is_gone(engine: Engine) -> No
 
 def test_the_number_of_writes_moves_with_every_commit_of_anybody_and_not_without(engine: Engine) -> None:
     log, other = engine.open().log, engine.open().log
+    if not log.near:
+        assert log.writes() is None  # nobody can know without asking
+        return
     seen = [log.writes()]
     for write in (
         lambda: record(log, "ann", created("a1")),
@@ -553,7 +556,7 @@ def test_a_commit_of_another_process_has_moved_the_number_when_it_is_told(engine
             before = log.writes()
             tell(child, f"goal-{number}")
             hear(child)
-            assert log.writes() != before
+            assert log.writes() != before or (log.writes() is None and not log.near)
         tell(child, "")
 
 
@@ -879,9 +882,9 @@ def test_sizes_are_in_bytes_and_grow_with_the_log(engine: Engine) -> None:
     record(log, "ann", *(created(f"goal-{number}", name="x" * 200) for number in range(1000)))
     after = log.sizes()
 
-    assert set(before) == {"database", "wal", "free"}
-    assert after["database"] + after["wal"] > before["database"] + before["wal"] + 200_000
-    assert after["free"] > 0
+    assert set(before) == ({"database", "wal", "free"} if log.near else {"database"})
+    assert after["database"] + after.get("wal", 0) > before["database"] + before.get("wal", 0) + 200_000
+    assert after.get("free", 1) > 0
 
 
 def test_any_thread_may_read_and_write_through_one_log(engine: Engine) -> None:

@@ -1,7 +1,7 @@
 """What the doors share: the rooms behind them, the caches, the threads, and the watch on the log's end."""
 
 import asyncio
-from collections.abc import Callable, Coroutine
+from collections.abc import Awaitable, Callable, Coroutine
 from concurrent.futures import ThreadPoolExecutor
 from datetime import datetime
 from time import monotonic
@@ -14,7 +14,7 @@ from es_goals.events import micros
 from es_goals.goals import Command, GoalNotFound
 from es_goals.http import requests
 from es_goals.http.problems import Refusal
-from es_goals.http.recent import Recent, uuid_of
+from es_goals.http.recent import Asker, Recent, uuid_of
 from es_goals.http.trees import Forest, Lru, Ready
 from es_goals.projector import ProjectionBehind, Projector
 from es_goals.service import Outcome, Service
@@ -27,6 +27,9 @@ log = structlog.get_logger()
 FOLD_SECONDS = 1.0
 """Between two folds into the stored rows, which share the interpreter's lock with requests: many events at once cost
 half as much, and no read waits for them."""
+
+TREE = "goal_tree"
+"""The read model that the doors answer from."""
 
 JSON = "application/json; charset=utf-8"
 
@@ -49,7 +52,9 @@ class Context:
         self.settings, self.storage, self.log = settings, storage, storage.log
         self.service, self.projector, self.pool = service, projector, pool
         self.clock, self.new_id = clock, new_id
-        self.recent = Recent(storage.log)
+        self.recent = Recent(storage.log, lambda: projector.sound_generation(TREE).id)
+        self._asking = None if storage.log.near else ThreadPoolExecutor(1, "asker")
+        self._asker = Asker(self.recent, self._asking) if self._asking else None
         self.forests: Lru[str, Forest] = Lru(settings.cached_trees, lambda forest: len(forest.nodes) + 1)
         self.answers: Lru[tuple[str, str | None, str], Ready] = Lru(
             settings.cached_answers, lambda ready: len(ready.data) + 300
@@ -65,6 +70,22 @@ class Context:
         except TimeoutError:
             raise ProjectionBehind("expected an answer before the deadline; found the storage still busy") from None
 
+    async def ask(self, question: Callable[[], T]) -> T:
+        """What `recent` knows after a look at the log's end. Where the log is near, the event loop asks, in some µs;
+        else one thread does for all. Raises ProjectionBehind at the deadline."""
+        if self._asker is None:
+            self.recent.follow()
+            return question()
+        try:
+            async with asyncio.timeout(self.settings.deadline):
+                return await self._asker.ask(question)
+        except TimeoutError:
+            raise ProjectionBehind("expected an answer before the deadline; found the storage still busy") from None
+
+    async def quickly(self, work: Callable[[], T]) -> T:
+        """A few questions to the log: on the event loop where it is near, else in a thread."""
+        return work() if self._asker is None else await self.in_thread(work)
+
     def in_background(self, work: Coroutine[Any, Any, None]) -> None:
         """Goes on after the answer."""
         task = asyncio.ensure_future(work)
@@ -75,20 +96,31 @@ class Context:
         """Wait for what goes on in the background."""
         await asyncio.gather(*self._background, return_exceptions=True)
 
-    def user(self, name_or_id: str) -> User:
+    def close(self) -> None:
+        """End the threads, and let the storage go."""
+        for pool in (self.pool, self._asking):
+            if pool is not None:
+                pool.shutdown()
+        self.storage.close()
+
+    async def user(self, name_or_id: str) -> User:
         """The user of a path. Raises Refusal."""
-        found = self.recent.user(name_or_id)
+        found = self.recent.known_user(name_or_id) or await self.ask(lambda: self.recent.user(name_or_id))
         if found is None:
             raise Refusal("user-not-found", f"expected a user's name or id; found {name_or_id[:100]!r}")
         return found
 
-    def owner(self, goal_id: str) -> tuple[User, str]:
+    async def owner(self, goal_id: str) -> tuple[User, str]:
         """The user whose goal this is or was, and the id as it is written in the log. Raises GoalNotFound."""
         known = uuid_of(goal_id)
-        user = self.recent.owner(known) if known else None
+        user = await self.owner_of(known) if known else None
         if user is None or known is None:
             raise GoalNotFound(goal_id[:100])
         return user, known
+
+    async def owner_of(self, goal_id: str) -> User | None:
+        """The user whose goal this is or was; None where no goal ever had the id."""
+        return self.recent.known_owner(goal_id) or await self.ask(lambda: self.recent.owner(goal_id))
 
     def as_of(self, text: str) -> tuple[int, bool]:
         """The position that `as_of` names, and whether the answer is settled. Raises Refusal."""
@@ -177,13 +209,15 @@ class Tail:
         except TimeoutError:
             pass
 
-    async def run(self, head: Callable[[], int], catch_up: Callable[[], None], pool: ThreadPoolExecutor) -> None:
+    async def run(
+        self, head: Callable[[], Awaitable[int]], catch_up: Callable[[], None], pool: ThreadPoolExecutor
+    ) -> None:
         """The background tick: look at the log's end, wake who follows, bring the stored read models up to it."""
         self._loop = asyncio.get_running_loop()
         folded, soonest = -1, 0.0
         while not self.stopped:
             try:
-                if (seen := head()) != self.head:
+                if (seen := await head()) != self.head:
                     self.head = seen
                     self._move()
                 if seen != folded and monotonic() >= soonest:

@@ -130,8 +130,14 @@ class Gate:
         """Begin the background tick, and go on with rebuilds that were cut off."""
         del scope, event
         context = self._context
-        context.in_background(context.tail.run(context.recent.look, self._tick, context.pool))
+        context.in_background(context.tail.run(self._look, self._tick, context.pool))
+        context.log.watch(context.tail.wake)
         context.in_background(asyncio.to_thread(context.projector.resume))
+
+    async def _look(self) -> int:
+        """Also where nobody is known to have written."""
+        context = self._context
+        return context.recent.look() if context.log.near else await context.ask(context.recent.head)
 
     def _tick(self) -> None:
         self._context.log.tidy()
@@ -145,8 +151,7 @@ class Gate:
         context.projector.stop()
         await asyncio.to_thread(context.service.close)
         await context.drain()
-        context.pool.shutdown()
-        context.storage.close()
+        context.close()
 
 
 @lru_cache

@@ -81,8 +81,8 @@ class Events(Door):
     async def on_get(self, req: Request, resp: Response) -> None:
         """A page; with Accept: application/x-ndjson all of it, with text/event-stream all of it and what comes."""
         query = requests.query(req, EventsQuery)
-        user = None if query.user is None else self._context.user(query.user)
-        goal = None if query.goal is None else self._context.owner(query.goal)[1]
+        user = None if query.user is None else await self._context.user(query.user)
+        goal = None if query.goal is None else (await self._context.owner(query.goal))[1]
         wanted = Filter(None if user is None else user.id, goal)
         await answer(self._context, req, resp, query, wanted)
 
@@ -94,7 +94,7 @@ class UserEvents(Door):
                produces=("application/json", NDJSON, EVENT_STREAM))  # fmt: skip
     async def on_get(self, req: Request, resp: Response, user: str) -> None:
         """As /v2/events."""
-        owner = self._context.user(user)
+        owner = await self._context.user(user)
         query = requests.query(req, OwnEventsQuery)
         await answer(self._context, req, resp, query, Filter(owner.id))
 
@@ -106,14 +106,14 @@ class GoalHistory(Door):
                produces=("application/json", NDJSON, EVENT_STREAM))  # fmt: skip
     async def on_get(self, req: Request, resp: Response, goal_id: str) -> None:
         """A deleted goal's too."""
-        _, known = self._context.owner(goal_id)
+        _, known = await self._context.owner(goal_id)
         query = requests.query(req, OwnEventsQuery)
         await answer(self._context, req, resp, query, Filter(subject=known))
 
 
 async def answer(context: Context, req: Request, resp: Response, query: OwnEventsQuery, wanted: Filter) -> None:
     """As the client prefers it."""
-    wanted = structs.replace(wanted, type=_known(query.type), until=_until(context, query.until))
+    wanted = structs.replace(wanted, type=_known(query.type), until=await _until(context, query.until))
     after = query.after
     resp.set_header("Vary", "Accept, Authorization, Access-Token")
     resp.set_header("Cache-Control", "private, no-cache")
@@ -152,7 +152,7 @@ async def _follow(context: Context, wanted: Filter, after: int) -> AsyncIterator
     comment_at = monotonic() + KEEP_ALIVE_SECONDS
     while not context.tail.stopped:
         mark = context.tail.mark()
-        head = context.log.head().position
+        head = await context.ask(context.recent.head)
         lines = await context.in_thread(partial(_read, context, wanted, after)) if head > after else []
         if lines:
             yield b"".join(b"id: %d\ndata: %b\n\n" % (line.position, _encode(event_answer(line))) for line in lines)
@@ -186,11 +186,14 @@ def _known(type: str | None) -> str | None:
     return type
 
 
-def _until(context: Context, text: str | None) -> int | None:
+async def _until(context: Context, text: str | None) -> int | None:
     if text is None:
         return None
     point = requests.moment_or_position(text, "until")
-    return context.log.position_at(micros(point)) if isinstance(point, datetime) else point
+    if isinstance(point, datetime):
+        at = micros(point)
+        return await context.quickly(lambda: context.log.position_at(at))
+    return point
 
 
 def _last_seen(req: Request, after: int) -> int:

@@ -204,7 +204,7 @@ class UserGoals(Door):
                problems=("user-not-found", "projection-behind"))  # fmt: skip
     async def on_get(self, req: Request, resp: Response, user: str) -> None:
         """The whole tree, as it is or as it was."""
-        owner = self._context.user(user)
+        owner = await self._context.user(user)
         query = requests.query(req, TreeQuery)
         shape = Shape(query.view == "flat", query.status, _levels(query.depth), query.deleted)
         await reading.answer(self._context, req, resp, owner, None, shape, query.as_of)
@@ -214,9 +214,9 @@ class UserGoals(Door):
     async def on_post(self, req: Request, resp: Response, user: str) -> None:
         """Create it, last among its siblings unless a place is named."""
         context = self._context
-        owner = context.user(user)
+        owner = await context.user(user)
         new = await requests.body(req, NewGoal)
-        outcome = await context.command(req, resp, owner, [creation(context, owner, new)], reason=new.reason)
+        outcome = await context.command(req, resp, owner, [await creation(context, owner, new)], reason=new.reason)
         goal = answer_goal(resp, outcome, owner)
         resp.status = "201 Created"
         resp.set_header("Location", f"/v2/goals/{goal.id}")
@@ -231,9 +231,9 @@ class UserCommands(Door):
     async def on_post(self, req: Request, resp: Response, user: str) -> None:
         """At most 1,000, recorded under one command id."""
         context = self._context
-        owner = context.user(user)
+        owner = await context.user(user)
         batch = await requests.body(req, Batch)
-        commands = [command(context, owner, one, index) for index, one in enumerate(batch.commands)]
+        commands = [await command(context, owner, one, index) for index, one in enumerate(batch.commands)]
         outcome = await context.command(req, resp, owner, commands, reason=batch.reason, batch=True)
         results = [_result(result, owner) for result in outcome.results]
         resp.data = _encode(BatchAnswer(outcome.position, results))
@@ -247,7 +247,7 @@ class OneGoal(Door):
                problems=("goal-not-found", "projection-behind"))  # fmt: skip
     async def on_get(self, req: Request, resp: Response, goal_id: str) -> None:
         """As it is or as it was; flat, a list."""
-        owner, known = self._context.owner(goal_id)
+        owner, known = await self._context.owner(goal_id)
         query = requests.query(req, GoalQuery)
         shape = Shape(query.view == "flat", "all", _levels(query.depth))
         await reading.answer(self._context, req, resp, owner, known, shape, query.as_of)
@@ -256,7 +256,7 @@ class OneGoal(Door):
                problems=("goal-not-found",))  # fmt: skip
     async def on_patch(self, req: Request, resp: Response, goal_id: str) -> None:
         """A merge patch of its name, description, start and due."""
-        owner, known = self._context.owner(goal_id)
+        owner, known = await self._context.owner(goal_id)
         change = await requests.body(req, GoalChange, requests.PATCH)
         changed = goals.ChangeGoal(known, change.name, change.description, change.start, change.due)
         outcome = await self._context.command(req, resp, owner, [changed], known, change.reason)
@@ -266,7 +266,7 @@ class OneGoal(Door):
                problems=("goal-not-found",))  # fmt: skip
     async def on_delete(self, req: Request, resp: Response, goal_id: str) -> None:
         """It can be restored."""
-        owner, known = self._context.owner(goal_id)
+        owner, known = await self._context.owner(goal_id)
         why = await requests.body(req, Reason)
         outcome = await self._context.command(req, resp, owner, [goals.DeleteGoal(known)], known, why.reason)
         resp.data = _encode(DeletedAnswer(outcome.results[0].deleted or 0))
@@ -281,7 +281,7 @@ class GoalCompletion(Door):
                problems=("goal-not-found",))  # fmt: skip
     async def on_post(self, req: Request, resp: Response, goal_id: str) -> None:
         """With `cascade`, every open one below it too."""
-        owner, known = self._context.owner(goal_id)
+        owner, known = await self._context.owner(goal_id)
         done = await requests.body(req, Completion)
         completion = goals.CompleteGoal(known, done.end, done.cascade)
         outcome = await self._context.command(req, resp, owner, [completion], known, done.reason)
@@ -294,7 +294,7 @@ class GoalReopening(Door):
     @operation("Reopen a goal", {200: GoalAnswer}, body=Reason, command=True, problems=("goal-not-found",))
     async def on_post(self, req: Request, resp: Response, goal_id: str) -> None:
         """Those above it stay as they are."""
-        owner, known = self._context.owner(goal_id)
+        owner, known = await self._context.owner(goal_id)
         why = await requests.body(req, Reason)
         outcome = await self._context.command(req, resp, owner, [goals.ReopenGoal(known)], known, why.reason)
         answer_goal(resp, outcome, owner)
@@ -307,7 +307,7 @@ class GoalMove(Door):
                problems=("goal-not-found", "under-itself", "not-a-sibling"))  # fmt: skip
     async def on_post(self, req: Request, resp: Response, goal_id: str) -> None:
         """Under another one, to the top, or among its siblings."""
-        owner, known = self._context.owner(goal_id)
+        owner, known = await self._context.owner(goal_id)
         place = await requests.body(req, NewPlace)
         move = goals.MoveGoal(known, _parent(place.parent_id), _text(place.before), _text(place.after))
         outcome = await self._context.command(req, resp, owner, [move], known, place.reason)
@@ -321,14 +321,16 @@ class GoalRestoration(Door):
                problems=("goal-not-found", "not-the-root", "parent-deleted"))  # fmt: skip
     async def on_post(self, req: Request, resp: Response, goal_id: str) -> None:
         """With all that its deletion removed."""
-        owner, known = self._context.owner(goal_id)
+        owner, known = await self._context.owner(goal_id)
         place = await requests.body(req, Restoration)
         restoration = goals.RestoreGoal(known, _parent(place.parent_id))
         outcome = await self._context.command(req, resp, owner, [restoration], known, place.reason)
         answer_goal(resp, outcome, owner)
 
 
-def creation(context: Context, owner: User, new: NewGoal | CreateGoal, index: int | None = None) -> goals.CreateGoal:
+async def creation(
+    context: Context, owner: User, new: NewGoal | CreateGoal, index: int | None = None
+) -> goals.CreateGoal:
     """The command to create a goal. Raises Refusal for an id of another version than 4 or 7, and GoalExists for one of
     another user's goal: in the writer it would make a whole batch begin anew."""
     if new.id is not None and (new.id.variant != uuid.RFC_4122 or new.id.version not in (4, 7)):
@@ -336,18 +338,18 @@ def creation(context: Context, owner: User, new: NewGoal | CreateGoal, index: in
         detail = f"expected a UUID of version 4 or 7; found {new.id}"
         raise Refusal("invalid-value", detail, pointer=pointer, index=index)
     goal_id = context.new_id() if new.id is None else str(new.id)
-    if new.id is not None and (other := context.recent.owner(goal_id)) is not None and other.id != owner.id:
+    if new.id is not None and (other := await context.owner_of(goal_id)) is not None and other.id != owner.id:
         taken = goals.GoalExists(goal_id)
         raise taken if index is None else RejectedAt(index, taken)
     place = (_text(new.before), _text(new.after))
     return goals.CreateGoal(goal_id, new.name, _text(new.parent_id), new.description, new.start, new.due, *place)
 
 
-def command(context: Context, owner: User, one: AnyCommand, index: int) -> goals.Command:
+async def command(context: Context, owner: User, one: AnyCommand, index: int) -> goals.Command:
     """One command of several."""
     match one:
         case CreateGoal():
-            return creation(context, owner, one, index)
+            return await creation(context, owner, one, index)
         case ChangeGoal():
             return goals.ChangeGoal(str(one.id), one.name, one.description, one.start, one.due)
         case CompleteGoal():

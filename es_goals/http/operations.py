@@ -49,7 +49,7 @@ class Readyz(Door):
         failed = await context.in_thread(lambda: _failed(context))
         if failed:
             raise ProjectionBehind(f"expected every read model to be sound; found {', '.join(failed)} failed")
-        resp.data = _encode(Readiness("ready", context.log.head().position))
+        resp.data = _encode(Readiness("ready", await context.ask(context.recent.head)))
         resp.content_type = JSON
 
 

@@ -6,11 +6,11 @@ from falcon.asgi import Request, Response
 
 from es_goals.goals import GoalNotFound
 from es_goals.http import requests, trees
-from es_goals.http.context import JSON, Context
+from es_goals.http.context import JSON, TREE, Context
+from es_goals.http.recent import Recent
 from es_goals.http.trees import Forest, Ready, Shape
 from es_goals.storage import User
 
-_GOAL_TREE = "goal_tree"
 _SMALL = 300  # goals and events that the event loop may handle itself, in about 1 ms; a thread costs as much
 
 
@@ -24,11 +24,10 @@ async def answer(
     context: Context, req: Request, resp: Response, owner: User, goal_id: str | None, shape: Shape, as_of: str | None
 ) -> None:
     """A user's tree (`goal_id` None) or one goal of it."""
-    until, settled = (None, False) if as_of is None else context.as_of(as_of)
+    until, settled = (None, False) if as_of is None else await context.quickly(lambda: context.as_of(as_of))
     private(resp, settled=settled)
-    generation = context.projector.sound_generation(_GOAL_TREE).id
     # What was asked as of a position never changes; what is live is as new as the user's last event.
-    version = context.recent.version(owner.id) if until is None else 0
+    version, generation = await context.ask(partial(_seen, context.recent, owner.id if until is None else None))
     view = str(shape) if until is None else f"{shape}@{until}"
     if goal_id is None and until is None:
         tag = trees.etag(0, version, generation, view)
@@ -37,16 +36,21 @@ async def answer(
     key = (owner.id, goal_id, view)
     ready = context.answers.get(key)
     if ready is None or ready.generation != generation or (until is None and ready.version != version):
-        made = partial(_made, context, owner, goal_id, shape, view, until, version)
+        made = partial(_made, context, owner, goal_id, shape, view, until, version, generation)
         known = context.forests.get(owner.id)
         unfolded, goals = (version - known.view.version, len(known.nodes)) if known else (version, 0)
-        small = until is None and unfolded + goals <= _SMALL
+        small = context.log.near and until is None and unfolded + goals <= _SMALL
         ready = made() if small else await context.in_thread(made)
         context.answers.put(key, ready)
     if not _unchanged(req, resp, ready.etag):
         resp.set_header("ETag", ready.etag)
         resp.content_type = JSON
         resp.data = ready.data
+
+
+def _seen(recent: Recent, user_id: str | None) -> tuple[int, int]:
+    """A user's version and the generation to read; with no user, 0."""
+    return (0 if user_id is None else recent.version_seen(user_id)), recent.generation()
 
 
 def _unchanged(req: Request, resp: Response, tag: str) -> bool:
@@ -58,9 +62,16 @@ def _unchanged(req: Request, resp: Response, tag: str) -> bool:
 
 
 def _made(
-    context: Context, owner: User, goal_id: str | None, shape: Shape, view: str, until: int | None, version: int
+    context: Context,
+    owner: User,
+    goal_id: str | None,
+    shape: Shape,
+    view: str,
+    until: int | None,
+    version: int,
+    generation: int,
 ) -> Ready:
-    forest = _forest(context, owner, until, version)
+    forest = _forest(context, owner, until, version, generation)
     seen = forest.view
     if goal_id is None:
         tag = trees.etag(0, seen.version, seen.generation, view)
@@ -72,14 +83,13 @@ def _made(
     return Ready(seen.version, seen.generation, tag, trees.one(forest, goal_id, shape))
 
 
-def _forest(context: Context, owner: User, until: int | None, version: int) -> Forest:
+def _forest(context: Context, owner: User, until: int | None, version: int, generation: int) -> Forest:
     if until is not None:
-        return trees.forest(context.projector.view(_GOAL_TREE, owner.id, until), owner.name)
+        return trees.forest(context.projector.view(TREE, owner.id, until), owner.name)
     known = context.forests.get(owner.id)
-    generation = context.projector.generation(_GOAL_TREE).id
     if known is not None and (known.view.version, known.view.generation) == (version, generation):
         return known
-    seen = context.projector.read(_GOAL_TREE, owner.id, known.view if known else None)
+    seen = context.projector.read(TREE, owner.id, known.view if known else None)
     forest = trees.forest(seen, owner.name, known)
     context.forests.put(owner.id, forest)
     return forest

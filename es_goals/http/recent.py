@@ -1,6 +1,10 @@
-"""What this process remembers of the log, so that a read asks the database nothing while nobody writes."""
+"""What this process remembers of the log, so that a read asks the database nothing while nobody writes, or once for all
+who read at the same time."""
 
-from typing import TypeVar
+import asyncio
+from collections.abc import Callable
+from concurrent.futures import Executor
+from typing import Any, NamedTuple, TypeVar
 
 from es_goals.events import goals_stream
 from es_goals.storage import Log, User
@@ -13,19 +17,45 @@ V = TypeVar("V")
 
 
 class Recent:
-    """How many events each user has, who is who, and whose goal is whose. For one thread only."""
+    """How many events each user has, who is who, and whose goal is whose. For one thread only, but for `known_user`
+    and `known_owner`. `generation` tells which rows readers see, or raises."""
 
-    def __init__(self, log: Log) -> None:
-        self._log = log
+    def __init__(self, log: Log, generation: Callable[[], int] = lambda: 0) -> None:
+        self._log, self._ask_generation = log, generation
         self._writes: int | None = None
         self._position = log.head().position
+        self._generation: int | None = None
         self._versions: dict[str, int] = {}
         self._users: dict[str, User] = {}
         self._owners: dict[str, str] = {}
 
+    def known_user(self, name_or_id: str) -> User | None:
+        """As `user`, where that asks nothing."""
+        return self._users.get(name_or_id)
+
+    def known_owner(self, goal_id: str) -> User | None:
+        """As `owner`, where that asks nothing."""
+        return self._users.get(self._owners.get(goal_id, ""))
+
+    def head(self) -> int:
+        """The log's last position, as of the last look."""
+        return self._position
+
+    def generation(self) -> int:
+        """Which rows readers see: as of now where that costs nothing, else as of the last look."""
+        if self._log.near:
+            return self._ask_generation()
+        if self._generation is None:
+            self._generation = self._ask_generation()
+        return self._generation
+
     def version(self, user_id: str) -> int:
         """The version of a user's goals, as of now."""
         self.follow()
+        return self.version_seen(user_id)
+
+    def version_seen(self, user_id: str) -> int:
+        """The version of a user's goals, as of the last look."""
         stream = goals_stream(user_id)
         version = self._versions.get(stream)
         if version is None:
@@ -62,6 +92,7 @@ class Recent:
 
     def look(self) -> int:
         """The same, whether or not somebody is known to have written. Answers the log's last position."""
+        self._generation = None
         lines = self._log.read(self._position, PAGE)
         if len(lines) == PAGE:
             # Far behind: what is asked for is looked up anew.
@@ -76,6 +107,62 @@ class Recent:
                 self._users.clear()  # whose name may be the new user's id, which comes first
             self._position = line.position
         return self._position
+
+
+class _Question(NamedTuple):
+    ask: Callable[[], Any]
+    answer: asyncio.Future[Any]
+
+
+class Asker:
+    """Asks a log that is on another machine. Questions that come while others are being answered wait, and are answered
+    together behind one new look at the log's end: each answer is as of a moment after its question. To be used on the
+    event loop; `thread` has one thread, which alone uses `recent` then."""
+
+    def __init__(self, recent: Recent, thread: Executor) -> None:
+        self._recent, self._thread = recent, thread
+        self._waiting: list[_Question] = []
+        self._busy = False
+
+    async def ask(self, question: Callable[[], V]) -> V:
+        """Its answer. Raises what it raises, and StorageError."""
+        answer: asyncio.Future[V] = asyncio.get_running_loop().create_future()
+        self._waiting.append(_Question(question, answer))
+        if not self._busy:
+            self._go_on()
+        return await answer
+
+    def _go_on(self) -> None:
+        taken, self._waiting = [one for one in self._waiting if not one.answer.done()], []
+        self._busy = bool(taken)
+        if taken:
+            asyncio.get_running_loop().run_in_executor(self._thread, self._answered, taken).add_done_callback(
+                lambda done: self._settle(taken, done.result())
+            )
+
+    def _answered(self, taken: list[_Question]) -> list[Any]:
+        try:
+            self._recent.look()
+        except Exception as error:
+            return [error] * len(taken)
+        return [_outcome(one.ask) for one in taken]
+
+    def _settle(self, taken: list[_Question], outcomes: list[Any]) -> None:
+        for one, outcome in zip(taken, outcomes, strict=True):
+            if one.answer.done():
+                continue
+            if isinstance(outcome, Exception):
+                one.answer.set_exception(outcome)
+            else:
+                one.answer.set_result(outcome)
+        self._go_on()
+
+
+def _outcome(ask: Callable[[], Any]) -> Any:
+    try:
+        return ask()
+    except Exception as error:
+        return error
 
 
 def uuid_of(text: str) -> str | None:

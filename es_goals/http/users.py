@@ -55,7 +55,7 @@ class Users(Door):
     async def on_get(self, req: Request, resp: Response) -> None:
         """In the order in which they were made."""
         page = requests.query(req, PageQuery)
-        found = self._context.log.users(page.cursor, page.limit + 1)
+        found = await self._context.quickly(lambda: self._context.log.users(page.cursor, page.limit + 1))
         more = f"/v2/users?cursor={found[page.limit - 1].id}&limit={page.limit}" if len(found) > page.limit else None
         if more:
             resp.set_header("Link", f'<{more}>; rel="next"')
@@ -82,7 +82,7 @@ class OneUser(Door):
     async def on_get(self, req: Request, resp: Response, user: str) -> None:
         """By name or id."""
         requests.query(req, requests.NoQuery)
-        resp.data = _encode(_answer(self._context.user(user)))
+        resp.data = _encode(_answer(await self._context.user(user)))
         resp.content_type = JSON
 
 

@@ -4,6 +4,7 @@ Names are resolved inside the decision, among one user's goals.
 """
 
 from collections.abc import Sequence
+from functools import partial
 from io import BytesIO
 from typing import Any
 from urllib.parse import parse_qsl
@@ -60,7 +61,7 @@ class Goals(Door):
     async def on_post(self, req: Request, resp: Response) -> None:
         """By the names of its user and its parent."""
         given = await _parameters(req)
-        user = self._user(_required(given, "user"))
+        user = await self._user(_required(given, "user"))
         name, parent = _required(given, "name"), given.get("parent_name")
         new_id = self._context.new_id()
         made = goals.CreateGoal(new_id, name, Named(parent) if parent else None, given.get("description"), unique=True)
@@ -92,8 +93,8 @@ class Goals(Door):
         await self._context.command(req, resp, user, [goals.DeleteGoal(Named(name))])
         _null(resp)
 
-    def _user(self, name: str) -> User:
-        found = self._context.log.user_named(name)
+    async def _user(self, name: str) -> User:
+        found = await self._context.quickly(lambda: self._context.log.user_named(name))
         if found is None:
             raise Refusal("user-not-found", f"expected a user's name; found {name[:100]!r}")
         return found
@@ -101,14 +102,14 @@ class Goals(Door):
     async def _owner(self, given: dict[str, str], name: str) -> User:
         """Whose goal is meant: the named user's, or that of the only user who has one of this name."""
         if "user" in given:
-            return self._user(given["user"])
+            return await self._user(given["user"])
         wanted = goals.valid_name(name)
         rows: list[Row] = await self._context.in_thread(lambda: self._context.projector.read_all("goal_tree"))
         matches = [row for row in rows if row.name == wanted and row.root is None]
         owners = {row.user for row in matches}
         if not owners:
             raise GoalNotFound(Named(wanted))
-        user = self._context.log.user(owners.pop())
+        user = await self._context.quickly(partial(self._context.log.user, owners.pop()))
         if owners or user is None:
             known = {row.id: row for row in rows}
             paths = {row.id: _path(row, known) for row in matches[: goals.MATCHES_NAMED]}

@@ -9,6 +9,7 @@ from contextlib import AbstractContextManager
 from functools import partial
 from pathlib import Path
 from typing import Any, Protocol
+from urllib.parse import urlsplit
 
 from msgspec import Struct
 
@@ -396,6 +397,15 @@ def is_postgres(url: str) -> bool:
     return url.startswith(("postgresql://", "postgres://"))
 
 
+def shown(url: str) -> str:
+    """A path, or a PostgreSQL URL without its password and options."""
+    if not is_postgres(url):
+        return url
+    parts = urlsplit(url)
+    user, at, hosts = parts.netloc.rpartition("@")
+    return parts._replace(netloc=f"{user.partition(':')[0]}{at}{hosts}", query="").geturl()
+
+
 def exists(url: str, options: Options = DEFAULTS) -> bool:
     """Whether there is a log. Raises Unusable."""
     if is_postgres(url):
@@ -441,14 +451,17 @@ def _on_postgres(url: str, clock: Clock, options: Options) -> Storage:
     return Storage(log, PostgresViews(connections), log.close)
 
 
-def migrate(url: str, clock: Clock, options: Options = DEFAULTS, service: str | None = None) -> None:
+def migrate(url: str, clock: Clock, options: Options = DEFAULTS, service: str | None = None) -> int:
     """Make the log or bring it to this software's schema; on PostgreSQL, let the role `service` serve besides.
 
-    Raises Unusable.
+    Answers the schema's version. Raises Unusable.
     """
+    from es_goals.storage.sql import SCHEMA
+
     if is_postgres(url):
         from es_goals.storage import postgres
 
         postgres.migrate(url, options.deadline, service)
     else:
         open_storage(url, clock).close()
+    return SCHEMA

@@ -31,7 +31,6 @@ from es_goals.storage.postgres_connections import (
     REFUSED,
     Connection,
     Connections,
-    redacted,
     roll_back,
     transaction,
     translated,
@@ -100,24 +99,24 @@ class PostgresTransaction(SqlTransaction):
         except REFUSED as error:
             raise _misfit(error) from error
 
-    def _insert(self, lines: Sequence[Recorded]) -> None:
-        self._ask(_INSERT, _as_rows(lines))
+    def _of_events(self, lines: Sequence[Recorded]) -> tuple[str, str]:
+        return _INSERT, as_json([{**structs.asdict(line), "data": line.data.decode()} for line in lines]).decode()
 
-    def _insert_keys(self, keys: Sequence[Remembered]) -> None:
-        self._ask(_REMEMBER, _as_keys(keys))
+    def _of_keys(self, keys: Sequence[Remembered]) -> tuple[str, str]:
+        return _REMEMBER, as_json([{**structs.asdict(one), "digest": one.digest.hex()} for one in keys]).decode()
 
     def _going_on(self) -> bool:
         return self._open.pgconn.transaction_status in (pq.TransactionStatus.INTRANS, pq.TransactionStatus.INERROR)
 
-    @contextmanager
-    def _guarded(self) -> Iterator[None]:
-        self._ask("SAVEPOINT one")
+    def _try(self, sql: str, *values: str | int | None) -> None:
         try:
-            yield
-        except Misfit:
+            with translated, self._open.pipeline():
+                self._open.execute("SAVEPOINT one")
+                self._open.execute(sql, values)
+                self._open.execute("RELEASE one")
+        except REFUSED as error:
             self._ask("ROLLBACK TO one")
-            raise
-        self._ask("RELEASE one")
+            raise _misfit(error) from error
 
     def recall(self, places: Sequence[tuple[str, str]]) -> None:
         if places:
@@ -141,13 +140,14 @@ class PostgresTransaction(SqlTransaction):
         """Write what was kept and commit. Raises Clash, StorageFull, StorageFailed, OutcomeUnknown."""
         warned: list[str] = []
         self._open.add_notice_handler(lambda notice: _note(notice, warned))
-        lines, keys = self._kept, list(self._keys.values())
         try:
             with self._open.pipeline():
-                if lines:
-                    self._open.execute(_INSERT, [_as_rows(lines)])
-                if keys:
-                    self._open.execute(_REMEMBER, [_as_keys(keys)])
+                if self._kept:
+                    insert, rows = self._of_events(self._kept)
+                    self._open.execute(insert, [rows])
+                if self._keys:
+                    insert, rows = self._of_keys(list(self._keys.values()))
+                    self._open.execute(insert, [rows])
                 self._open.execute("COMMIT")
         except psycopg.Error as error:
             raise _uncommitted(error) from error
@@ -248,15 +248,13 @@ class PostgresLog(SqlReader):
         return {"database": int(self._connections.rows("SELECT pg_database_size(current_database())", ())[0][0])}
 
 
-def migrate(url: str, deadline: float, service: str | None) -> int:
-    """Make or upgrade the schema as the role that owns it, and let the role `service` serve. Answers the schema's
-    version. Raises Unusable."""
+def migrate(url: str, deadline: float, service: str | None) -> None:
+    """Make or upgrade the schema as the role that owns it, and let the role `service` serve. Raises Unusable."""
     with Connections(url, deadline, 1).alone() as connection, translated:
         connection.deadline = UNHURRIED_SECONDS
         connection.execute("SELECT set_config('statement_timeout', '0', false)")
         _make_or_upgrade(connection, service)
         _recognised(connection)
-    return SCHEMA
 
 
 def exists(url: str, deadline: float) -> bool:
@@ -290,19 +288,11 @@ def _schema(connection: Connection) -> int | None:
 
 def _recognised(connection: Connection) -> str:
     if _schema(connection) is None:
-        raise Unusable(f"expected a log at {redacted(connection.info.dsn)}; found none")
+        raise Unusable(f"expected a log in {connection.info.dbname}; found none")
     log_id, schema = connection.execute(_ONES_OWN).fetchall()[0]
     if schema > SCHEMA:
         raise Unusable(f"expected a log of schema {SCHEMA} or older; found {schema}: upgrade the service")
     return str(log_id)
-
-
-def _as_rows(lines: Sequence[Recorded]) -> str:
-    return as_json([{**structs.asdict(line), "data": line.data.decode()} for line in lines]).decode()
-
-
-def _as_keys(keys: Sequence[Remembered]) -> str:
-    return as_json([{**structs.asdict(one), "digest": one.digest.hex()} for one in keys]).decode()
 
 
 def _note(notice: psycopg.errors.Diagnostic, warned: list[str]) -> None:

@@ -8,7 +8,6 @@ from contextlib import contextmanager
 from time import monotonic
 from types import TracebackType
 from typing import Any, TypeVar
-from urllib.parse import urlsplit
 
 import psycopg
 from psycopg import errors, pq
@@ -16,7 +15,7 @@ from psycopg.abc import PQGen
 from psycopg.conninfo import conninfo_to_dict, make_conninfo
 from psycopg_pool import ConnectionPool, PoolClosed, PoolTimeout
 
-from es_goals.storage import StorageFailed, StorageFull, Unusable
+from es_goals.storage import StorageFailed, StorageFull, Unusable, shown
 
 OLDEST_POSTGRES = 150_000
 LEAST_CONNECT_SECONDS = 2  # libpq takes no less for a host of several
@@ -94,19 +93,12 @@ class _Translated:
 translated = _Translated()
 
 
-def redacted(url: str) -> str:
-    """A URL as it may be shown: without its password."""
-    parts = urlsplit(url)
-    user, at, hosts = parts.netloc.rpartition("@")
-    return parts._replace(netloc=f"{user.partition(':')[0]}{at}{hosts}", query="").geturl()
-
-
 class Connections:
     """At most `most` connections of this process to the first server of `url` that takes writes, or with `standby` to
     any server. What waits for one, or for an answer, waits `deadline` seconds at most."""
 
     def __init__(self, url: str, deadline: float, most: int, *, standby: bool = False) -> None:
-        self.url, self.deadline, self.standby = redacted(url), deadline, standby
+        self.url, self.deadline, self.standby = shown(url), deadline, standby
         self._conninfo = _conninfo(url, deadline, standby)
         self._kind: type[Connection] = type("Connection", (Connection,), {"deadline": deadline})
         self._pid = os.getpid()
@@ -207,7 +199,7 @@ def _conninfo(url: str, deadline: float, standby: bool) -> str:
     try:
         given = conninfo_to_dict(url)
     except psycopg.Error as error:
-        raise Unusable(f"expected a PostgreSQL URL; found {redacted(url)}: {error}") from error
+        raise Unusable(f"expected a PostgreSQL URL; found {shown(url)}: {error}") from error
     defaults: dict[str, Any] = {
         "connect_timeout": max(LEAST_CONNECT_SECONDS, math.floor(deadline / 2)),
         "target_session_attrs": "any" if standby else "read-write",

@@ -2,7 +2,7 @@
 
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Sequence
-from contextlib import AbstractContextManager, contextmanager, nullcontext
+from contextlib import contextmanager
 from itertools import starmap
 from typing import Any
 
@@ -164,20 +164,20 @@ class SqlTransaction(SqlReader):
         """All rows of a statement in the transaction. Raises Misfit, Unavailable."""
 
     @abstractmethod
-    def _insert(self, lines: Sequence[Recorded]) -> None:
-        """One statement, whatever the number of events: all or none of them. Raises Misfit."""
+    def _of_events(self, lines: Sequence[Recorded]) -> tuple[str, str]:
+        """One statement that inserts them, whatever their number: all or none of them. And its parameter."""
 
     @abstractmethod
-    def _insert_keys(self, keys: Sequence[Remembered]) -> None:
-        """The same for commands. Raises Misfit."""
+    def _of_keys(self, keys: Sequence[Remembered]) -> tuple[str, str]:
+        """The same for commands."""
 
     @abstractmethod
     def _going_on(self) -> bool:
         """Whether the transaction is still there to be undone in part."""
 
-    def _guarded(self) -> AbstractContextManager[object]:
-        """Around a statement that may be refused without the transaction being lost."""
-        return nullcontext()
+    def _try(self, sql: str, *values: str | int | None) -> None:
+        """A statement that may be refused without the transaction being lost. Raises Misfit, Unavailable."""
+        self._ask(sql, *values)
 
     def _rows(self, sql: str, *values: str | int) -> list[tuple[Any, ...]]:
         self._write_kept()
@@ -210,8 +210,7 @@ class SqlTransaction(SqlReader):
         # The triggers and unique indexes judge, so that what holds here holds for every writer there may be.
         self._write_kept()
         try:
-            with self._guarded():
-                self._insert(lines)
+            self._try(*self._of_events(lines))
         except Misfit as misfit:
             raise self._told(lines, str(misfit)) from misfit
 
@@ -229,12 +228,11 @@ class SqlTransaction(SqlReader):
 
     def copy(self, lines: Sequence[Recorded], commands: Sequence[Remembered]) -> None:
         try:
-            with self._guarded():
-                if lines:
-                    self._insert(lines)
-                    self.position = lines[-1].position
-                if commands:
-                    self._insert_keys(commands)
+            if lines:
+                self._try(*self._of_events(lines))
+                self.position = lines[-1].position
+            if commands:
+                self._try(*self._of_keys(commands))
         except Misfit as misfit:
             raise Conflict(f"expected what follows position {self.position}: {misfit}") from misfit
 
@@ -247,8 +245,7 @@ class SqlTransaction(SqlReader):
             return
         self._write_kept()
         try:
-            with self._guarded():
-                self._insert_keys([command])
+            self._try(*self._of_keys([command]))
         except Misfit as misfit:
             raise Conflict(f"expected a key that its stream has not used; found {command.key!r}") from misfit
 
@@ -264,8 +261,7 @@ class SqlTransaction(SqlReader):
     def add_user(self, user: User) -> None:
         self._write_kept()
         try:
-            with self._guarded():
-                self._ask(_ADD_USER, user.id, user.name, folded(user.name), user.email, user.created_at)
+            self._try(_ADD_USER, user.id, user.name, folded(user.name), user.email, user.created_at)
         except Misfit as misfit:
             raise UserNameTaken(f"expected a name that no user has; found {user.name!r}, which is taken") from misfit
 
@@ -284,9 +280,9 @@ class SqlTransaction(SqlReader):
         keys, self._keys = self._keys, {}
         try:
             if lines:
-                self._insert(lines)
+                self._ask(*self._of_events(lines))
             if keys:
-                self._insert_keys(list(keys.values()))
+                self._ask(*self._of_keys(list(keys.values())))
         except Misfit as misfit:
             raise Clash(str(misfit)) from misfit
 

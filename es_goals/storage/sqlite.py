@@ -69,13 +69,14 @@ class SqliteTransaction(SqlTransaction):
         except apsw.ConstraintError as error:
             raise Misfit(str(error)) from error
 
-    def _insert(self, lines: Sequence[Recorded]) -> None:
+    def _of_events(self, lines: Sequence[Recorded]) -> tuple[str, str]:
         # The interpreter's lock, which each step of a statement gives away, is given away once.
-        self._ask(_INSERT, as_json([(*structs.astuple(line)[:-1], line.data.decode()) for line in lines]).decode())
+        return _INSERT, as_json([(*structs.astuple(line)[:-1], line.data.decode()) for line in lines]).decode()
 
-    def _insert_keys(self, keys: Sequence[Remembered]) -> None:
-        rows = [(one.stream, one.key, one.digest.hex(), one.first, one.last) for one in keys]
-        self._ask(_REMEMBER, as_json(rows).decode())
+    def _of_keys(self, keys: Sequence[Remembered]) -> tuple[str, str]:
+        return _REMEMBER, as_json(
+            [(one.stream, one.key, one.digest.hex(), one.first, one.last) for one in keys]
+        ).decode()
 
     def _going_on(self) -> bool:
         return self._open.in_transaction

@@ -2,6 +2,7 @@
 
 import asyncio
 import threading
+from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from queue import Empty, SimpleQueue
@@ -9,7 +10,16 @@ from time import monotonic
 from typing import Any, NamedTuple, TypeVar
 
 from es_goals.events import Recorded
-from es_goals.storage import Clash, Log, OutcomeUnknown, StorageError, StorageFailed, Transaction, Unavailable
+from es_goals.storage import (
+    Clash,
+    Log,
+    OutcomeUnknown,
+    StorageError,
+    StorageFailed,
+    StorageFull,
+    Transaction,
+    Unavailable,
+)
 
 Work = Callable[[Transaction], Any]
 """Decides one command: its result, or an exception that leaves nothing written. It may be called twice."""
@@ -27,6 +37,7 @@ T = TypeVar("T")
 class _Item(NamedTuple):
     work: Work
     future: asyncio.Future[Any]
+    place: tuple[str, str] | None
 
 
 class _Result(NamedTuple):
@@ -39,8 +50,8 @@ class Writer:
     """Decides what it is given in order, on the log's newest state, and commits it in batches.
 
     `follow` is told what others appended; `forget` is called where a commit failed, so that no state kept in
-    memory outlives it; `failed` is called after an outcome became unknown, when this process must end; `committed`
-    is told how many commands a batch had.
+    memory outlives it; `failed` is called when this process must end: after an outcome became unknown, unless the log
+    says that it may go on, or where the log has lost events; `committed` is told how many commands a batch had.
     """
 
     def __init__(
@@ -55,6 +66,7 @@ class Writer:
         self._failed, self._committed = failed, committed
         self._gathered: list[_Item] = []
         self._waiting: SimpleQueue[_Item | None] = SimpleQueue()
+        self._ready: deque[_Item | None] = deque()
         self._stopped = threading.Event()
         self._position = log.head().position
         self.trouble: StorageError | None = None
@@ -70,9 +82,12 @@ class Writer:
             # A new one each time: an exception keeps the frames of all who ever raised it.
             raise type(self.trouble)(*self.trouble.args)
 
-    async def submit(self, work: Callable[[Transaction], T], until: float | None = None) -> T:
-        """The work's result once its transaction is on disk. Raises what the work raised, a StorageError, or
-        TimeoutError at `until`, if given, by the event loop's clock; what is not begun by then is left undone."""
+    async def submit(
+        self, work: Callable[[Transaction], T], until: float | None = None, place: tuple[str, str] | None = None
+    ) -> T:
+        """The work's result once its transaction is on disk. `place`: the stream and the key that it will ask for, if
+        it does. Raises what the work raised, a StorageError, or TimeoutError at `until`, if given, by the event loop's
+        clock; what is not begun by then is left undone."""
         self.check()
         loop = asyncio.get_running_loop()
         future: asyncio.Future[T] = loop.create_future()
@@ -82,7 +97,7 @@ class Writer:
         # What comes in one turn of the event loop is handed over at its end: the thread wakes up to a batch.
         if not self._gathered:
             loop.call_soon(self._hand_over)
-        self._gathered.append(_Item(work, future))
+        self._gathered.append(_Item(work, future, place))
         return await future
 
     def _hand_over(self) -> None:
@@ -100,10 +115,15 @@ class Writer:
 
     def _run(self) -> None:
         try:
-            while self.trouble is not None and not self._stopped.wait(PROBE_SECONDS):
-                self._probe()
-            while self.trouble is None and (item := self._waiting.get()) is not None:
-                self._batch(item)
+            while not self._lost:
+                if self.trouble is not None:
+                    if self._stopped.wait(PROBE_SECONDS):
+                        break
+                    self._probe()
+                elif (item := self._ready.popleft() if self._ready else self._waiting.get()) is not None:
+                    self._batch(item)
+                else:
+                    break
         except BaseException:
             self._lost = True  # whatever it was, a process that decides nothing must not go on
             raise
@@ -114,9 +134,13 @@ class Writer:
             _deliver(self._turned_away(self.trouble))
 
     def _probe(self) -> None:
-        """After an unknown outcome the process before this one ended: see that a commit works before taking any."""
+        """After an unknown outcome, perhaps of the process before this one: see that a commit works before taking
+        any."""
         try:
             self._log.probe()
+            if self._log.head().position < self._position:
+                self._lost = True  # a standby took over that had not all: what is in memory is of another log
+                raise StorageFailed("the service restarts after the log lost events; nothing was recorded")
         except StorageError as error:
             self.trouble = error
         else:
@@ -130,10 +154,14 @@ class Writer:
         except Exception as error:
             # Nothing was kept, or nobody knows; whoever waits is told, also where the fault is ours.
             self._forget()
-            if isinstance(error, OutcomeUnknown):
+            if isinstance(error, Unavailable) and self._log.resumes and not isinstance(error, StorageFull):
+                self.trouble = StorageFailed(f"commands are refused until the database takes them again: {error}")
+            elif isinstance(error, OutcomeUnknown):
                 self._lost = True
                 self.trouble = StorageFailed("the service restarts after a commit failed; nothing was recorded")
             _deliver([_Result(item, None, error) for item in items or [first]])
+            if self.trouble is not None:
+                _deliver(self._turned_away(self.trouble))
             return
         try:
             self._committed(len(items))
@@ -145,6 +173,10 @@ class Writer:
         coming = self._take(first, taken)
         try:
             with self._writing() as transaction, transaction.together():
+                with suppress(Empty):
+                    while True:
+                        self._ready.append(self._waiting.get_nowait())
+                transaction.recall([item.place for item in (first, *self._ready) if item and item.place])
                 return [_judge(transaction, item) for item in coming]
         except Clash:
             self._forget()
@@ -154,7 +186,8 @@ class Writer:
     @contextmanager
     def _writing(self) -> Iterator[Transaction]:
         with self._log.writing() as transaction:
-            self._catch_up(transaction)
+            if transaction.position != self._position:
+                self._catch_up(transaction)
             yield transaction
         self._position = transaction.position
 
@@ -174,18 +207,17 @@ class Writer:
             if monotonic() > until:
                 return
             try:
-                item = self._waiting.get_nowait()
+                item = self._ready.popleft() if self._ready else self._waiting.get_nowait()
             except Empty:
                 return
         self._waiting.put(None)
 
     def _turned_away(self, error: StorageError) -> list[_Result]:
-        turned: list[_Result] = []
         with suppress(Empty):
             while True:
-                item = self._waiting.get_nowait()
-                if item is not None:
-                    turned.append(_Result(item, None, error))
+                self._ready.append(self._waiting.get_nowait())
+        turned = [_Result(item, None, error) for item in self._ready if item is not None]
+        self._ready.clear()
         return turned
 
 
@@ -223,7 +255,8 @@ def _deliver(results: list[_Result]) -> None:
 
 
 def _settle(results: list[_Result]) -> None:
-    for (_, future), value, error in results:
+    for item, value, error in results:
+        future = item.future
         if future.done():
             continue
         if error is None:
