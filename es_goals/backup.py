@@ -71,7 +71,7 @@ def _describe(database: Path, clock: Clock) -> Manifest:
 
 
 def restore_into(source: Path, target: Storage, clock: Clock, progress: Progress) -> Manifest:
-    """Check a backup and copy it into a log that is empty, or part of it already. Raises Refused, Mismatch, Conflict."""
+    """Check a backup and copy it into a log that is empty, or a part of it. Raises Refused, Mismatch, Conflict."""
     manifest = _checked_manifest(source)
     with tempfile.TemporaryDirectory(prefix="es-goals-restore-") as folder:
         copy = Path(folder) / DATABASE  # opening one changes it, and the backup's must stay as it is

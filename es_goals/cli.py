@@ -83,9 +83,7 @@ class Group(click.Group):
 
 @click.group(cls=Group)
 @click.version_option(__version__)
-@click.option(
-    "--db", metavar="DB", help="The log: a path or a postgresql:// URL; ES_GOALS_DB too.  [default: events.db]"
-)
+@click.option("--db", metavar="DB", help="The log: a path or postgresql:// URL; ES_GOALS_DB too.  [default: events.db]")
 @click.pass_context
 def main(context: click.Context, db: str | None) -> None:
     """Over Achiever: an event-sourced goal service."""

@@ -266,8 +266,10 @@ def exists(url: str, deadline: float) -> bool:
 def _make_or_upgrade(connection: Connection, service: str | None) -> None:
     if service is None and _schema(connection) == SCHEMA:
         return
+    # Held from before the transaction begins, whose first look is what another one committed meanwhile; let go with the
+    # connection.
+    connection.execute("SELECT pg_advisory_lock($1)", (MIGRATING,))
     with transaction(connection, "BEGIN"):
-        connection.execute("SELECT pg_advisory_xact_lock($1)", (MIGRATING,))
         found = _schema(connection)
         if found is None:
             for file in ("postgres.sql", "postgres_views.sql"):
