@@ -4,6 +4,7 @@ import os
 import signal
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 
 import falcon
 from falcon.asgi import App, Request, Response
@@ -15,11 +16,12 @@ from es_goals.http import docs, events, goals, openapi, operations, problems, us
 from es_goals.http import projections as read_models
 from es_goals.http.context import Context
 from es_goals.http.edge import Bodies, Gate
+from es_goals.http.replica import Reading, Replica
 from es_goals.ids import Uuid7
 from es_goals.projector import Projector
 from es_goals.service import Service
 from es_goals.settings import Settings
-from es_goals.storage import Clock, Options, open_storage
+from es_goals.storage import Clock, Options, Unusable, open_storage
 
 
 def end_process() -> None:
@@ -41,8 +43,18 @@ def create_app(settings: Settings, clock: Clock = wall_clock, failed: Callable[[
 
     service = Service(storage.log, pool, settings.cached_goals, settings.deadline, failed, committed)
     projector = Projector(storage.log, storage.views, projections.ALL)
-    context = Context(settings, storage, service, projector, pool, clock, Uuid7(clock))
+    replica = Replica(partial(_replica, settings, clock, storage.log.id)) if settings.replica else None
+    context = Context(settings, storage, service, projector, pool, clock, Uuid7(clock), replica)
     return Bodies(_falcon(context), context)
+
+
+def _replica(settings: Settings, clock: Clock, log_id: str) -> Reading:
+    """Raises Unusable."""
+    storage = open_storage(settings.replica, clock, Options(settings.deadline, settings.connections, standby=True))
+    if storage.log.id != log_id:
+        storage.close()
+        raise Unusable(f"expected a replica of the log {log_id}; found {storage.log.id}")
+    return Reading(storage, Projector(storage.log, storage.views, projections.ALL))
 
 
 def routes(context: Context) -> list[tuple[str, object]]:

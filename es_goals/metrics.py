@@ -24,6 +24,7 @@ batch_commands = Histogram(
     buckets=(1, 2, 4, 8, 16, 32, 64, 128, 256),
     registry=REGISTRY,
 )
+replica_reads = Counter("es_goals_replica_reads_total", "Reads that a replica served", registry=REGISTRY)
 
 
 def count_request(method: str, route: str, status: int, seconds: float) -> None:

@@ -7,7 +7,7 @@ import threading
 import time
 import uuid
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager, suppress
 from pathlib import Path
 from typing import Any, NamedTuple, Self
@@ -36,9 +36,11 @@ LATER = frozenset({503, 507})
 
 
 @contextmanager
-def serving(folder: Path, *, workers: int = 2, db: str = "events.db") -> Iterator[Served]:
+def serving(
+    folder: Path, *, workers: int = 2, db: str = "events.db", env: Mapping[str, str] = {}
+) -> Iterator[Served]:
     """A service of the test's own, killed at the end."""
-    served = Served(folder, workers=workers, db=db)
+    served = Served(folder, workers=workers, db=db, env=env)
     try:
         yield served
     finally:
@@ -127,15 +129,28 @@ class Told(NamedTuple):
 
 
 class Client(threading.Thread):
-    """One user's only client. Whatever happens to a command, it is repeated with its key until it is settled.
+    """One user's only client. Whatever happens to a command, it is repeated with its key until it is settled; where
+    there are several nodes, at the next one.
 
     `read_every`: commands between two looks at its own tree. `may_be_cut_off`: whether a read may find nobody.
+    `may_be_put_off`: whether it may be told to come later. `patience`: seconds until an answer must be there.
     """
 
-    def __init__(self, url: str, name: str, *, read_every: int, may_be_cut_off: bool) -> None:
+    def __init__(
+        self,
+        urls: Sequence[str],
+        name: str,
+        *,
+        read_every: int,
+        may_be_cut_off: bool,
+        may_be_put_off: bool = False,
+        patience: float = PATIENCE,
+    ) -> None:
         super().__init__(name=name)
-        self._http = httpx2.Client(base_url=url, timeout=PATIENCE)
+        self._nodes = [httpx2.Client(base_url=url, timeout=patience) for url in urls]
+        self._node = 0
         self._read_every, self._may_be_cut_off = read_every, may_be_cut_off
+        self._may_be_put_off = may_be_put_off
         self._random = random.Random(name)  # noqa: S311
         self.enough = threading.Event()
         self._open: list[str] = []
@@ -166,7 +181,8 @@ class Client(threading.Thread):
         """Finish the command under way, and end."""
         self.enough.set()
         self.join()
-        self._http.close()
+        for node in self._nodes:
+            node.close()
 
     def command(self) -> None:
         """One of several kinds; each records one event, or is refused by the rules."""
@@ -204,7 +220,9 @@ class Client(threading.Thread):
         until = time.monotonic() + PATIENCE
         while True:
             try:
-                answer = self._http.request(method, path, json=body, headers=headers)
+                answer = self._next().request(method, path, json=body, headers=headers)
+            except httpx2.ReadTimeout:
+                raise
             except httpx2.TransportError:
                 self.cut_off += 1
             else:
@@ -212,15 +230,29 @@ class Client(threading.Thread):
                 self.replayed += "Idempotent-Replayed" in answer.headers
                 if answer.status_code not in LATER:
                     return answer
+                self._put_off(answer)
             assert time.monotonic() < until, f"{key} was not settled within {PATIENCE} s"
             self.enough.wait(0.02)
+
+    def _next(self) -> httpx2.Client:
+        """Another node each time."""
+        self._node += 1
+        return self._nodes[self._node % len(self._nodes)]
+
+    def _put_off(self, answer: httpx2.Response) -> None:
+        assert answer.status_code != 503 or int(answer.headers["Retry-After"]) > 0
 
     def look(self) -> None:
         """Its own tree holds all that it was told, and nothing else: it is the only one who changes it."""
         try:
-            answer = self._http.get(f"/v2/users/{self.name}/goals", params={"view": "flat"})
+            answer = self._next().get(f"/v2/users/{self.name}/goals", params={"view": "flat"})
+        except httpx2.ReadTimeout:
+            raise
         except httpx2.TransportError:
             assert self._may_be_cut_off
+            return
+        if self._may_be_put_off and answer.status_code == 503:
+            self._put_off(answer)
             return
         assert answer.status_code == 200, answer.text
         tree = answer.json()
@@ -234,15 +266,25 @@ class Load:
 
     def __init__(
         self,
-        served: Served,
+        served: Served | Sequence[Served],
         count: int = 4,
         *,
         name: str = "client",
         read_every: int = 10,
         may_be_cut_off: bool = False,
+        may_be_put_off: bool = False,
+        patience: float = PATIENCE,
     ) -> None:
+        nodes = [served] if isinstance(served, Served) else served
         self.clients = [
-            Client(served.url, f"{name}-{number}", read_every=read_every, may_be_cut_off=may_be_cut_off)
+            Client(
+                [node.url for node in nodes],
+                f"{name}-{number}",
+                read_every=read_every,
+                may_be_cut_off=may_be_cut_off,
+                may_be_put_off=may_be_put_off,
+                patience=patience,
+            )
             for number in range(count)
         ]
 

@@ -15,7 +15,7 @@ from typing import Any
 import httpx2
 
 from es_goals.clock import wall_clock
-from es_goals.storage import ReadModel, open_storage
+from es_goals.storage import ReadModel, is_postgres, open_storage
 
 PATIENCE = 20.0  # seconds until something that must happen is given up
 
@@ -51,14 +51,15 @@ def refused(answer: httpx2.Response, status: int, slug: str) -> dict[str, Any]:
 
 
 class Served:
-    """`es-goals serve` on a database in a folder."""
+    """`es-goals serve` on a database in a folder, or at a PostgreSQL URL."""
 
     def __init__(self, folder: Path, *, workers: int = 2, env: Mapping[str, str] = {}, db: str = "events.db") -> None:
-        self.folder, self.db, self._workers = folder, folder / db, workers
+        self.folder, self._workers = folder, workers
+        self.database = db if is_postgres(db) else str(folder / db)
         self.port = free_port()
         self.url = f"http://127.0.0.1:{self.port}"
         self._arguments = [
-            sys.executable, "-m", "es_goals", "--db", str(self.db),
+            sys.executable, "-m", "es_goals", "--db", self.database,
             "serve", "--open", "--port", str(self.port), "--workers", str(workers),
         ]  # fmt: skip
         self._env = {**os.environ, **env}
@@ -66,6 +67,12 @@ class Served:
         self._still = threading.Lock()
         self.client = httpx2.Client(base_url=self.url, timeout=30)
         self.start()
+
+    @property
+    def db(self) -> Path:
+        """The log's file, where it is one."""
+        assert not is_postgres(self.database), self.database
+        return Path(self.database)
 
     def start(self) -> None:
         """Begin to serve, and wait until all workers do."""
@@ -129,7 +136,7 @@ class Served:
         """While the fold of a read model counts as failed, at this position."""
         name = model.__name__.rpartition(".")[2]
         wait_for(lambda: self.get(f"/v2/projections/{name}")["lag"] == 0, "all events to be folded")
-        with closing(open_storage(str(self.db), wall_clock)) as storage:
+        with closing(open_storage(self.database, wall_clock)) as storage:
             generation = storage.views.live(model)
             storage.views.mark_failed(generation, generation.position + 1, "made to fail")
             try:
@@ -139,7 +146,7 @@ class Served:
 
     def run(self, *arguments: str, stdin: str | None = None) -> subprocess.CompletedProcess[str]:
         """Another command of the command line, on the same database."""
-        command = [sys.executable, "-m", "es_goals", "--db", str(self.db), *arguments]
+        command = [sys.executable, "-m", "es_goals", "--db", self.database, *arguments]
         return subprocess.run(  # noqa: S603
             command, input=stdin, capture_output=True, text=True, env=self._env, timeout=120
         )

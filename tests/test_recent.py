@@ -1,14 +1,19 @@
 """What a process remembers of the log: as of now whoever appends, asked for once, and bounded."""
 
+import asyncio
+import threading
 from collections import Counter
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any, cast
 
 import pytest
 
 from es_goals.events import GoalRenamed
+from es_goals.goals import GoalNotFound
 from es_goals.http import recent as module
-from es_goals.http.recent import Recent, uuid_of
-from es_goals.storage import Log
+from es_goals.http.recent import Asker, Recent, uuid_of
+from es_goals.storage import Log, StorageFailed
 from tests.engines import Engine
 from tests.histories import created, record, register
 
@@ -241,3 +246,69 @@ def test_what_is_remembered_is_bounded_and_right_when_it_is_asked_for_again(
 )
 def test_an_id_is_told_from_a_name_by_its_form(text: str, known: str | None) -> None:
     assert uuid_of(text) == known
+
+
+# Asked for all at once, where the log is far.
+
+
+class Slow:
+    """A memory whose looks wait until they are let go, and are counted; `trouble` is what they raise."""
+
+    def __init__(self) -> None:
+        self.go, self.looks, self.trouble = threading.Semaphore(0), 0, list[Exception]()
+
+    def look(self) -> int:
+        """Counts."""
+        self.go.acquire()
+        self.looks += 1
+        if self.trouble:
+            raise self.trouble.pop()
+        return self.looks
+
+    @property
+    def recent(self) -> Recent:
+        """Itself, as the type checker sees it."""
+        return cast(Recent, self)
+
+
+def asking(slow: Slow, *rounds: list[Callable[[], Any]]) -> list[Any]:
+    """The answers to questions, asked a round at a time: each round while the look for the one before it goes on."""
+
+    async def ask() -> list[Any]:
+        with ThreadPoolExecutor(1) as thread:
+            asker, asked = Asker(slow.recent, thread), list[asyncio.Task[Any]]()
+            for questions in rounds:
+                asked += [asyncio.create_task(asker.ask(question)) for question in questions]
+                await asyncio.sleep(0)
+            slow.go.release(len(rounds))
+            return await asyncio.gather(*asked, return_exceptions=True)
+
+    return asyncio.run(ask())
+
+
+def test_questions_that_come_together_are_answered_behind_one_look() -> None:
+    slow = Slow()
+
+    assert asking(slow, [lambda: slow.looks], [lambda: slow.looks] * 10) == [1] + [2] * 10
+
+
+def test_a_question_is_never_answered_from_a_look_that_began_before_it() -> None:
+    slow = Slow()
+
+    assert asking(slow, [lambda: slow.looks], [lambda: slow.looks], [lambda: slow.looks])[1:] == [2, 2]
+
+
+def test_a_question_that_fails_is_told_so_and_no_other() -> None:
+    slow, refusal = Slow(), GoalNotFound("x")
+
+    def refuse() -> None:
+        raise refusal
+
+    assert asking(slow, [lambda: "one"], [refuse, lambda: "two"]) == ["one", refusal, "two"]
+
+
+def test_a_look_that_fails_is_told_to_all_who_wait_for_it_and_the_next_one_is_tried() -> None:
+    slow, lost = Slow(), StorageFailed("lost")
+    slow.trouble.append(lost)
+
+    assert asking(slow, [lambda: "one"], [lambda: "two"] * 2) == [lost, "two", "two"]

@@ -10,11 +10,13 @@ from typing import Any, TypeVar
 import structlog
 from falcon.asgi import Request, Response
 
+from es_goals import metrics
 from es_goals.events import micros
 from es_goals.goals import Command, GoalNotFound
 from es_goals.http import requests
 from es_goals.http.problems import Refusal
 from es_goals.http.recent import Asker, Recent, uuid_of
+from es_goals.http.replica import Reading, Replica
 from es_goals.http.trees import Forest, Lru, Ready
 from es_goals.projector import ProjectionBehind, Projector
 from es_goals.service import Outcome, Service
@@ -48,10 +50,12 @@ class Context:
         pool: ThreadPoolExecutor,
         clock: Clock,
         new_id: Callable[[], str],
+        replica: Replica | None = None,
     ) -> None:
         self.settings, self.storage, self.log = settings, storage, storage.log
         self.service, self.projector, self.pool = service, projector, pool
         self.clock, self.new_id = clock, new_id
+        self._primary, self._replica = Reading(storage, projector), replica
         self.recent = Recent(storage.log, lambda: projector.sound_generation(TREE).id)
         self._asking = None if storage.log.near else ThreadPoolExecutor(1, "asker")
         self._asker = Asker(self.recent, self._asking) if self._asking else None
@@ -86,6 +90,18 @@ class Context:
         """A few questions to the log: on the event loop where it is near, else in a thread."""
         return work() if self._asker is None else await self.in_thread(work)
 
+    def read(self, has: Callable[[Reading], bool], work: Callable[[Reading], T]) -> T:
+        """In a thread: work that only reads, on the replica if there is one that has what must be seen."""
+        if self._replica is not None:
+            try:
+                if (reading := self._replica.with_all(has)) is not None:
+                    done = work(reading)
+                    metrics.replica_reads.inc()
+                    return done
+            except StorageError as error:
+                self._replica.rest(str(error))
+        return work(self._primary)
+
     def in_background(self, work: Coroutine[Any, Any, None]) -> None:
         """Goes on after the answer."""
         task = asyncio.ensure_future(work)
@@ -101,6 +117,8 @@ class Context:
         for pool in (self.pool, self._asking):
             if pool is not None:
                 pool.shutdown()
+        if self._replica is not None:
+            self._replica.close()
         self.storage.close()
 
     async def user(self, name_or_id: str) -> User:

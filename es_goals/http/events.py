@@ -16,6 +16,7 @@ from es_goals.http import requests
 from es_goals.http.context import JSON, Context, Door
 from es_goals.http.operation import operation
 from es_goals.http.problems import Refusal
+from es_goals.http.replica import Reading, has_position
 from es_goals.storage import user_events
 
 NDJSON = "application/x-ndjson"
@@ -129,7 +130,8 @@ async def answer(context: Context, req: Request, resp: Response, query: OwnEvent
 
 
 async def _page(context: Context, req: Request, resp: Response, wanted: Filter, after: int, limit: int) -> None:
-    lines = await context.in_thread(lambda: _read(context, wanted, after, limit + 1))
+    head = await context.ask(context.recent.head)
+    lines = await context.in_thread(lambda: _read(context, wanted, after, head, limit + 1))
     more = None
     if len(lines) > limit:
         lines = lines[:limit]
@@ -141,7 +143,8 @@ async def _page(context: Context, req: Request, resp: Response, wanted: Filter, 
 
 
 async def _lines(context: Context, wanted: Filter, after: int) -> AsyncIterator[bytes]:
-    while lines := await context.in_thread(partial(_read, context, wanted, after)):
+    head = await context.ask(context.recent.head)
+    while lines := await context.in_thread(partial(_read, context, wanted, after, head)):
         yield b"".join(_encode(event_answer(line)) + b"\n" for line in lines)
         after = lines[-1].position
 
@@ -153,7 +156,7 @@ async def _follow(context: Context, wanted: Filter, after: int) -> AsyncIterator
     while not context.tail.stopped:
         mark = context.tail.mark()
         head = await context.ask(context.recent.head)
-        lines = await context.in_thread(partial(_read, context, wanted, after)) if head > after else []
+        lines = await context.in_thread(partial(_read, context, wanted, after, head)) if head > after else []
         if lines:
             yield b"".join(b"id: %d\ndata: %b\n\n" % (line.position, _encode(event_answer(line))) for line in lines)
             after, comment_at = lines[-1].position, monotonic() + KEEP_ALIVE_SECONDS
@@ -174,9 +177,14 @@ def event_answer(line: Recorded) -> EventAnswer:
     return EventAnswer(*place, moment(line.at), line.actor, line.command, line.reason, msgspec.Raw(line.data))
 
 
-def _read(context: Context, wanted: Filter, after: int, limit: int = STREAM_PAGE) -> list[Recorded]:
-    log, owner = context.log, wanted.owner
-    return user_events(log, owner, after, limit, until=wanted.until, subject=wanted.subject, type=wanted.type)
+def _read(context: Context, wanted: Filter, after: int, head: int, limit: int = STREAM_PAGE) -> list[Recorded]:
+    """From a log that has all up to `head` at least."""
+
+    def events(reading: Reading) -> list[Recorded]:
+        log, owner = reading.storage.log, wanted.owner
+        return user_events(log, owner, after, limit, until=wanted.until, subject=wanted.subject, type=wanted.type)
+
+    return context.read(has_position(head), events)
 
 
 def _known(type: str | None) -> str | None:

@@ -4,10 +4,12 @@ from functools import partial
 
 from falcon.asgi import Request, Response
 
+from es_goals.events import goals_stream
 from es_goals.goals import GoalNotFound
 from es_goals.http import requests, trees
 from es_goals.http.context import JSON, TREE, Context
 from es_goals.http.recent import Recent
+from es_goals.http.replica import has_position, has_version
 from es_goals.http.trees import Forest, Ready, Shape
 from es_goals.storage import User
 
@@ -85,11 +87,13 @@ def _made(
 
 def _forest(context: Context, owner: User, until: int | None, version: int, generation: int) -> Forest:
     if until is not None:
-        return trees.forest(context.projector.view(TREE, owner.id, until), owner.name)
+        seen = context.read(has_position(until), lambda one: one.projector.view(TREE, owner.id, until))
+        return trees.forest(seen, owner.name)
     known = context.forests.get(owner.id)
     if known is not None and (known.view.version, known.view.generation) == (version, generation):
         return known
-    seen = context.projector.read(TREE, owner.id, known.view if known else None)
+    has, view = has_version(goals_stream(owner.id), version), known.view if known else None
+    seen = context.read(has, lambda one: one.projector.read(TREE, owner.id, view))
     forest = trees.forest(seen, owner.name, known)
     context.forests.put(owner.id, forest)
     return forest
