@@ -4,6 +4,7 @@ import hashlib
 import os
 import shutil
 import tempfile
+from collections.abc import Callable
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -70,18 +71,27 @@ def _describe(database: Path, clock: Clock) -> Manifest:
     return Manifest(FORMAT, made_at, log_id, head.position, head.digest, size, _sha256(database))
 
 
-def restore_into(source: Path, target: Storage, clock: Clock, progress: Progress) -> Manifest:
-    """Check a backup and copy it into a log that is empty, or a part of it. Raises Refused, Mismatch, Conflict."""
+def restore_into(
+    source: Path, open_target: Callable[[], Storage], clock: Clock, progress: Progress
+) -> tuple[Storage, Manifest]:
+    """Check a backup, and only then open a log that is empty, or a part of it, and copy it there. Answers the storage,
+    open. Raises Refused, Mismatch, Conflict."""
     manifest = _checked_manifest(source)
     with tempfile.TemporaryDirectory(prefix="es-goals-restore-") as folder:
         copy = Path(folder) / DATABASE  # opening one changes it, and the backup's must stay as it is
         shutil.copyfile(source / DATABASE, copy)
         log = open_log(str(copy), clock)
         try:
-            copying.copy(log, target.log, progress)
+            _expect_whole(log, manifest)
+            target = open_target()
+            try:
+                copying.copy(log, target.log, progress)
+            except BaseException:
+                target.close()
+                raise
         finally:
             log.close()
-    return manifest
+    return target, manifest
 
 
 def restore(source: Path, target: Path, clock: Clock) -> tuple[Storage, Manifest]:
@@ -95,12 +105,10 @@ def restore(source: Path, target: Path, clock: Clock) -> tuple[Storage, Manifest
         shutil.copyfile(source / DATABASE, unfinished)
         copy = open_log(str(unfinished), clock)
         try:
-            checked = verify_log(copy, Anchor(manifest.position, manifest.digest), lambda _done, _total: None)
+            _expect_whole(copy, manifest)
         finally:
             copy.close()
             _tidy(unfinished)
-        if checked.head.position != manifest.position:
-            raise Mismatch(f"expected the backup to end at {manifest.position}; found {checked.head.position}")
         _sync(unfinished)
         # Unlike a rename, a link does not replace what somebody put there meanwhile.
         os.link(unfinished, target)
@@ -109,6 +117,12 @@ def restore(source: Path, target: Path, clock: Clock) -> tuple[Storage, Manifest
         unfinished.unlink(missing_ok=True)
         _tidy(unfinished)
     return open_storage(str(target), clock), manifest
+
+
+def _expect_whole(copy: Log, manifest: Manifest) -> None:
+    checked = verify_log(copy, Anchor(manifest.position, manifest.digest), lambda _done, _total: None)
+    if checked.head.position != manifest.position:
+        raise Mismatch(f"expected the backup to end at {manifest.position}; found {checked.head.position}")
 
 
 def _checked_manifest(source: Path) -> Manifest:

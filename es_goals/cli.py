@@ -11,6 +11,7 @@ from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from datetime import datetime
+from functools import partial
 from pathlib import Path
 from time import monotonic, perf_counter, sleep
 from typing import Any, NoReturn
@@ -421,13 +422,12 @@ def backup_(settings: Settings, dest: Path) -> None:
 def restore_(settings: Settings, source: Path) -> None:
     """Check a backup, put it where no log is yet, fold the read models, and verify."""
     if is_postgres(settings.db):
-        storage = open_storage(settings.db, wall_clock, _options(settings))
+        open_target = partial(open_storage, settings.db, wall_clock, _options(settings))
+        with terminal.progress("copying") as progress:
+            storage, manifest = backup.restore_into(source, open_target, wall_clock, progress)
     else:
         storage, manifest = backup.restore(source, Path(settings.db), wall_clock)
     try:
-        if is_postgres(settings.db):
-            with terminal.progress("copying") as progress:
-                manifest = backup.restore_into(source, storage, wall_clock, progress)
         _verify(storage, verification.Anchor(manifest.position, manifest.digest))
     finally:
         storage.close()

@@ -29,7 +29,7 @@ from es_goals.storage import (
     UserNameTaken,
     open_storage,
 )
-from tests.engines import NOW, Engine, HandClock, hear, say, start, tell
+from tests.engines import DEADLINE, NOW, Engine, HandClock, hear, say, start, tell
 from tests.histories import created, record
 
 CAUSE = Cause("command-1", "ann", "because")
@@ -221,7 +221,7 @@ def test_an_append_to_a_stream_that_does_not_exist_must_expect_0(engine: Engine,
 
 def test_of_appends_that_expect_the_same_version_exactly_one_wins(engine: Engine) -> None:
     rounds, logs = 25, [engine.open().log for _ in range(4)]
-    together = threading.Barrier(len(logs))
+    together = threading.Barrier(len(logs), timeout=DEADLINE)
 
     def append_all(number: int) -> list[int]:
         won = []
@@ -504,6 +504,27 @@ def test_an_attempt_among_what_is_written_together_is_undone_alone(engine: Engin
     assert [line.command for line in log.read()] == ["one", "one", "two", "three", "three"]
     assert places(log)[2:] == [(3, BOB, 1), (4, ANN, 3), (5, ANN, 4)]
     assert log.remembered(BOB, "undone") is None
+
+
+def test_however_many_are_refused_in_a_row_the_next_one_is_taken(engine: Engine) -> None:
+    log = engine.open().log
+    with log.writing() as transaction:
+        command("before", ANN, 0, created("before"))(transaction)
+
+    for _ in range(12):  # what is said often is prepared, also while something fails
+        with log.writing() as transaction, pytest.raises(Conflict):
+            command("late", ANN, 0, created("late"))(transaction)
+        with pytest.raises(Clash), log.writing() as transaction, transaction.together():
+            command("late", ANN, 0, created("late"))(transaction)
+        with pytest.raises(Clash), log.writing() as transaction, transaction.together():
+            command("new", ANN, 1, created("new"), key="before")(transaction)
+    with log.writing() as transaction, transaction.together():
+        command("next", ANN, 1, created("next"))(transaction)
+    with log.writing() as transaction:
+        command("last", ANN, 2, created("last"))(transaction)
+
+    assert [line.command for line in log.read()] == ["before", "next", "last"]
+    assert log.remembered(ANN, "last") == remembered("last", 3, 3)
 
 
 def test_what_was_written_together_before_an_error_is_gone(engine: Engine) -> None:

@@ -124,6 +124,7 @@ async def answer(context: Context, req: Request, resp: Response, query: OwnEvent
             resp.stream = _lines(context, wanted, after)
         case "text/event-stream":
             resp.content_type = EVENT_STREAM
+            resp.set_header("X-Accel-Buffering", "no")  # proxies are to hand on each event at once
             resp.stream = _follow(context, wanted, _last_seen(req, after))
         case _:
             await _page(context, req, resp, wanted, after, query.limit)

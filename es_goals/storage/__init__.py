@@ -4,12 +4,12 @@ Engines are small and synchronous, and any thread may use them. `open_log` and `
 that know which engines there are.
 """
 
+import re
 from collections.abc import Callable, Generator, Iterable, Sequence
 from contextlib import AbstractContextManager
 from functools import partial
 from pathlib import Path
 from typing import Any, Protocol
-from urllib.parse import urlsplit
 
 from msgspec import Struct
 
@@ -362,6 +362,10 @@ class Options(Struct, frozen=True):
 
 DEFAULTS = Options()
 
+# Kind, user, @, hosts with ports, and database: divided where libpq does, which takes ? and # in a password as such.
+_HOST = r"(?:[^@/?:,\[\]]*|\[[^@/?\[\]]*\])(?::\d*)?"
+_URL = re.compile(rf"(postgres(?:ql)?://)(?:([^:@/?]*)[^/]*(@))?({_HOST}(?:,{_HOST})*)(/[^@?]*)?(?:\?.*)?", re.DOTALL)
+
 
 class Storage(Struct, frozen=True):
     """A log and the read models folded from it."""
@@ -398,12 +402,12 @@ def is_postgres(url: str) -> bool:
 
 
 def shown(url: str) -> str:
-    """A path, or a PostgreSQL URL without its password and options."""
+    """A path, or a PostgreSQL URL without its password and options; no more than its kind where it is not clear which
+    part of it is the password."""
     if not is_postgres(url):
         return url
-    parts = urlsplit(url)
-    user, at, hosts = parts.netloc.rpartition("@")
-    return parts._replace(netloc=f"{user.partition(':')[0]}{at}{hosts}", query="").geturl()
+    found = _URL.fullmatch(url)
+    return "".join(part or "" for part in found.groups()) if found else url.partition("://")[0] + "://"
 
 
 def exists(url: str, options: Options = DEFAULTS) -> bool:

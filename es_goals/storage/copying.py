@@ -1,6 +1,6 @@
 """Copies a log into another one, of the same engine or another, as it is; goes on where it was cut off."""
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import TypeVar
 
 from es_goals.events import account_stream
@@ -52,13 +52,17 @@ def _streams(log: Log) -> Iterator[str]:
 def _pages(
     ask: Callable[[K, int], list[Row]], ask_target: Callable[[K, int], list[Row]], place: Callable[[Row], K], after: K
 ) -> Iterator[Sequence[Row]]:
-    """What the source has and the target has not, page by page."""
+    """What the source has and the target has not, page by page. Raises Conflict where the target has another row."""
     while page := ask(after, PAGE):
-        there = {place(row): row for row in ask_target(after, PAGE)}
-        for row in page:
-            if there.get(place(row), row) != row:
-                raise Conflict(f"expected {row} in the target; found {there[place(row)]}")
-        missing = [row for row in page if place(row) not in there]
-        if missing:
+        last = place(page[-1])
+        here, there = set(page), {row for row in ask_target(after, PAGE) if place(row) <= last}
+        _expect_none(there - here)
+        if missing := [row for row in page if row not in there]:
             yield missing
-        after = place(page[-1])
+        after = last
+    _expect_none(ask_target(after, 1))
+
+
+def _expect_none(others: Iterable[Row]) -> None:
+    for other in others:
+        raise Conflict(f"expected nothing in the target but what the source has; found {other}")

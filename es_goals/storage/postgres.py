@@ -34,6 +34,7 @@ from es_goals.storage.postgres_connections import (
     roll_back,
     transaction,
     translated,
+    unbounded,
 )
 from es_goals.storage.sql import COLUMNS, SCHEMA, Misfit, SqlReader, SqlTransaction, as_json
 from es_goals.storage.sqlite import SqliteLog
@@ -42,7 +43,6 @@ CHANNEL = "es_goals"
 MIGRATING = 0x0E5_60A15
 """Of an advisory lock: two that make or upgrade the schema at once wait for each other."""
 LISTEN_AGAIN_SECONDS = 1.0
-UNHURRIED_SECONDS = 86_400.0
 FETCH = 2_000  # events of a scan through all of the log
 
 # What makes a log of an older schema one of the next. The first one on PostgreSQL was 2.
@@ -66,6 +66,8 @@ _BY_STREAM = (
     f"SELECT {COLUMNS} FROM events WHERE stream > greatest($1, 'user:' COLLATE \"C\") AND stream < 'user;'"
     " AND position <= $2 ORDER BY stream, version"
 )
+# Asked at once: others append meanwhile.
+_ENDS = "SELECT position, (SELECT coalesce(max(position), 0) FROM events) FROM counter"
 _ONES_OWN = "SELECT id, schema FROM es_goals.log"
 _THERE = "SELECT to_regclass('es_goals.log') IS NOT NULL"
 _SERVICE = """
@@ -78,13 +80,21 @@ _SERVICE = """
     ALTER TABLE es_goals_views.source OWNER TO {role};
     ALTER TABLE es_goals_views.generations OWNER TO {role};
 """
+# Those that the owner made when it served itself, or restored a backup.
+_GENERATIONS = (
+    "SELECT tablename FROM pg_tables WHERE schemaname = 'es_goals_views' AND tablename NOT IN ('source', 'generations')"
+)
 
 log = structlog.get_logger()
 
 
 class PostgresTransaction(SqlTransaction):
     """A write transaction on a connection that has the log's lock. What was written together goes to the server with
-    the COMMIT, in one round trip."""
+    the COMMIT, in one round trip.
+
+    Only the first statement of a pipeline that may fail is prepared: those behind one that failed are skipped by the
+    server, and psycopg would take them for prepared from then on.
+    """
 
     def __init__(self, connection: Connection, head: Head, clock: Clock) -> None:
         super().__init__(head, clock)
@@ -111,9 +121,9 @@ class PostgresTransaction(SqlTransaction):
     def _try(self, sql: str, *values: str | int | None) -> None:
         try:
             with translated, self._open.pipeline():
-                self._open.execute("SAVEPOINT one")
+                self._open.execute("SAVEPOINT one", prepare=False)
                 self._open.execute(sql, values)
-                self._open.execute("RELEASE one")
+                self._open.execute("RELEASE one", prepare=False)
         except REFUSED as error:
             self._ask("ROLLBACK TO one")
             raise _misfit(error) from error
@@ -129,9 +139,9 @@ class PostgresTransaction(SqlTransaction):
             return self._recalled[stream, key]
         return super().remembered(stream, key)
 
-    def _write_kept(self) -> None:
-        self._recalled.update(self._keys)
-        super()._write_kept()
+    def remember(self, command: Remembered) -> None:
+        self._recalled.pop((command.stream, command.key), None)  # it may be undone; the database knows
+        super().remember(command)
 
     def _end_together(self) -> None:
         """They are written by `commit`."""
@@ -147,8 +157,8 @@ class PostgresTransaction(SqlTransaction):
                     self._open.execute(insert, [rows])
                 if self._keys:
                     insert, rows = self._of_keys(list(self._keys.values()))
-                    self._open.execute(insert, [rows])
-                self._open.execute("COMMIT")
+                    self._open.execute(insert, [rows], prepare=False)
+                self._open.execute("COMMIT", prepare=False)
         except psycopg.Error as error:
             raise _uncommitted(error) from error
         finally:
@@ -174,7 +184,10 @@ class PostgresLog(SqlReader):
             self.id = _recognised(connection)
 
     def _rows(self, sql: str, *values: str | int) -> list[tuple[Any, ...]]:
-        return self._connections.rows(sql, values)
+        try:
+            return self._connections.rows(sql, values)
+        except psycopg.DataError:  # text with a NUL, which no row has
+            return []
 
     def close(self) -> None:
         self._closed.set()
@@ -195,16 +208,17 @@ class PostgresLog(SqlReader):
                 raise
 
     def by_stream(self, after: str, until: int) -> Generator[Recorded, None, None]:
-        with translated, self._connections.alone(autocommit=False) as connection:
-            connection.deadline = UNHURRIED_SECONDS
-            connection.execute("SET statement_timeout = 0")
-            connection.execute("SET idle_in_transaction_session_timeout = 0")
-            connection.commit()
-            connection.isolation_level = psycopg.IsolationLevel.REPEATABLE_READ
-            with psycopg.RawServerCursor(connection, "by_stream") as cursor:
-                cursor.itersize = FETCH
-                cursor.execute(_BY_STREAM, (after, until), binary=True)
-                yield from starmap(Recorded, cursor)
+        begin = "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY"
+        with (
+            translated,
+            self._connections.alone() as connection,
+            unbounded(connection),
+            transaction(connection, begin),
+            psycopg.RawServerCursor(connection, "by_stream") as cursor,
+        ):
+            cursor.itersize = FETCH
+            cursor.execute(_BY_STREAM, (after, until), binary=True)
+            yield from starmap(Recorded, cursor)
 
     def writes(self) -> int | None:
         return None
@@ -234,7 +248,7 @@ class PostgresLog(SqlReader):
 
     def integrity(self) -> list[str]:
         """Whether the counter and the events agree."""
-        counted, found = self._connections.rows("SELECT position FROM counter", ())[0][0], self.head().position
+        counted, found = self._connections.rows(_ENDS, ())[0]
         return [] if counted == found else [f"the counter is at {counted}, and the last event at {found}"]
 
     def backup_into(self, target: str, progress: Progress) -> Head:
@@ -250,9 +264,7 @@ class PostgresLog(SqlReader):
 
 def migrate(url: str, deadline: float, service: str | None) -> None:
     """Make or upgrade the schema as the role that owns it, and let the role `service` serve. Raises Unusable."""
-    with Connections(url, deadline, 1).alone() as connection, translated:
-        connection.deadline = UNHURRIED_SECONDS
-        connection.execute("SELECT set_config('statement_timeout', '0', false)")
+    with Connections(url, deadline, 1).alone() as connection, translated, unbounded(connection):
         _make_or_upgrade(connection, service)
         _recognised(connection)
 
@@ -279,7 +291,14 @@ def _make_or_upgrade(connection: Connection, service: str | None) -> None:
             connection.execute(_UPGRADES[schema])
             connection.execute("UPDATE es_goals.log SET schema = $1", (schema + 1,))
         if service is not None and (found is None or found <= SCHEMA):
-            connection.execute(SQL(_SERVICE).format(role=Identifier(service)).as_string(connection))
+            _let_serve(connection, Identifier(service))
+
+
+def _let_serve(connection: Connection, role: Identifier) -> None:
+    connection.execute(SQL(_SERVICE).format(role=role).as_string(connection))
+    for (table,) in connection.execute(_GENERATIONS).fetchall():
+        hand_over = SQL("ALTER TABLE es_goals_views.{table} OWNER TO {role}")
+        connection.execute(hand_over.format(table=Identifier(table), role=role).as_string(connection))
 
 
 def _schema(connection: Connection) -> int | None:

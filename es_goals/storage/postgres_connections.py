@@ -18,11 +18,13 @@ from psycopg_pool import ConnectionPool, PoolClosed, PoolTimeout
 from es_goals.storage import StorageFailed, StorageFull, Unusable, shown
 
 OLDEST_POSTGRES = 150_000
+UNHURRIED_SECONDS = 86_400.0
 LEAST_CONNECT_SECONDS = 2  # libpq takes no less for a host of several
 SCHEMAS = "es_goals, es_goals_views"
 # What the server answers where a statement was refused for what it says: nothing of it was kept.
 REFUSED = (errors.IntegrityError, errors.RaiseException, errors.DataError)
 
+_LIMITS = ("statement_timeout", "lock_timeout", "idle_in_transaction_session_timeout")
 # Set once a connection. Strings are bound, so that none of them can be more than a setting.
 _SETTINGS = {
     "search_path": f"{SCHEMAS}, pg_temp",
@@ -42,7 +44,7 @@ _DURABLE = (
 T = TypeVar("T")
 
 # Its warnings repeat, in plain text, what we are told by exceptions.
-logging.getLogger("psycopg.pool").setLevel(logging.CRITICAL)
+logging.getLogger("psycopg").setLevel(logging.CRITICAL)
 
 
 class Rows(psycopg.RawCursor[tuple[Any, ...]]):
@@ -119,8 +121,7 @@ class Connections:
     def _configure(self, connection: Connection) -> None:
         # The server gives up a little before we do, and tells why.
         milliseconds = str(max(1, math.ceil(self.deadline * 900)))
-        limits = ("statement_timeout", "lock_timeout", "idle_in_transaction_session_timeout")
-        settings = {**_SETTINGS, **dict.fromkeys(limits, milliseconds)}
+        settings = {**_SETTINGS, **dict.fromkeys(_LIMITS, milliseconds)}
         calls = ", ".join(f"set_config(${2 * n + 1}, ${2 * n + 2}, false)" for n in range(len(settings)))
         with connection.pipeline():
             connection.execute(f"SELECT {calls}", [text for pair in settings.items() for text in pair])
@@ -128,14 +129,8 @@ class Connections:
 
     def open(self) -> None:
         """Connect once, to see that it works. Raises Unusable, naming why."""
-        with self.alone() as connection:
-            if connection.info.server_version < OLDEST_POSTGRES:
-                found = connection.info.server_version // 10_000
-                raise Unusable(f"expected PostgreSQL {OLDEST_POSTGRES // 10_000} or newer; found {found}")
-            encoding = connection.execute("SHOW server_encoding").fetchall()[0][0]
-            if encoding != "UTF8":
-                raise Unusable(f"expected a database whose encoding is UTF8; found {encoding}")
-        self._pool.open()
+        with self.alone():
+            self._pool.open()
 
     @contextmanager
     def alone(self, *, autocommit: bool = True) -> Iterator[Connection]:
@@ -146,18 +141,25 @@ class Connections:
             found = " ".join(str(error).split())
             raise Unusable(f"expected a PostgreSQL database at {self.url}; found: {found}") from error
         try:
-            self._configure(connection)
+            _expect_our_kind(connection.info)
+            with translated:
+                self._configure(connection)
             yield connection
         finally:
             connection.close()
 
     @contextmanager
-    def one(self) -> Iterator[Connection]:
-        """One for the caller alone, for as long as the context lasts. Raises StorageFailed."""
+    def one(self, *, unhurried: bool = False) -> Iterator[Connection]:
+        """One for the caller alone, for as long as the context lasts; `unhurried`, whose statements take what time they
+        need. Raises StorageFailed."""
         if os.getpid() != self._pid:
             raise Unusable(f"expected {self.url} to be opened in the process that uses it; found a fork of that one")
         with translated, self._pool.connection() as connection:
-            yield connection
+            if not unhurried:
+                yield connection
+                return
+            with unbounded(connection):
+                yield connection
 
     def rows(self, sql: str, values: Sequence[Any]) -> list[tuple[Any, ...]]:
         """All rows of a statement that only reads. Connections which a restart of the server broke are not noticed
@@ -174,6 +176,21 @@ class Connections:
     def close(self) -> None:
         """Close all of them; nobody may be using one."""
         self._pool.close()
+
+
+@contextmanager
+def unbounded(connection: Connection) -> Iterator[None]:
+    """Statements take what time they need, on both sides."""
+    before, connection.deadline = connection.deadline, UNHURRIED_SECONDS
+    limits = ", ".join(f"set_config('{name}', $1, false)" for name in _LIMITS)
+    old = connection.execute("SELECT current_setting('statement_timeout')").fetchall()[0][0]
+    connection.execute(f"SELECT {limits}", ("0",))
+    try:
+        yield
+    finally:
+        connection.deadline = before
+        if not connection.closed:
+            connection.execute(f"SELECT {limits}", (old,))
 
 
 @contextmanager
@@ -197,11 +214,24 @@ def roll_back(connection: Connection) -> None:
         connection.close()
 
 
+def _expect_our_kind(server: psycopg.ConnectionInfo) -> None:
+    if server.server_version < OLDEST_POSTGRES:
+        found = server.server_version // 10_000
+        raise Unusable(f"expected PostgreSQL {OLDEST_POSTGRES // 10_000} or newer; found {found}")
+    encoding = server.parameter_status("server_encoding")
+    if encoding != "UTF8":
+        raise Unusable(f"expected a database whose encoding is UTF8; found {encoding}")
+
+
 def _conninfo(url: str, deadline: float, standby: bool) -> str:
+    # Why it is refused is not told, since what libpq would name may be a part of the password.
+    bad = Unusable(f"expected a PostgreSQL URL, with %40 for @ in a password and so on; found {shown(url)}")
     try:
         given = conninfo_to_dict(url)
-    except psycopg.Error as error:
-        raise Unusable(f"expected a PostgreSQL URL; found {shown(url)}: {error}") from error
+    except psycopg.Error:
+        raise bad from None
+    if "@" in str(given.get("host")):
+        raise bad
     defaults: dict[str, Any] = {
         "connect_timeout": max(LEAST_CONNECT_SECONDS, math.floor(deadline / 2)),
         "target_session_attrs": "any" if standby else "read-write",

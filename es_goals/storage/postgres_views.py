@@ -37,15 +37,15 @@ class PostgresViews(SqlViews):
         """The connections are the log's."""
 
     @contextmanager
-    def _writing(self) -> Iterator[Session]:
-        with self._connections.one() as connection, transaction(connection, "BEGIN"):
+    def _writing(self, *, unhurried: bool = False) -> Iterator[Session]:
+        with self._connections.one(unhurried=unhurried) as connection, transaction(connection, "BEGIN"):
             connection.execute("SELECT schema FROM source FOR UPDATE")
             yield connection
 
     @contextmanager
-    def _reading(self) -> Iterator[Session]:
+    def _reading(self, *, unhurried: bool = False) -> Iterator[Session]:
         begin = "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY"
-        with self._connections.one() as connection, transaction(connection, begin):
+        with self._connections.one(unhurried=unhurried) as connection, transaction(connection, begin):
             yield connection
 
     def _create(self, session: Session, table: str, columns: str) -> None:

@@ -59,7 +59,8 @@ class SqliteViews(SqlViews):
         self._lock.close()
 
     @contextmanager
-    def _writing(self) -> Iterator[Session]:
+    def _writing(self, *, unhurried: bool = False) -> Iterator[Session]:
+        del unhurried  # nothing hurries a statement here
         connection = self._connections.get()
         with self._lock, translated:
             connection.execute("BEGIN IMMEDIATE")
@@ -72,7 +73,8 @@ class SqliteViews(SqlViews):
                     connection.execute("ROLLBACK")
 
     @contextmanager
-    def _reading(self) -> Iterator[Session]:
+    def _reading(self, *, unhurried: bool = False) -> Iterator[Session]:
+        del unhurried
         connection = self._connections.get()
         with translated:
             connection.execute("BEGIN")

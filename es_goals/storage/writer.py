@@ -138,13 +138,16 @@ class Writer:
         any."""
         try:
             self._log.probe()
-            if self._log.head().position < self._position:
-                self._lost = True  # a standby took over that had not all: what is in memory is of another log
-                raise StorageFailed("the service restarts after the log lost events; nothing was recorded")
+            self._expect_all(self._log.head().position)
         except StorageError as error:
             self.trouble = error
         else:
             self.trouble = None
+
+    def _expect_all(self, position: int) -> None:
+        if position < self._position:
+            self._lost = True  # a standby took over that had not all: what is in memory is of another log
+            raise StorageFailed("the service restarts after the log lost events; nothing was recorded")
 
     def _batch(self, first: _Item) -> None:
         items: list[_Item] = []
@@ -154,7 +157,9 @@ class Writer:
         except Exception as error:
             # Nothing was kept, or nobody knows; whoever waits is told, also where the fault is ours.
             self._forget()
-            if isinstance(error, Unavailable) and self._log.resumes and not isinstance(error, StorageFull):
+            if self._lost:
+                self.trouble = StorageFailed(str(error))
+            elif isinstance(error, Unavailable) and self._log.resumes and not isinstance(error, StorageFull):
                 self.trouble = StorageFailed(f"commands are refused until the database takes them again: {error}")
             elif isinstance(error, OutcomeUnknown):
                 self._lost = True
@@ -187,6 +192,7 @@ class Writer:
     def _writing(self) -> Iterator[Transaction]:
         with self._log.writing() as transaction:
             if transaction.position != self._position:
+                self._expect_all(transaction.position)
                 self._catch_up(transaction)
             yield transaction
         self._position = transaction.position
