@@ -7,4 +7,4 @@ http/, app.py         the REST API over both
 cli.py, server.py     the command line, and gunicorn
 """
 
-__version__ = "1.1.0"
+__version__ = "1.2.0"

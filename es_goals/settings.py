@@ -19,7 +19,9 @@ class Settings(Struct, frozen=True, forbid_unknown_fields=True):
     db: Annotated[
         str, Meta(min_length=1, description="path of the log, or a `postgresql://` URL; made on first use")
     ] = "events.db"
-    replica: Annotated[str, Meta(description="a `postgresql://` URL to read from, if it is not behind")] = ""
+    replica: Annotated[
+        str, Meta(pattern="^(postgres(ql)?://.+)?$", description="a `postgresql://` URL to read from, where not behind")
+    ] = ""
     connections: Annotated[int, Meta(ge=8, le=1000, description="connections a worker may have to a server")] = 10
     host: Annotated[str, Meta(min_length=1, description="address to listen on")] = "127.0.0.1"
     port: Annotated[int, Meta(ge=0, le=65535, description="port to listen on; `PORT` is honoured too")] = 8000
@@ -51,6 +53,7 @@ def from_env(env: Mapping[str, str]) -> Settings:
             msgspec.convert({known[variable]: value}, Settings, strict=False)
         except msgspec.ValidationError as error:
             expected = str(error).partition(" - at ")[0]
-            raise InvalidSetting(f"{variable}: {expected}; found {value!r}") from None
+            found = "another form" if known[variable] == "replica" else repr(value)  # which may hold a password
+            raise InvalidSetting(f"{variable}: {expected}; found {found}") from None
         values[known[variable]] = value
     return msgspec.convert(values, Settings, strict=False)

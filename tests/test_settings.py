@@ -10,6 +10,8 @@ from es_goals.settings import PREFIX, InvalidSetting, Settings, from_env
 
 DEFAULTS = {
     "db": "events.db",
+    "replica": "",
+    "connections": 10,
     "host": "127.0.0.1",
     "port": 8000,
     "workers": 2,
@@ -49,6 +51,10 @@ def test_every_setting_says_what_it_is(name: str) -> None:
     ("variable", "text", "value"),
     [
         ("ES_GOALS_DB", "/var/lib/goals.db", "/var/lib/goals.db"),
+        ("ES_GOALS_DB", "postgresql://goals@db1,db2/goals", "postgresql://goals@db1,db2/goals"),
+        ("ES_GOALS_REPLICA", "postgresql://goals@db2/goals", "postgresql://goals@db2/goals"),
+        ("ES_GOALS_REPLICA", "", ""),
+        ("ES_GOALS_CONNECTIONS", "8", 8),
         ("ES_GOALS_HOST", "::1", "::1"),
         ("ES_GOALS_PORT", "0", 0),
         ("ES_GOALS_PORT", "65535", 65535),
@@ -103,6 +109,8 @@ def test_a_variable_in_another_case_is_unknown_too(variable: str) -> None:
 
 WRONG = [
     ("ES_GOALS_DB", ""),
+    ("ES_GOALS_CONNECTIONS", "7"),
+    ("ES_GOALS_CONNECTIONS", "1001"),
     ("ES_GOALS_HOST", ""),
     ("ES_GOALS_PORT", "-1"),
     ("ES_GOALS_PORT", "65536"),
@@ -176,3 +184,11 @@ def test_settings_written_into_the_environment_are_read_as_they_were(given: Sett
     env = {PREFIX + name.upper(): str(value) for name, value in structs.asdict(given).items()}
 
     assert from_env(env) == given
+
+
+def test_a_replicas_url_of_another_form_is_refused_and_not_repeated_since_it_may_hold_a_password() -> None:
+    with pytest.raises(InvalidSetting) as refusal:
+        from_env({"ES_GOALS_REPLICA": "postgre://goals:s3cret@db2/goals"})
+
+    assert str(refusal.value).startswith("ES_GOALS_REPLICA: ")
+    assert "s3cret" not in str(refusal.value)

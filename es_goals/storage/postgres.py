@@ -120,10 +120,12 @@ class PostgresTransaction(SqlTransaction):
 
     def _try(self, sql: str, *values: str | int | None) -> None:
         try:
-            with translated, self._open.pipeline():
-                self._open.execute("SAVEPOINT one", prepare=False)
-                self._open.execute(sql, values)
-                self._open.execute("RELEASE one", prepare=False)
+            with translated:
+                with self._open.pipeline():
+                    self._open.execute("SAVEPOINT one", prepare=False)
+                    self._open.execute(sql, values)
+                # By itself: behind a pipeline the server does not count how long a transaction is left idle.
+                self._open.execute("RELEASE one")
         except REFUSED as error:
             self._ask("ROLLBACK TO one")
             raise _misfit(error) from error
