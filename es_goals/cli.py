@@ -108,7 +108,9 @@ def serve(settings: Settings, host: str | None, port: int | None, workers: int |
             f"expected a loopback address such as 127.0.0.1, since there are no accounts; found {settings.host}"
         )
     if settings.replica and not is_postgres(settings.db):
-        raise click.UsageError(f"expected a postgresql:// URL as {PREFIX}DB beside {PREFIX}REPLICA; found {settings.db}")
+        raise click.UsageError(
+            f"expected a postgresql:// URL as {PREFIX}DB beside {PREFIX}REPLICA; found {settings.db}"
+        )
     existed = exists(settings.db, _options(settings))
     open_storage(settings.db, wall_clock, _options(settings)).close()
     listener = _listen(settings)

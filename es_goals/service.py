@@ -138,12 +138,13 @@ class Service:
         self._size = 0
         self.writer = Writer(log, self._follow, self._forget, failed, committed)
 
-    async def execute(self, request: Request) -> Outcome:
-        """Raises Rejected, RejectedAt, KeyReused, Changed, StorageError, TimeoutError."""
+    async def execute(self, request: Request, seconds: float | None = None) -> Outcome:
+        """Within so many seconds, or the deadline's. Raises Rejected, RejectedAt, KeyReused, Changed, StorageError,
+        TimeoutError."""
         # Also what could be answered from the log: until a commit works, what failed before may not be on disk.
         self.writer.check()
         stream = goals_stream(request.user_id)
-        until = self._until()
+        until = self._until(seconds)
         cold = [] if stream in self._cache else [await self._in_pool(lambda: _folded(self._log, stream), until)]
         place = None if request.key is None else (stream, request.key)
         decide = partial(self._decide, request=request, stream=stream, cold=cold)
@@ -152,7 +153,9 @@ class Service:
             return await self._in_pool(lambda: self._repeat(request, stream), until)
         return outcome
 
-    async def register(self, user: User, cause: Cause, key: str | None = None, digest: bytes = b"") -> Registered:
+    async def register(
+        self, user: User, cause: Cause, key: str | None = None, digest: bytes = b"", seconds: float | None = None
+    ) -> Registered:
         """Make a user. Raises UserNameTaken, KeyReused, StorageError, TimeoutError."""
 
         def work(transaction: Transaction) -> Registered:
@@ -166,14 +169,14 @@ class Service:
                 transaction.remember(Remembered(REGISTRATIONS, key, digest, position, position))
             return Registered(made, position)
 
-        return await self.writer.submit(work, self._until(), None if key is None else (REGISTRATIONS, key))
+        return await self.writer.submit(work, self._until(seconds), None if key is None else (REGISTRATIONS, key))
 
     def close(self) -> None:
         """Finish what was taken."""
         self.writer.close()
 
-    def _until(self) -> float:
-        return asyncio.get_running_loop().time() + self._deadline
+    def _until(self, seconds: float | None) -> float:
+        return asyncio.get_running_loop().time() + (self._deadline if seconds is None else seconds)
 
     async def _in_pool(self, work: Callable[[], T], until: float) -> T:
         async with asyncio.timeout_at(until):

@@ -3,6 +3,7 @@
 import asyncio
 from collections.abc import Awaitable, Callable, Coroutine
 from concurrent.futures import ThreadPoolExecutor
+from contextvars import ContextVar
 from datetime import datetime
 from time import monotonic
 from typing import Any, TypeVar
@@ -37,6 +38,9 @@ JSON = "application/json; charset=utf-8"
 
 T = TypeVar("T")
 
+_left: ContextVar[float] = ContextVar("left")
+"""Seconds that the request at hand may still wait for the storage."""
+
 
 class Context:
     """Made in the process that serves."""
@@ -66,13 +70,25 @@ class Context:
         self.tail = Tail(settings.tick)
         self._background: set[asyncio.Future[None]] = set()
 
-    async def in_thread(self, work: Callable[[], T]) -> T:
-        """A read that may take longer than the event loop should wait. Raises ProjectionBehind at the deadline."""
+    def begin(self) -> None:
+        """A request, or a stream's next part, has all of the deadline before it."""
+        _left.set(self.settings.deadline)
+
+    async def _waited(self, work: Awaitable[T]) -> T:
+        """What a request waits for counts, however often it waits. Raises ProjectionBehind at the deadline."""
+        loop, left = asyncio.get_running_loop(), _left.get(self.settings.deadline)
+        began = loop.time()
         try:
-            async with asyncio.timeout(self.settings.deadline):
-                return await asyncio.get_running_loop().run_in_executor(self.pool, work)
+            async with asyncio.timeout(left):
+                return await work
         except TimeoutError:
             raise ProjectionBehind("expected an answer before the deadline; found the storage still busy") from None
+        finally:
+            _left.set(left + began - loop.time())
+
+    async def in_thread(self, work: Callable[[], T]) -> T:
+        """A read that may take longer than the event loop should wait. Raises ProjectionBehind at the deadline."""
+        return await self._waited(asyncio.get_running_loop().run_in_executor(self.pool, work))
 
     async def ask(self, question: Callable[[], T]) -> T:
         """What `recent` knows after a look at the log's end. Where the log is near, the event loop asks, in some µs;
@@ -80,11 +96,7 @@ class Context:
         if self._asker is None:
             self.recent.follow()
             return question()
-        try:
-            async with asyncio.timeout(self.settings.deadline):
-                return await self._asker.ask(question)
-        except TimeoutError:
-            raise ProjectionBehind("expected an answer before the deadline; found the storage still busy") from None
+        return await self._waited(self._asker.ask(question))
 
     async def quickly(self, work: Callable[[], T]) -> T:
         """A few questions to the log: on the event loop where it is near, else in a thread."""
@@ -167,7 +179,8 @@ class Context:
         cause = requests.cause(req, self.new_id(), reason)
         key, digest = requests.idempotency(req, cause.reason)
         expected = requests.expected(req, goal_id)
-        outcome = await self.service.execute(Commands(user.id, commands, cause, key, digest, expected, batch))
+        request = Commands(user.id, commands, cause, key, digest, expected, batch)
+        outcome = await self.service.execute(request, _left.get(None))
         resp.set_header("Position", str(outcome.position))
         if outcome.replayed:
             resp.set_header("Idempotent-Replayed", "true")
@@ -177,7 +190,7 @@ class Context:
         """Make a user, and answer the headers that every command answers."""
         cause = requests.cause(req, self.new_id(), reason)
         key, digest = requests.idempotency(req, cause.reason)
-        registered = await self.service.register(user, cause, key, digest)
+        registered = await self.service.register(user, cause, key, digest, _left.get(None))
         resp.set_header("Position", str(registered.position))
         if registered.replayed:
             resp.set_header("Idempotent-Replayed", "true")

@@ -98,6 +98,7 @@ class Gate:
     async def process_request(self, req: Request, resp: Response) -> None:
         """Give the request its id; refuse what a page on the web could send."""
         req.context.started = perf_counter()
+        self._context.begin()
         given = req.headers.get("x-request-id")
         req.context.request_id = given if given and _REQUEST_ID.fullmatch(given) else next(self._ids)
         resp.set_header("X-Request-Id", req.context.request_id)

@@ -148,6 +148,7 @@ async def _lines(context: Context, wanted: Filter, after: int) -> AsyncIterator[
     while lines := await context.in_thread(partial(_read, context, wanted, after, head)):
         yield b"".join(_encode(event_answer(line)) + b"\n" for line in lines)
         after = lines[-1].position
+        context.begin()
 
 
 async def _follow(context: Context, wanted: Filter, after: int) -> AsyncIterator[bytes]:
@@ -155,6 +156,7 @@ async def _follow(context: Context, wanted: Filter, after: int) -> AsyncIterator
     yield b": the log, live\n\n"
     comment_at = monotonic() + KEEP_ALIVE_SECONDS
     while not context.tail.stopped:
+        context.begin()
         mark = context.tail.mark()
         head = await context.ask(context.recent.head)
         lines = await context.in_thread(partial(_read, context, wanted, after, head)) if head > after else []

@@ -10,7 +10,6 @@ from typing import Any
 
 import psycopg
 import structlog
-from msgspec import structs
 from psycopg import errors, pq
 from psycopg.sql import SQL, Identifier
 
@@ -48,13 +47,14 @@ FETCH = 2_000  # events of a scan through all of the log
 # What makes a log of an older schema one of the next. The first one on PostgreSQL was 2.
 _UPGRADES: dict[int, str] = {}
 _BEGIN = "BEGIN; SELECT position, at FROM lock_log()"
+# What is bytes comes in base64, as msgspec writes it.
 _INSERT = (
     f"INSERT INTO events ({COLUMNS}) SELECT position, stream, version, type, subject, at, actor, command, reason,"
-    " convert_to(data, 'UTF8') FROM json_to_recordset($1::json) AS line(position bigint, stream text, version bigint,"
+    " decode(data, 'base64') FROM json_to_recordset($1::json) AS line(position bigint, stream text, version bigint,"
     " type text, subject text, at bigint, actor text, command text, reason text, data text)"
 )
 _REMEMBER = (
-    "INSERT INTO commands (stream, key, digest, first, last) SELECT stream, key, decode(digest, 'hex'), first, last"
+    "INSERT INTO commands (stream, key, digest, first, last) SELECT stream, key, decode(digest, 'base64'), first, last"
     " FROM json_to_recordset($1::json) AS command(stream text, key text, digest text, first bigint, last bigint)"
 )
 _RECALL = (
@@ -110,10 +110,10 @@ class PostgresTransaction(SqlTransaction):
             raise _misfit(error) from error
 
     def _of_events(self, lines: Sequence[Recorded]) -> tuple[str, str]:
-        return _INSERT, as_json([{**structs.asdict(line), "data": line.data.decode()} for line in lines]).decode()
+        return _INSERT, as_json(lines).decode()
 
     def _of_keys(self, keys: Sequence[Remembered]) -> tuple[str, str]:
-        return _REMEMBER, as_json([{**structs.asdict(one), "digest": one.digest.hex()} for one in keys]).decode()
+        return _REMEMBER, as_json(keys).decode()
 
     def _going_on(self) -> bool:
         return self._open.pgconn.transaction_status in (pq.TransactionStatus.INTRANS, pq.TransactionStatus.INERROR)

@@ -93,14 +93,13 @@ BEGIN
     ) THEN
         RAISE EXCEPTION 'at goes back';
     END IF;
+    -- Behind the one before it, whether that was there or comes with it. EXISTS might be answered by a scan of all events.
     IF EXISTS (
-        SELECT FROM (SELECT one.stream, one.version,
-                            lag(one.version) OVER (PARTITION BY one.stream ORDER BY one.position) AS before
-                       FROM added AS one) AS steps
-            -- One step in the index each. EXISTS would be answered by a scan of all events where none were counted yet.
-         WHERE version - 1 <> coalesce(before, (SELECT events.version FROM events
-                                                 WHERE events.stream = steps.stream AND events.version < steps.version
-                                                 ORDER BY events.version DESC LIMIT 1), 0)
+        SELECT FROM added AS one
+         WHERE one.version <> 1
+           AND coalesce((SELECT before.position FROM events AS before
+                          WHERE before.stream = one.stream AND before.version = one.version - 1),
+                        one.position) >= one.position
     ) THEN
         RAISE EXCEPTION 'version is not the next one';
     END IF;

@@ -1,0 +1,46 @@
+"""What the doors share: however often a request waits for the storage, it waits no longer than its deadline."""
+
+import asyncio
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+
+from es_goals.app import create_app
+from es_goals.http.context import Context
+from es_goals.projector import ProjectionBehind
+from es_goals.settings import Settings
+
+
+@contextmanager
+def made(folder: Path, deadline: float) -> Iterator[Context]:
+    """A process that serves, without its server."""
+    context = create_app(Settings(str(folder / "events.db"), deadline=deadline)).context
+    try:
+        yield context
+    finally:
+        context.service.close()
+        context.close()
+
+
+def test_a_request_that_has_waited_its_deadline_waits_for_nothing_more_and_the_next_one_does(tmp_path: Path) -> None:
+    busy, answered = threading.Event(), list[int]()
+
+    async def requests(context: Context) -> None:
+        context.begin()
+        with pytest.raises(ProjectionBehind):
+            await context.in_thread(busy.wait)
+        with pytest.raises(ProjectionBehind):
+            await context.in_thread(lambda: 1)
+        context.begin()
+        answered.append(await context.in_thread(lambda: 2))
+
+    with made(tmp_path, deadline=0.1) as context:
+        try:
+            asyncio.run(requests(context))
+        finally:
+            busy.set()
+
+    assert answered == [2]
