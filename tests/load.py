@@ -1,6 +1,7 @@
 """Clients that send commands as fast as they are answered, note what they are told, and read what they wrote."""
 
 import random
+import socket
 import subprocess
 import sys
 import threading
@@ -14,6 +15,7 @@ from typing import Any, NamedTuple, Self
 
 import apsw
 import httpx2
+import msgspec
 
 from es_goals.clock import wall_clock
 from es_goals.events import (
@@ -36,9 +38,7 @@ LATER = frozenset({503, 507})
 
 
 @contextmanager
-def serving(
-    folder: Path, *, workers: int = 2, db: str = "events.db", env: Mapping[str, str] = {}
-) -> Iterator[Served]:
+def serving(folder: Path, *, workers: int = 2, db: str = "events.db", env: Mapping[str, str] = {}) -> Iterator[Served]:
     """A service of the test's own, killed at the end."""
     served = Served(folder, workers=workers, db=db, env=env)
     try:
@@ -337,9 +337,9 @@ class Load:
         """How often a client looked at its tree."""
         return sum(client.reads for client in self.clients)
 
-    def check(self, log: Iterable[Recorded]) -> None:
-        """I1: what was acknowledged is in the log once, where it was told. I2: what was refused never is, and
-        nothing is that nobody sent. I3: no gaps."""
+    def check(self, log: Iterable[Recorded], *others: "Load") -> None:
+        """I1: what was acknowledged, here and by loads before this one, is in the log once, where it was told. I2: what
+        was refused never is, and nothing is that nobody sent. I3: no gaps."""
         places: dict[str, list[tuple[int, str | None]]] = {}
         versions: Counter[str] = Counter()
         for number, line in enumerate(log, start=1):
@@ -348,4 +348,66 @@ class Load:
             if line.reason is not None and line.subject is not None:
                 places.setdefault(line.reason, []).append((line.position, line.subject))
 
-        assert places == {told.key: [(told.position, told.goal_id)] for told in self.told()}
+        all_told = [told for load in (self, *others) for told in load.told()]
+        assert places == {told.key: [(told.position, told.goal_id)] for told in all_told}
+
+
+class Follower(threading.Thread):
+    """Follows the whole log live on one node. Where the stream ends, it goes on behind what it has."""
+
+    def __init__(self, url: str, *, may_be_cut_off: bool = False) -> None:
+        super().__init__(name=f"follower of {url}")
+        self._http = httpx2.Client(base_url=url, timeout=PATIENCE)
+        self._may_be_cut_off = may_be_cut_off
+        self._enough = threading.Event()
+        self._socket: socket.socket | None = None
+        self.events: list[dict[str, Any]] = []
+        self.error: BaseException | None = None
+
+    def __enter__(self) -> Self:
+        self.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._enough.set()
+        if self._socket is not None:
+            with suppress(OSError):
+                self._socket.shutdown(socket.SHUT_RDWR)
+        self.join()
+        self._http.close()
+        if self.error is not None:
+            raise self.error
+
+    def run(self) -> None:
+        """Until it has been told that it is enough."""
+        try:
+            while not self._enough.is_set():
+                self._follow()
+        except BaseException as error:
+            self.error = error
+
+    def has(self, position: int) -> bool:
+        """Whether it has come so far."""
+        if self.error is not None:
+            raise self.error
+        return len(self.events) >= position
+
+    def _follow(self) -> None:
+        headers = {"Accept": "text/event-stream", "Last-Event-ID": str(len(self.events))}
+        try:
+            with self._http.stream("GET", "/v2/events", headers=headers) as answer:
+                self._socket = answer.extensions["network_stream"].get_extra_info("socket")
+                assert answer.status_code == 200 or self._may_be_cut_off, answer.status_code
+                for line in answer.iter_lines():
+                    self._take(line)
+        except httpx2.TransportError:
+            pass
+        assert self._may_be_cut_off or self._enough.is_set(), "the stream ended"
+        self._enough.wait(0.05)
+
+    def _take(self, line: str) -> None:
+        name, _, value = line.partition(": ")
+        if name == "id":
+            assert int(value) == len(self.events) + 1
+        elif name == "data":
+            self.events.append(msgspec.json.decode(value))

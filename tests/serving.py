@@ -40,7 +40,7 @@ def refused(answer: httpx2.Response, status: int, slug: str) -> dict[str, Any]:
     """The problem that is answered, which must be this one, in the one shape of all."""
     assert (answer.status_code, answer.headers["Content-Type"]) == (status, "application/problem+json"), answer.text
     problem: dict[str, Any] = answer.json()
-    assert problem["type"] == f"/problems/{slug}"
+    assert problem["type"] == f"/problems/{slug}", problem
     assert problem["status"] == status
     assert problem["request_id"] == answer.headers["X-Request-Id"]
     assert all(isinstance(problem[member], str) and problem[member] for member in ("title", "detail"))

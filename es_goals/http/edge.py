@@ -138,6 +138,7 @@ class Gate:
     async def _look(self) -> int:
         """Also where nobody is known to have written."""
         context = self._context
+        context.begin()
         return context.recent.look() if context.log.near else await context.ask(context.recent.head)
 
     def _tick(self) -> None:
