@@ -88,6 +88,8 @@ BESIDES = {"es_goals.http.edge": {"es_goals.logs.RequestLog"}}  # a line a reque
 KEPT_IN = {
     "apsw": {"es_goals.storage"},
     "sqlite3": set[str](),
+    "psycopg": {"es_goals.storage"},
+    "psycopg_pool": {"es_goals.storage"},
     "falcon": {"es_goals.http", "es_goals.app"},
     "gunicorn": {"es_goals.server"},
     "uvloop": set[str](),
@@ -96,8 +98,8 @@ KEPT_IN = {
     "prometheus_client": {"es_goals.metrics", "es_goals.server"},
 }
 IMPURE = {
-    "apsw", "asyncio", "falcon", "http", "io", "os", "pathlib", "random", "secrets", "socket", "sqlite3", "subprocess",
-    "threading", "time", "urllib", "uuid",
+    "apsw", "asyncio", "falcon", "http", "io", "os", "pathlib", "psycopg", "psycopg_pool", "random", "secrets",
+    "socket", "sqlite3", "subprocess", "threading", "time", "urllib", "uuid",
 }  # fmt: skip
 PURE = ["es_goals.events", "es_goals.goals", "es_goals.ranks", "es_goals.users", "es_goals.digest", "projections"]
 
@@ -229,10 +231,19 @@ def test_the_command_line_imports_no_web_server_before_it_must() -> None:
     assert {"falcon", "gunicorn", "prometheus_client", "uvloop"} & set(modules) == set()
 
 
+def test_who_stays_on_sqlite_imports_nothing_of_postgresql(tmp_path: Path) -> None:
+    opening = f"open_storage({str(tmp_path / 'events.db')!r}, wall_clock).close()"
+    imported = (
+        "import sys, es_goals.cli; from es_goals.clock import wall_clock; from es_goals.storage import open_storage"
+    )
+
+    assert not re.search("psycopg|postgres_", run(f"{imported}; {opening}; print(*sys.modules)"))
+
+
 def test_the_rules_can_be_used_without_anything_else() -> None:
     program = "import sys; import es_goals.goals, projections; print(*sys.modules)"
 
-    assert {"apsw", "asyncio", "falcon", "click", "structlog"} & set(run(program).split()) == set()
+    assert {"apsw", "asyncio", "falcon", "click", "psycopg", "structlog"} & set(run(program).split()) == set()
 
 
 def test_importing_anything_does_nothing() -> None:

@@ -45,6 +45,7 @@ from es_goals.storage import (
     User,
     UserNameTaken,
 )
+from es_goals.storage import writer as writer_module
 from tests.engines import NOW, Engine, FaultyLog, HandClock, wait_until
 
 CAUSE = Cause("command-1", "ann", "because")
@@ -537,6 +538,31 @@ def test_a_retry_with_the_same_key_settles_an_unknown_outcome(log: FaultyLog, en
 
     assert (settled.replayed, settled.version) == (kept, 2)
     assert [line.subject for line in log.read()] == ["top", "run"]
+
+
+@pytest.mark.parametrize("kept", [False, True], ids=["lost", "kept"])
+def test_where_the_log_resumes_the_same_process_settles_an_unknown_outcome(
+    log: FaultyLog, monkeypatch: pytest.MonkeyPatch, kept: bool
+) -> None:
+    monkeypatch.setattr(writer_module, "PROBE_SECONDS", 0.01)
+    log.resumes, ended = True, list[bool]()
+    with ThreadPoolExecutor(1) as pool:
+        service = Service(log.log, pool, ROOMY, failed=lambda: ended.append(True))
+        do(service, "ann", new("top"))
+        log.trouble, log.kept = OutcomeUnknown("the commit failed"), kept
+        with pytest.raises(OutcomeUnknown):
+            run(service, request("ann", new("run", "top"), key="k"))
+        with pytest.raises(StorageError):
+            do(service, "ann", new("refused"))
+        log.trouble = None
+        wait_until(lambda: service.writer.trouble is None)
+        settled = run(service, request("ann", new("run", "top"), key="k"))
+        renamed = do(service, "ann", rename("run", "Run"))
+        service.close()
+
+    assert (settled.replayed, settled.version, renamed.version) == (kept, 2, 3)
+    assert [line.subject for line in log.read()] == ["top", "run", "run"]
+    assert ended == []
 
 
 def test_repeats_are_refused_too_until_a_commit_works(service: Service, engine: Engine) -> None:

@@ -6,6 +6,7 @@ import threading
 import traceback
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from pathlib import Path
 from tempfile import TemporaryDirectory
 
 import pytest
@@ -16,6 +17,7 @@ from es_goals.events import Event, GoalRenamed, Recorded
 from es_goals.storage import (
     Cause,
     Conflict,
+    Log,
     OutcomeUnknown,
     Remembered,
     StorageError,
@@ -454,6 +456,208 @@ def test_commands_behind_an_unknown_outcome_are_turned_away_and_not_recorded(
     assert [type(answer) for answer in answers] == [OutcomeUnknown] + [StorageFailed] * 4
     assert subjects(log) == ["goal-0"]
     assert watch.failed == 1
+
+
+# A log that resumes: the process goes on after a commit whose outcome is unknown.
+
+
+@pytest.fixture
+def resuming(log: FaultyLog, monkeypatch: pytest.MonkeyPatch) -> FaultyLog:
+    monkeypatch.setattr(module, "PROBE_SECONDS", 0.01)
+    log.resumes = True
+    return log
+
+
+@pytest.mark.parametrize("kept", [False, True])
+@pytest.mark.parametrize("trouble", [OutcomeUnknown("the commit failed"), StorageFailed("a lock was not given")])
+def test_after_a_failure_commands_are_refused_until_a_probe_is_committed_and_then_taken_by_the_same_process(
+    monkeypatch: pytest.MonkeyPatch, resuming: FaultyLog, watch: Watch, trouble: StorageError, kept: bool
+) -> None:
+    monkeypatch.setattr(module, "BATCH_SECONDS", PATIENT)
+    with opened(resuming, watch) as writer:
+        resuming.trouble, resuming.kept = trouble, kept
+        failed = submit(writer, appending("a"), appending("b"))
+        refused = [refusal(writer) for _ in range(5)]
+        resuming.trouble = None
+        wait_until(lambda: refusal(writer) is None)
+        taken = submit(writer, appending("c"), appending("d"))
+
+    before = ["a", "b"] if kept else []
+    assert failed == [trouble] * 2
+    assert all(isinstance(error, StorageFailed | type(trouble)) for error in refused)
+    assert taken == [len(before) + 1, len(before) + 2]
+    assert subjects(resuming) == [*before, "c", "d"]
+    assert [line.subject for line in watch.followed] == before  # what was forgotten comes back as if others had done it
+    assert (watch.forgotten, watch.failed) == (1, 0)
+
+
+def test_the_first_refusals_say_that_nothing_of_them_was_recorded(
+    monkeypatch: pytest.MonkeyPatch, resuming: FaultyLog, watch: Watch
+) -> None:
+    monkeypatch.setattr(module, "BATCH_SECONDS", 0)
+    monkeypatch.setattr(module, "PROBE_SECONDS", PATIENT)
+    with opened(resuming, watch) as writer:
+        resuming.trouble, resuming.kept = OutcomeUnknown("the commit failed"), True
+        answers = submit(writer, *(appending(f"goal-{number}") for number in range(5)))
+        late = refusal(writer)
+
+    assert [type(answer) for answer in answers] == [OutcomeUnknown] + [StorageFailed] * 4
+    assert type(late) is StorageFailed
+    assert "until the database takes them again: the commit failed" in str(late)
+    assert subjects(resuming) == ["goal-0"]
+    assert watch.failed == 0
+
+
+def test_a_database_error_while_deciding_has_the_database_probed_before_more_is_taken(
+    monkeypatch: pytest.MonkeyPatch, resuming: FaultyLog, watch: Watch
+) -> None:
+    monkeypatch.setattr(module, "BATCH_SECONDS", PATIENT)
+    broken = StorageFailed("the connection was lost")
+    with opened(resuming, watch) as writer:
+        refused = submit(writer, appending("a"), raising(broken))
+        wait_until(lambda: refusal(writer) is None)
+        taken = submit(writer, appending("b"))
+
+    assert (refused, taken) == ([broken, broken], [1])
+    assert (subjects(resuming), watch.failed) == (["b"], 0)
+
+
+def test_a_full_disk_is_told_where_the_log_resumes_and_the_next_command_is_tried(
+    resuming: FaultyLog, watch: Watch
+) -> None:
+    with opened(resuming, watch) as writer:
+        resuming.trouble = StorageFull("no space is left")
+        refused = submit(writer, appending("a"))
+        resuming.trouble = None
+        taken = submit(writer, appending("b"))
+
+    assert ([type(one) for one in refused], taken) == ([StorageFull], [1])
+    assert (subjects(resuming), watch.failed) == (["b"], 0)
+
+
+def test_a_writer_in_trouble_can_be_closed_and_probes_no_more(
+    monkeypatch: pytest.MonkeyPatch, resuming: FaultyLog, watch: Watch
+) -> None:
+    before = set(threading.enumerate())
+    monkeypatch.setattr(module, "PROBE_SECONDS", PATIENT)
+    with opened(resuming, watch) as writer:
+        resuming.trouble = OutcomeUnknown("the commit failed")
+        submit(writer, appending("a"))
+        resuming.trouble = None
+
+    assert set(threading.enumerate()) <= before
+    assert watch.failed == 0
+    assert isinstance(refusal(writer), StorageFailed)
+
+
+@pytest.fixture
+def shorter(tmp_path: Path) -> Iterator[Log]:
+    """As a standby would have the log that took over without all of it."""
+    with Engine(str(tmp_path / "shorter.db")) as engine:
+        yield engine.open().log
+
+
+@pytest.mark.parametrize("noticed", [False, True], ids=["silently", "behind a failure"])
+def test_where_the_log_has_lost_events_the_process_ends(
+    resuming: FaultyLog, watch: Watch, shorter: Log, noticed: bool
+) -> None:
+    with opened(resuming, watch) as writer:
+        submit(writer, appending("a"), appending("b"))
+        record(shorter, "ann", created("a"))
+        if noticed:
+            resuming.trouble = OutcomeUnknown("the primary is gone")
+            submit(writer, appending("c"))
+        resuming._log, resuming.trouble = shorter, None
+        wait_until(lambda: refusal(writer) is not None and watch.failed > 0)
+        (refused,) = submit(writer, appending("d"))
+
+    assert isinstance(refused, StorageFailed)
+    assert "lost events" in str(refused)
+    assert watch.failed == 1
+    assert [line.subject for line in shorter.read()] == ["a"]
+
+
+def test_a_log_that_is_as_long_as_before_has_lost_nothing(resuming: FaultyLog, watch: Watch, shorter: Log) -> None:
+    with opened(resuming, watch) as writer:
+        submit(writer, appending("a"))
+        record(shorter, "ann", created("a"))
+        resuming._log = shorter
+
+        assert submit(writer, appending("b")) == [2]
+    assert watch.failed == 0
+
+
+# Keys.
+
+
+def test_the_keys_of_all_that_wait_are_looked_up_at_once(
+    monkeypatch: pytest.MonkeyPatch, engine: Engine, watch: Watch
+) -> None:
+    monkeypatch.setattr(module, "BATCH_SECONDS", 0)  # the first one alone, while the others come to wait
+    log, asked = engine.open().log, list[list[tuple[str, str]]]()
+
+    class Asked(FaultyLog):
+        @contextmanager
+        def writing(self) -> Iterator[Transaction]:
+            with super().writing() as transaction:
+                recall = transaction.recall
+
+                def noted(places: Sequence[tuple[str, str]]) -> None:
+                    asked.append(list(places))
+                    recall(places)
+
+                monkeypatch.setattr(transaction, "recall", noted)
+                yield transaction
+
+    async def wait_behind_one(writer: Writer) -> list[int]:
+        gate = threading.Event()
+        places = [None, (ANN, "k1"), (ANN, "k1"), None, ("account:", "k2")]
+        works = [held(gate, keyed(None)), *(keyed(place) for place in places[1:])]
+        tasks = [
+            asyncio.create_task(writer.submit(work, None, place)) for work, place in zip(works, places, strict=True)
+        ]
+        await asyncio.sleep(0)
+        gate.set()
+        return await asyncio.gather(*tasks)
+
+    with opened(Asked(log), watch) as writer:
+        answers = asyncio.run(wait_behind_one(writer))
+
+    assert asked[1:] == [
+        [(ANN, "k1"), (ANN, "k1"), ("account:", "k2")], [(ANN, "k1"), ("account:", "k2")], [("account:", "k2")],
+        [("account:", "k2")],
+    ]  # fmt: skip
+    assert answers == [1, 2, -2, 3, 4]
+    assert [key.key for key in log.commands()] == ["k2", "k1"]
+
+
+def keyed(place: tuple[str, str] | None) -> Work:
+    """Answers the event's position; where it is a repeat, the first one's, negative."""
+
+    def work(transaction: Transaction) -> int:
+        if place and (done := transaction.remembered(*place)):
+            return -done.first
+        version = transaction.stream_head(ANN).version
+        (line,) = transaction.append(ANN, version, [created(f"goal-{version}")], CAUSE)
+        if place:
+            transaction.remember(Remembered(*place, bytes(32), line.position, line.position))
+        return line.position
+
+    return work
+
+
+@pytest.mark.parametrize("seconds", [0, PATIENT], ids=["batch by batch", "in one batch"])
+def test_a_key_that_comes_again_among_those_that_wait_is_known(
+    monkeypatch: pytest.MonkeyPatch, writer: Writer, log: FaultyLog, seconds: float
+) -> None:
+    monkeypatch.setattr(module, "BATCH_SECONDS", seconds)
+
+    async def all_at_once() -> list[int]:
+        places = [(ANN, f"k{number % 3}") for number in range(9)]
+        return await asyncio.gather(*(writer.submit(keyed(place), None, place) for place in places))
+
+    assert asyncio.run(all_at_once()) == [1, 2, 3, -1, -2, -3, -1, -2, -3]
+    assert log.head().position == 3
 
 
 # The start.

@@ -30,6 +30,8 @@ _SETTINGS = {
     "search_path": f"{SCHEMAS}, pg_temp",
     "application_name": "es-goals",
     "jit": "off",  # compiling costs more than all of our statements
+    # Plans are kept, those too that were made when a table was so small that reading all of it was cheaper.
+    "enable_seqscan": "off",
     "tcp_keepalives_idle": "5",
     "tcp_keepalives_interval": "2",
     "tcp_keepalives_count": "3",  # a node that is gone lets its locks go after some 10 s
@@ -180,17 +182,17 @@ class Connections:
 
 @contextmanager
 def unbounded(connection: Connection) -> Iterator[None]:
-    """Statements take what time they need, on both sides."""
+    """Statements take what time they need, on both sides, and may read all of a table."""
     before, connection.deadline = connection.deadline, UNHURRIED_SECONDS
     limits = ", ".join(f"set_config('{name}', $1, false)" for name in _LIMITS)
     old = connection.execute("SELECT current_setting('statement_timeout')").fetchall()[0][0]
-    connection.execute(f"SELECT {limits}", ("0",))
+    connection.execute(f"SELECT {limits}, set_config('enable_seqscan', 'on', false)", ("0",))
     try:
         yield
     finally:
         connection.deadline = before
         if not connection.closed:
-            connection.execute(f"SELECT {limits}", (old,))
+            connection.execute(f"SELECT {limits}, set_config('enable_seqscan', 'off', false)", (old,))
 
 
 @contextmanager

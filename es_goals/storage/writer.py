@@ -69,6 +69,7 @@ class Writer:
         self._ready: deque[_Item | None] = deque()
         self._stopped = threading.Event()
         self._position = log.head().position
+        self._others = True
         self.trouble: StorageError | None = None
         """Why no command is taken at the moment; None in good times."""
         self._lost = False
@@ -152,7 +153,9 @@ class Writer:
     def _batch(self, first: _Item) -> None:
         items: list[_Item] = []
         try:
-            self._catch_up(self._log)
+            # What others appended is better read before they wait for us; alone, it would be a question for nothing.
+            if self._others:
+                self._catch_up(self._log)
             results = self._decided(first, items)
         except Exception as error:
             # Nothing was kept, or nobody knows; whoever waits is told, also where the fault is ours.
@@ -198,7 +201,9 @@ class Writer:
         self._position = transaction.position
 
     def _catch_up(self, log: Log | Transaction) -> None:
+        self._others = False
         while lines := log.read(self._position, PAGE):
+            self._others = True
             self._follow(lines)
             self._position = lines[-1].position
 
