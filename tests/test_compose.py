@@ -5,11 +5,12 @@ import re
 import subprocess
 import sys
 import tomllib
-from pathlib import PurePosixPath
+from pathlib import Path, PurePosixPath
 from typing import Any
 from urllib.parse import urlsplit
 
 import pytest
+from psycopg.conninfo import conninfo_to_dict
 from ruamel.yaml import YAML
 
 from es_goals.cli import main
@@ -18,19 +19,23 @@ from es_goals.settings import PREFIX, Settings, from_env
 from tests.engines import ROOT
 
 FILE = ROOT / "docker-compose.yml"
+COMPOSE: Any = YAML(typ="safe", pure=True).load(FILE)
+SERVICES: dict[str, Any] = COMPOSE["services"]
+OURS = {name: service for name, service in SERVICES.items() if service["image"] == "over-achiever"}
+LASTING = {name: service for name, service in SERVICES.items() if service["restart"] == "unless-stopped"}
+SERVING = {name: service for name, service in OURS.items() if name in LASTING}
+DATABASES = {name: service for name, service in SERVICES.items() if service["image"].startswith("postgres")}
+
+each = pytest.mark.parametrize("any_service", SERVICES.values(), ids=SERVICES.keys())
+each_of_ours = pytest.mark.parametrize("our_service", OURS.values(), ids=OURS.keys())
+each_that_lasts = pytest.mark.parametrize("lasting", LASTING.values(), ids=LASTING.keys())
+each_that_serves = pytest.mark.parametrize("serving", SERVING.values(), ids=SERVING.keys())
 
 
 @pytest.fixture(scope="module")
-def compose() -> Any:
-    """The file, read."""
-    return YAML(typ="safe", pure=True).load(FILE)
-
-
-@pytest.fixture(scope="module")
-def service(compose: Any) -> Any:
-    """Its only service."""
-    [service] = compose["services"].values()
-    return service
+def service() -> Any:
+    """The single node."""
+    return SERVICES["es-goals"]
 
 
 @pytest.fixture(scope="module")
@@ -56,50 +61,161 @@ def test_it_is_valid_by_the_schema_of_the_compose_specification() -> None:
     assert done.returncode == 0, done.stdout + done.stderr
 
 
-def test_every_variable_of_ours_is_a_setting(service: Any) -> None:
+def test_without_a_profile_only_the_single_node_starts() -> None:
+    assert [name for name, one in SERVICES.items() if "profiles" not in one] == ["es-goals"]
+    assert all(one["profiles"] == ["many"] for name, one in SERVICES.items() if name != "es-goals")
+    assert "depends_on" not in SERVICES["es-goals"]
+
+
+def test_nothing_in_it_is_filled_in_from_the_environment() -> None:
+    """What is missing would be an error also for who starts the single node only."""
+    assert "$" not in FILE.read_text("utf-8").replace("$$", "")
+
+
+@each_of_ours
+def test_every_variable_of_ours_is_a_setting(our_service: Any) -> None:
     known = {PREFIX + name.upper() for name in Settings.__struct_fields__}
 
-    assert {name for name in service["environment"] if name.startswith(PREFIX)} <= known
+    assert {name for name in our_service["environment"] if name.startswith(PREFIX)} <= known
 
 
-def test_every_variable_is_text_that_the_settings_take(service: Any, settings: Settings) -> None:
-    assert all(isinstance(value, str) for value in service["environment"].values())
-    assert settings.db
+@each_of_ours
+def test_every_variable_is_text_that_the_settings_take(our_service: Any) -> None:
+    assert all(isinstance(value, str) for value in our_service["environment"].values())
+    assert from_env(our_service["environment"]).db
 
 
-def test_it_listens_on_loopback_only(service: Any, settings: Settings) -> None:
-    assert ipaddress.ip_address(settings.host).is_loopback
-    assert service["network_mode"] == "host"
-    assert "ports" not in service
+@each
+def test_it_is_on_the_hosts_loopback(any_service: Any) -> None:
+    assert any_service["network_mode"] == "host"
+    assert "ports" not in any_service
 
 
-def test_it_is_not_root_in_the_container(service: Any) -> None:
-    user = str(service["user"])
+@each_that_serves
+def test_it_listens_on_loopback_only(serving: Any) -> None:
+    assert ipaddress.ip_address(from_env(serving["environment"]).host).is_loopback
+
+
+def test_the_proxy_listens_on_loopback_only() -> None:
+    assert re.findall(r"\blisten ([^;]+);", SERVICES["proxy"]["command"][0]) == ["127.0.0.1:8080"]
+
+
+@pytest.mark.parametrize("database", DATABASES.values(), ids=DATABASES.keys())
+def test_a_database_listens_on_loopback_only(database: Any) -> None:
+    listening = re.findall(r"exec postgres .*listen_addresses=(\S+)", database["command"][0])
+
+    assert listening == ["127.0.0.1"]
+    assert database["command"] == SERVICES["primary"]["command"]
+
+
+def test_all_ports_are_different() -> None:
+    ports = [from_env(one["environment"]).port for one in SERVING.values()]
+    ports += [int(one["environment"]["PGPORT"]) for one in DATABASES.values()]
+
+    assert len({8080, *ports}) == len(SERVING) + len(DATABASES) + 1
+
+
+def test_each_database_knows_the_other_one() -> None:
+    ports = {one["environment"]["PGPORT"]: one["environment"]["OTHER_PORT"] for one in DATABASES.values()}
+
+    assert [ports[ports[port]] for port in ports] == list(ports)
+    assert all(one["environment"]["NAME"] == name for name, one in DATABASES.items())
+
+
+def test_the_nodes_use_both_databases_and_the_proxy_all_nodes() -> None:
+    nodes = {name: one for name, one in OURS.items() if "profiles" in one}
+    ports = ",".join(one["environment"]["PGPORT"] for one in DATABASES.values())
+    behind = re.findall(r"\bserver 127.0.0.1:(\d+)", SERVICES["proxy"]["command"][0])
+
+    for node in nodes.values():
+        database = conninfo_to_dict(node["environment"]["ES_GOALS_DB"])
+        assert (database["host"], database["port"]) == ("127.0.0.1,127.0.0.1", ports)
+        assert database["target_session_attrs"] == "read-write"
+    assert behind == [one["environment"]["ES_GOALS_PORT"] for name, one in nodes.items() if name in LASTING]
+
+
+def test_no_secret_is_in_it() -> None:
+    named = {name: Path(secret["file"]) for name, secret in COMPOSE["secrets"].items()}
+
+    assert named == {name: Path("secrets", name) for name in named}
+    assert all(set(one.get("secrets", [])) <= set(named) for one in SERVICES.values())
+    for one in OURS.values():
+        assert not re.search(r"://[^@/]*:[^@/]*@|\bpassword=", one["environment"]["ES_GOALS_DB"])
+    assert not re.search(r"PASSWORD '", FILE.read_text("utf-8"))
+
+
+@pytest.mark.parametrize("file", [".dockerignore", ".gitignore"])
+def test_no_secret_is_in_the_image_or_in_git(file: str) -> None:
+    assert "secrets" in [line.rstrip("/") for line in (ROOT / file).read_text("utf-8").splitlines()]
+
+
+def test_the_nodes_do_not_have_the_owners_password() -> None:
+    assert [SERVICES[name]["secrets"] for name in ("migrate", "node-1", "node-2")] == [["owner"], *[["service"]] * 2]
+
+
+@each
+def test_it_is_not_root_in_its_container(any_service: Any) -> None:
+    assert str(any_service["user"]).partition(":")[0] not in ("", "0", "root")
+
+
+def test_the_image_has_the_user_that_our_services_run_as(service: Any) -> None:
     [in_image] = [words[1] for words in image_steps(service) if words[0] == "USER"]
 
-    assert user.partition(":")[0] not in ("", "0", "root")
     assert in_image not in ("0", "root")
-    assert f"--uid {user}" in service["build"]["dockerfile_inline"]
+    for one in OURS.values():
+        assert f"--uid {one['user']} " in service["build"]["dockerfile_inline"]
 
 
-def test_it_can_write_nothing_but_its_volume_and_tmp(service: Any, settings: Settings, compose: Any) -> None:
-    [(volume, place)] = [entry.split(":") for entry in service["volumes"]]
+def test_the_image_is_built_once_and_never_fetched(service: Any) -> None:
+    assert [name for name, one in SERVICES.items() if "build" in one] == ["es-goals"]
+    assert all(one["pull_policy"] == "never" for one in OURS.values() if one is not service)
 
-    assert service["read_only"] is True
-    assert list(service["tmpfs"]) == ["/tmp"]  # noqa: S108
-    assert volume in compose["volumes"]
-    assert PurePosixPath(settings.db).parent == PurePosixPath(place)
+
+@each
+def test_it_writes_nothing_but_volumes_and_tmp(any_service: Any) -> None:
+    assert any_service["read_only"] is True
+    assert [place.partition(":")[0] for place in any_service["tmpfs"]] == ["/tmp"]  # noqa: S108
+    assert {entry.split(":")[0] for entry in any_service.get("volumes", [])} <= set(COMPOSE["volumes"])
+    assert "configs" not in any_service, "compose refuses them where the container is read-only"
+
+
+@pytest.mark.parametrize("database", DATABASES.values(), ids=DATABASES.keys())
+def test_a_databases_data_is_on_its_own_volume(database: Any) -> None:
+    [(volume, place)] = [entry.split(":") for entry in database["volumes"]]
+
+    assert volume == database["environment"]["NAME"]
+    assert PurePosixPath(database["environment"]["PGDATA"]).parent == PurePosixPath(place)
+
+
+def test_the_single_nodes_log_is_on_its_volume(service: Any) -> None:
+    [(_, place)] = [entry.split(":") for entry in service["volumes"]]
+
+    assert PurePosixPath(from_env(service["environment"]).db).parent == PurePosixPath(place)
     assert f"install -d -o goals {place}" in service["build"]["dockerfile_inline"]
 
 
-def test_it_has_no_powers(service: Any) -> None:
-    assert list(service["cap_drop"]) == ["ALL"]
-    assert "no-new-privileges:true" in service["security_opt"]
-    assert not {"privileged", "cap_add", "devices", "pid", "ipc"} & set(service)
+@each
+def test_it_has_no_powers(any_service: Any) -> None:
+    assert list(any_service["cap_drop"]) == ["ALL"]
+    assert "no-new-privileges:true" in any_service["security_opt"]
+    assert not {"privileged", "cap_add", "devices", "pid", "ipc"} & set(any_service)
 
 
-def test_its_health_is_checked_where_it_listens(service: Any, settings: Settings) -> None:
-    kind, *command = service["healthcheck"]["test"]
+@each
+def test_it_has_a_limit_of_memory(any_service: Any) -> None:
+    assert re.fullmatch(r"\d+[mg]", any_service["mem_limit"])
+
+
+@each_that_lasts
+def test_its_health_is_checked(lasting: Any) -> None:
+    assert lasting["healthcheck"]["test"][0] == "CMD"
+    assert {"interval", "timeout", "retries"} <= set(lasting["healthcheck"])
+
+
+@each_that_serves
+def test_its_health_is_checked_where_it_listens(serving: Any) -> None:
+    settings = from_env(serving["environment"])
+    kind, *command = serving["healthcheck"]["test"]
     [url] = re.findall(r"http://[^']+", " ".join(command))
 
     assert kind == "CMD"
@@ -108,18 +224,29 @@ def test_its_health_is_checked_where_it_listens(service: Any, settings: Settings
     compile(command[-1], "healthcheck", "exec")
 
 
-def test_it_has_the_time_to_end_in_good_order(service: Any) -> None:
-    assert int(service["stop_grace_period"].removesuffix("s")) > GRACEFUL_SECONDS
+@each_that_lasts
+def test_it_has_the_time_to_end_in_good_order(lasting: Any) -> None:
+    assert int(lasting["stop_grace_period"].removesuffix("s")) > GRACEFUL_SECONDS
 
 
-def test_the_image_runs_a_command_that_there_is(service: Any) -> None:
+def test_all_but_the_migration_last() -> None:
+    assert set(SERVICES) - set(LASTING) == {"migrate"}
+    assert all(
+        waits["condition"] == ("service_healthy" if name in LASTING else "service_completed_successfully")
+        for one in SERVICES.values()
+        for name, waits in one.get("depends_on", {}).items()
+    )
+
+
+@each_of_ours
+def test_it_runs_a_command_that_there_is(service: Any, our_service: Any) -> None:
     steps = {words[0]: words[1] for words in image_steps(service)}
     [program] = re.findall(r'"([^"]+)"', steps["ENTRYPOINT"])
-    command, *options = service.get("command") or re.findall(r'"([^"]+)"', steps["CMD"])
+    command, *options = our_service.get("command") or re.findall(r'"([^"]+)"', steps["CMD"])
     known = {option for parameter in main.commands[command].params for option in parameter.opts}
 
     assert program in tomllib.loads((ROOT / "pyproject.toml").read_text("utf-8"))["project"]["scripts"]
-    assert set(options) <= known
+    assert {option for option in options if option.startswith("-")} <= known
 
 
 def test_the_image_is_built_from_what_is_there_with_a_python_that_is_new_enough(service: Any) -> None:
