@@ -78,6 +78,8 @@ class Group(click.Group):
             return super().invoke(ctx)
         except BrokenPipeError:
             raise  # whoever read the output has seen enough; click ends quietly
+        except UnicodeEncodeError as error:  # an argument's bytes that are no text come as lone surrogates
+            raise click.ClickException(f"expected text in UTF-8; found {error.object!r}") from error
         except _EXPECTED as error:
             raise click.ClickException(str(error)) from error
 

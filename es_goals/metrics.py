@@ -67,14 +67,15 @@ class Gauges(Collector):
         yield failed
 
 
-def exposition(gauges: Gauges) -> bytes:
-    """All metrics as Prometheus text."""
+def exposition(gauges: Gauges | None) -> bytes:
+    """All metrics as Prometheus text; without gauges, what was counted."""
     counted = REGISTRY
     if "PROMETHEUS_MULTIPROC_DIR" in os.environ:
         counted = CollectorRegistry()
         multiprocess.MultiProcessCollector(counted)  # type: ignore[no-untyped-call]
     measured = CollectorRegistry()
-    measured.register(gauges)
+    if gauges is not None:
+        measured.register(gauges)
     return generate_latest(counted) + generate_latest(measured)
 
 

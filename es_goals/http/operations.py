@@ -67,7 +67,10 @@ class Metrics(Door):
     async def on_get(self, req: Request, resp: Response) -> None:
         """Over all workers."""
         del req
-        resp.data = await self._context.in_thread(lambda: metrics.exposition(self._gauges))
+        try:
+            resp.data = await self._context.in_thread(lambda: metrics.exposition(self._gauges))
+        except ProjectionBehind:  # a storage that does not answer hides nothing of what was counted
+            resp.data = metrics.exposition(None)
         resp.content_type = "text/plain; version=0.0.4; charset=utf-8"
 
 
