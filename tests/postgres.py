@@ -29,7 +29,19 @@ SERVICE_USER = "postgres"
 
 def binaries(version: str) -> Path:
     """The folder with a version's `initdb` and `postgres`."""
-    return found(version) or lacking(f"the programs of PostgreSQL {version}")
+    return _for_all(found(version) or lacking(f"the programs of PostgreSQL {version}"))
+
+
+@cache
+def _for_all(programs: Path) -> Path:
+    """As they are, or where not everybody may enter, and the tests are root's, a copy of all that belongs to them."""
+    if os.geteuid() or all(folder.stat().st_mode & 0o001 for folder in programs.parents):
+        return programs
+    copy = Path(tempfile.mkdtemp(prefix="es-goals-postgres-programs-"))
+    atexit.register(shutil.rmtree, copy, ignore_errors=True)
+    copy.chmod(0o755)
+    shutil.copytree(programs.parent, copy / "all")
+    return copy / "all" / programs.name
 
 
 def found(version: str) -> Path | None:
