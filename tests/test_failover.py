@@ -151,13 +151,14 @@ def everything(user: str, goal: str) -> list[tuple[str, str, Any]]:
 
 
 def answers_without_a_database(node: Served, user: str, goal: str) -> None:
-    """Whoever needs it is put off, and in time; who asks whether the process lives is told so."""
+    """Whoever needs it is put off, and in time; who asks how the process is doing is told so."""
 
     def ask(method: str, path: str, body: Any) -> httpx2.Response:
         return node.client.request(method, path, json=body, timeout=PATIENT)
 
     requests = everything(user, goal)
-    with ThreadPoolExecutor(len(requests)) as pool:
+    with ThreadPoolExecutor(len(requests) + 1) as pool:
+        metrics = pool.submit(ask, "GET", "/metrics", None)
         answers = list(pool.map(lambda one: ask(*one), requests))
         healths = [node.client.get("/healthz").status_code for _ in range(4)]
 
@@ -165,6 +166,7 @@ def answers_without_a_database(node: Served, user: str, goal: str) -> None:
     assert found == [(*one[:2], 503) for one in requests]
     assert all(map(put_off, answers))
     assert healths == [200] * 4
+    assert "es_goals_requests_total" in metrics.result().text
 
 
 @pytest.mark.parametrize("fault", Fault)
