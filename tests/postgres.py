@@ -34,8 +34,8 @@ def binaries(version: str) -> Path:
 
 @cache
 def _for_all(programs: Path) -> Path:
-    """As they are; or, where not everybody may enter and the tests are root's, a copy of them and the wheel's libraries,
-    which they look for at their side."""
+    """As they are; or, where not everybody may enter and the tests are root's, a copy of them, and of the wheel's
+    libraries, which they look for at their side."""
     if os.geteuid() or all(folder.stat().st_mode & 0o001 for folder in programs.parents):
         return programs
     copy = Path(tempfile.mkdtemp(prefix="es-goals-postgres-programs-"))
