@@ -103,6 +103,23 @@ def test_a_server_that_cannot_be_reached_is_named_without_the_password() -> None
     assert PASSWORD not in result.stderr + result.stdout
 
 
+@pytest.mark.parametrize(
+    "command",
+    [
+        ["tree", "\udcff"],
+        ["replay", "--goal", "\udcff"],
+        ["import", "-", "--user", "\udcff"],
+        ["rebuild", "--user", "\udcff"],
+    ],
+    ids=lambda command: command[0],
+)
+def test_an_argument_that_is_no_text_is_refused_in_a_sentence_on_either_engine(url: str, command: list[str]) -> None:
+    for db in ("events.db", url):
+        fill(db)
+
+        assert refused(cli("--db", db, *command, stdin=json.dumps({"goals": []}))).endswith("found '\\udcff'")
+
+
 # copy
 
 

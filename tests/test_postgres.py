@@ -988,12 +988,11 @@ def test_a_commit_whose_standby_does_not_answer_by_the_deadline_is_unknown_too(n
 
 
 @pytest.fixture
-def small(tmp_path: Path) -> Iterator[tuple[str, Path]]:
+def small() -> Iterator[tuple[str, Path]]:
     """A database on a disk that is soon full, and that disk; what makes its commits last is elsewhere."""
     server = postgres.shared(postgres.VERSIONS[-1])
-    for folder in (tmp_path, *tmp_path.parents[:2]):
-        folder.chmod(0o755)  # the server is somebody else
-    with small_disk(tmp_path / "disk", "32m") as disk:
+    # Where the server may go, which is somebody else.
+    with small_disk(server.folder.parent / "disk", "32m") as disk:
         (disk / "space").mkdir()
         if os.geteuid() == 0:
             shutil.chown(disk / "space", "nobody", "nogroup")

@@ -369,6 +369,22 @@ def test_what_others_appended_is_followed_in_order_before_the_next_decision(
     assert watch.followed == theirs
 
 
+def test_whoever_appends_alone_does_not_look_for_others_before_each_batch(
+    writer: Writer, log: FaultyLog, watch: Watch, engine: Engine
+) -> None:
+    submit(writer, appending("a1"))
+    log.reads.clear()
+    submit(writer, appending("a2"))
+    alone = list(log.reads)
+    theirs = record(engine.open().log, "bob", created("b1"))
+    submit(writer, appending("a3"))  # finds them when it has the lock
+    submit(writer, appending("a4"))
+
+    assert alone == []
+    assert watch.followed == theirs
+    assert log.reads == [None]
+
+
 def test_what_was_there_before_the_start_is_not_followed(engine: Engine, log: FaultyLog, watch: Watch) -> None:
     record(engine.open().log, "ann", created("before"))
     with opened(log, watch) as writer:
@@ -452,6 +468,7 @@ def test_commands_behind_an_unknown_outcome_are_turned_away_and_not_recorded(
     monkeypatch.setattr(module, "BATCH_SECONDS", 0)
     log.trouble, log.kept = OutcomeUnknown("the commit failed"), True
     answers = submit(writer, *(appending(f"goal-{number}") for number in range(5)))
+    wait_until(lambda: watch.failed > 0)
 
     assert [type(answer) for answer in answers] == [OutcomeUnknown] + [StorageFailed] * 4
     assert subjects(log) == ["goal-0"]
@@ -568,7 +585,9 @@ def test_where_the_log_has_lost_events_the_process_ends(
             resuming.trouble = OutcomeUnknown("the primary is gone")
             submit(writer, appending("c"))
         resuming._log, resuming.trouble = shorter, None
-        wait_until(lambda: refusal(writer) is not None and watch.failed > 0)
+        if not noticed:
+            submit(writer, appending("c"))
+        wait_until(lambda: watch.failed > 0)
         (refused,) = submit(writer, appending("d"))
 
     assert isinstance(refused, StorageFailed)
