@@ -18,7 +18,7 @@ from tests.bench.wrk import MARK, WrongAnswers, request, wrk
 from tests.engines import ROOT
 from tests.needs import lacking, needs
 
-GROUPS = {"limits", "ceiling", "original", "commands", "reads", "big", "growth", "rebuild", "operating"}
+GROUPS = {"limits", "ceiling", "original", "commands", "reads", "big", "growth", "rebuild", "operating", "postgres"}
 
 
 def bench(*arguments: str | Path, path: str = os.environ["PATH"]) -> subprocess.CompletedProcess[str]:

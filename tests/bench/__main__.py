@@ -18,7 +18,7 @@ from tests.bench.results import Figure, Verdict, figures, figures_table, verdict
 
 Measure = Callable[[Bench], Iterable[Sample]]
 
-GROUPS = ("limits", "commands", "reads", "big", "growth", "rebuild", "operating")
+GROUPS = ("limits", "commands", "reads", "big", "growth", "rebuild", "operating", "postgres")
 SMALL_SECONDS = 0.2
 
 
@@ -36,10 +36,10 @@ class Report(Struct, frozen=True):
 
 def measures() -> dict[str, Measure]:
     """How each group is measured. Imported when nothing is missing."""
-    from tests.bench import growth, http, limits, operating, rebuild
+    from tests.bench import growth, http, limits, operating, postgres, rebuild
 
-    found = (limits.measure, http.commands, http.reads, http.big, growth.measure, rebuild.measure, operating.measure)
-    return dict(zip(GROUPS, found, strict=True))
+    doors, others = (http.commands, http.reads, http.big), (growth, rebuild, operating, postgres)
+    return dict(zip(GROUPS, (limits.measure, *doors, *(part.measure for part in others)), strict=True))
 
 
 @click.command()

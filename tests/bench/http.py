@@ -42,9 +42,8 @@ class Load(Struct, frozen=True):
 
 def commands(bench: Bench) -> Iterator[Sample]:
     """Creating goals: nothing is stored by the ceiling, a commit a goal is made by the original."""
-    made, trees = _made(bench)
+    made, trees = made_trees(bench)
     new = {**NEW, "name": NAME}
-    creations = [request("POST", goals_of(user), new) for user in trees]
     keyed = [request("POST", goals_of(user), new, Idempotency_Key=MARK) for user in trees]
     with ExitStack() as stack:
         nothing, posts = stack.enter_context(ceiling.ceiling(bench.folder)), [request("POST", "/", new)]
@@ -52,10 +51,10 @@ def commands(bench: Bench) -> Iterator[Sample]:
         create, with_key, one = (stack.enter_context(_copied(bench, made)).url for _ in range(3))
         loads = [
             Load("ceiling.post", nothing, posts, 201),
-            Load("commands.create", create, creations, 201),
+            Load("commands.create", create, creations(trees), 201),
             Load("commands.create_keyed", with_key, keyed, 201),
             Load("ceiling.post_one", nothing, posts, 201, connections=1, threads=1),
-            Load("commands.one", one, creations, 201, connections=1, threads=1),
+            Load("commands.one", one, creations(trees), 201, connections=1, threads=1),
         ]
         yield from side_by_side(bench, loads)
     yield from _original(bench, "original.post", request("POST", original.PATH, {"user": original.USER, **new}))
@@ -63,7 +62,7 @@ def commands(bench: Bench) -> Iterator[Sample]:
 
 def reads(bench: Bench) -> Iterator[Sample]:
     """Trees of 100 goals, as they are ready, as they are known, and with changes between."""
-    made, trees = _made(bench)
+    made, trees = made_trees(bench)
     gets = [request("GET", goals_of(user)) for user in trees]
     with ceiling.ceiling(bench.folder) as nothing, _copied(bench, made) as served, _copied(bench, made) as changed:
         loads = [
@@ -78,7 +77,7 @@ def reads(bench: Bench) -> Iterator[Sample]:
 
 def big(bench: Bench) -> Iterator[Sample]:
     """A tree of 10,000 goals and a history of 10,000 events, and what others notice of them."""
-    made, trees = _made(bench)
+    made, trees = made_trees(bench)
     log, size = made / "events.db", 500 if bench.small else 10_000
     whole = logs.trees(log, 1, size, "big")["big-0"]
     positions = logs.history(log, "old", size)
@@ -136,12 +135,17 @@ def _copied(bench: Bench, made: Path) -> Iterator[Served]:
         yield served
 
 
-def _made(bench: Bench) -> tuple[Path, Trees]:
+def made_trees(bench: Bench) -> tuple[Path, Trees]:
     """A folder with a log of 200 users' trees of 100 goals."""
     folder = bench.folder / "made"
     users, goals = (5, 20) if bench.small else (200, 100)
     folder.mkdir()
     return folder, logs.trees(folder / "events.db", users, goals)
+
+
+def creations(trees: Trees) -> list[str]:
+    """A new goal for any of the users."""
+    return [request("POST", goals_of(user), {**NEW, "name": NAME}) for user in trees]
 
 
 def _conditional(served: Served, trees: Trees) -> list[str]:

@@ -10,20 +10,26 @@ from importlib.util import find_spec
 from pathlib import Path
 
 import apsw
+import psycopg
 from msgspec import Struct
 
 from tests.bench.wrk import WrkMissing, program
 from tests.engines import ROOT
+from tests.postgres import binaries, found
 
+POSTGRES = "18"
+SETTINGS = {"fsync": "on", "synchronous_commit": "on", "full_page_writes": "on"}
+"""Of PostgreSQL's, which it must come with."""
 MODULES = ("eventsourcing", "flask", "flask_restful", "flask_sqlalchemy", "matplotlib")
 PACKAGES = (
-    "apsw", "falcon", "gunicorn", "msgspec", "uvloop",
+    "apsw", "falcon", "gunicorn", "msgspec", "psycopg", "uvloop",
     "eventsourcing", "flask", "flask-restful", "flask-sqlalchemy", "sqlalchemy",
 )  # fmt: skip
 DURABILITY = {
     "es-goals": "SQLite WAL, synchronous=FULL: an answered command is on disk",
     "original": "SQLite rollback journal, synchronous=FULL: SQLite's defaults, as Flask-SQLAlchemy leaves them",
-    "eventsourcing": "SQLite WAL, synchronous=FULL: what its recorder sets and SQLite's default",
+    "eventsourcing": "SQLite WAL, synchronous=FULL: what its recorder sets and SQLite's default; PostgreSQL as below",
+    "postgres": f"PostgreSQL {POSTGRES} as it comes: {', '.join(map('='.join, SETTINGS.items()))}",
     "ceiling": "nothing is stored",
 }
 
@@ -57,7 +63,11 @@ def missing() -> str | None:
     except WrkMissing as error:
         return str(error)
     absent = [name for name in MODULES if find_spec(name) is None]
-    return f"expected {', '.join(absent)}; found none (pip install -e '.[bench]')" if absent else None
+    if absent:
+        return f"expected {', '.join(absent)}; found none (pip install -e '.[bench]')"
+    if found(POSTGRES) is None:
+        return f"expected the programs of PostgreSQL {POSTGRES}; found none (pip install -e '.[test]')"
+    return None
 
 
 def described(folder: Path) -> Machine:
@@ -66,8 +76,14 @@ def described(folder: Path) -> Machine:
     versions = {"python": platform.python_version(), "its sqlite, for the peers": sqlite3.sqlite_version}
     versions["apsw's sqlite, for es-goals"] = apsw.sqlite_lib_version()
     versions |= {name: version(name) for name in PACKAGES}
+    versions["postgres"] = f"{_postgres()} with libpq {psycopg.pq.version_pretty(psycopg.pq.version())}"
     cores = len(os.sched_getaffinity(0))
     return Machine(_cpu(), cores, memory, platform.release(), _disk(folder), _commit(), versions, DURABILITY)
+
+
+def _postgres() -> str:
+    command = [str(binaries(POSTGRES) / "postgres"), "--version"]
+    return subprocess.run(command, capture_output=True, text=True, check=True).stdout.split()[-1]  # noqa: S603
 
 
 def _cpu() -> str:

@@ -24,6 +24,7 @@ PEERS = (
     ("the ceiling: POST, nothing is stored", "ceiling.post", CEILING),
     ("create a goal", "commands.create", OURS),
     ("create a goal, under a key", "commands.create_keyed", OURS),
+    ("create a goal, on PostgreSQL", "postgres.create", OURS),
     ("the original: create a goal", "original.post", ORIGINAL),
     ("the ceiling: GET, nothing is read", "ceiling.get", CEILING),
     ("a tree of 100 goals, not modified", "reads.unchanged", OURS),

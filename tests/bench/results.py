@@ -104,6 +104,14 @@ TARGETS = (
     Target("a worker's memory after all of 10,000 users", value("operating.rss"), "MiB", most=150),
     Target("start on 1,000,000 events", value("operating.start"), "s", most=1.5),
     Target("events.db, of its events' data and ids", value("operating.size"), most=2.2),
+    Target("PostgreSQL: create, of the bare loop", ratio("postgres.create", "postgres.create.executemany"), least=0.6),
+    Target("the same, of one that uses COPY", ratio("postgres.create", "postgres.create.copy"), least=0.6),
+    Target("PostgreSQL: append, of the bare loop", ratio("postgres.writer", "postgres.writer.executemany"), least=0.6),
+    Target("the same, of one that uses COPY", ratio("postgres.writer", "postgres.writer.copy"), least=0.6),
+    Target("PostgreSQL: create, of eventsourcing's", ratio("postgres.create", "postgres.eventsourcing"), least=5),
+    Target("PostgreSQL: append, of eventsourcing's", ratio("postgres.writer", "postgres.eventsourcing"), least=5),
+    Target("PostgreSQL: a page, of the bare loop's", ratio("postgres.page", "postgres.page.text"), least=0.7),
+    Target("the same, of one that asks for binary", ratio("postgres.page", "postgres.page.binary"), least=0.7),
 )
 
 

@@ -25,16 +25,18 @@ def goals_of(user: str) -> str:
     return f"/v2/users/{user}/goals"
 
 
-def _lags(served: Served) -> list[int]:
+def lags(served: Served) -> list[int]:
+    """How far each read model is behind."""
     return [model["lag"] for model in served.get("/v2/projections")["projections"]]
 
 
 @contextmanager
-def folded(folder: Path, env: Mapping[str, str] = {}) -> Iterator[Served]:
-    """Serves the log in a folder once its read models are at its end. Killed, since a polite end takes a second."""
-    served = Served(folder, env=env)
+def folded(folder: Path, env: Mapping[str, str] = {}, db: str = "events.db") -> Iterator[Served]:
+    """Serves the log in a folder, or at a PostgreSQL URL, once its read models are at its end. Killed, since a polite
+    end takes a second."""
+    served = Served(folder, env=env, db=db)
     try:
-        wait_for(lambda: not any(_lags(served)), "the log to be folded", FOLDING)
+        wait_for(lambda: not any(lags(served)), "the log to be folded", FOLDING)
         yield served
     finally:
         served.client.close()

@@ -1,11 +1,13 @@
-"""The Python library "eventsourcing" on a SQLite file, as its documentation uses it and with the settings it has:
-WAL, and SQLite's default, which is to sync each commit."""
+"""The Python library "eventsourcing" on a SQLite file or on PostgreSQL, as its documentation uses it and with the
+settings it has: on SQLite WAL and its default, which is to sync each commit."""
 
 from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
 from pathlib import Path
 from time import perf_counter
 from typing import Any
+from urllib.parse import urlsplit
 
 from eventsourcing.application import Application
 from eventsourcing.domain import Aggregate, event
@@ -43,6 +45,18 @@ def append(path: Path, events: int) -> float:
         began = perf_counter()
         for goal in goals:
             application.save(goal)
+        return events / (perf_counter() - began)
+
+
+def append_to_postgres(url: str, events: int, threads: int) -> float:
+    """Events a second, each in a transaction of its own, from so many threads that have a connection each."""
+    goals, at = list(_goals(events)), urlsplit(url)
+    env = {"PERSISTENCE_MODULE": "eventsourcing.postgres", "POSTGRES_DBNAME": at.path[1:], "POSTGRES_PASSWORD": ""}
+    env |= {"POSTGRES_HOST": str(at.hostname), "POSTGRES_PORT": str(at.port), "POSTGRES_USER": str(at.username)}
+    env |= {"POSTGRES_POOL_SIZE": str(threads)}
+    with closing(Application(env=env)) as application, ThreadPoolExecutor(threads) as pool:
+        began = perf_counter()
+        list(pool.map(application.save, goals))
         return events / (perf_counter() - began)
 
 
