@@ -44,7 +44,7 @@ def create_app(settings: Settings, clock: Clock = wall_clock, failed: Callable[[
     service = Service(storage.log, pool, settings.cached_goals, settings.deadline, failed, committed)
     projector = Projector(storage.log, storage.views, projections.ALL)
     replica = Replica(partial(_replica, settings, clock, storage.log.id)) if settings.replica else None
-    context = Context(settings, storage, service, projector, pool, clock, Uuid7(clock), replica)
+    context = Context(settings, storage, service, projector, pool, clock, Uuid7(clock), replica, failed)
     return Bodies(_falcon(context), context)
 
 

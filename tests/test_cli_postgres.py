@@ -281,3 +281,25 @@ def served(url: str, roles: Roles) -> None:
         assert [one["name"] for one in tree["goals"]] == ["Run", "Swim"]
         assert client.get("/readyz").status_code == 200
         assert PASSWORD not in client.get("/metrics").text + client.get("/readyz").text
+
+
+@pytest.mark.parametrize(
+    "db",
+    [
+        "host=127.0.0.1 user=goals password=s3cret dbname=goals",
+        "POSTGRESQL://goals:s3cret@db1/goals",
+        "postgresql+psycopg://goals:s3cret@db1/goals",
+        "postgresql:/goals:s3cret@db1/goals",
+        "mysql://goals:s3cret@db1/goals",
+    ],
+)
+@pytest.mark.parametrize("command", [["serve", "--open", "--port", "0"], ["tree", "ann"], ["migrate"]], ids=" ".join)
+def test_a_database_of_another_form_is_no_path_and_its_password_is_not_repeated(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, db: str, command: list[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+
+    why = refused(cli("--db", db, *command))
+
+    assert why == "expected a path, or a URL that begins with postgresql://; found another form"
+    assert list(tmp_path.iterdir()) == []

@@ -8,8 +8,9 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import Any, cast
 
 import pytest
+from msgspec import structs
 
-from es_goals.events import GoalRenamed
+from es_goals.events import GoalRenamed, Recorded
 from es_goals.goals import GoalNotFound
 from es_goals.http import recent as module
 from es_goals.http.recent import Asker, Recent, uuid_of
@@ -159,6 +160,39 @@ def test_a_look_answers_where_the_log_ends(log: Counted, other: Log, monkeypatch
         ends.append(recent.look())
 
     assert ends == [0, 1, 5, 10, 21, 21]
+
+
+class Shortened(Counted):
+    """A log of another machine, whose last events can be lost, and others be in their places."""
+
+    near, kept, added = False, 2**62, 0
+
+    def writes(self) -> None:
+        """Nobody knows without asking."""
+
+    def read(self, after: int = 0, limit: int = 1000, **_: Any) -> list[Recorded]:
+        """Without what was lost, and with what was added since."""
+        lines = self._log.read(0, 2**62)[: self.kept]
+        last = lines[-1]
+        lines += [
+            structs.replace(last, position=last.position + number, command="another")
+            for number in range(1, self.added + 1)
+        ]
+        return [line for line in lines if line.position > after][:limit]
+
+
+@pytest.mark.parametrize("added", [0, 1, 2, 5])
+def test_a_log_that_lost_what_was_seen_ends_the_process_also_where_it_has_grown_since(other: Log, added: int) -> None:
+    record(other, ANN, created("a"), created("b"), created("c"))
+    record(other, ANN, created("d"))
+    log, ended = Shortened(other), list[bool]()
+    recent = Recent(log.log, lost=lambda: ended.append(True))
+    before = recent.version(ANN)
+    log.kept, log.added = 3, added
+
+    with pytest.raises(StorageFailed, match="the log lost events"):
+        recent.look()
+    assert (before, ended) == (4, [True])
 
 
 # Users and owners.

@@ -55,12 +55,13 @@ class Context:
         clock: Clock,
         new_id: Callable[[], str],
         replica: Replica | None = None,
+        failed: Callable[[], None] = lambda: None,
     ) -> None:
         self.settings, self.storage, self.log = settings, storage, storage.log
         self.service, self.projector, self.pool = service, projector, pool
         self.clock, self.new_id = clock, new_id
         self._primary, self._replica = Reading(storage, projector), replica
-        self.recent = Recent(storage.log, lambda: projector.sound_generation(TREE).id)
+        self.recent = Recent(storage.log, lambda: projector.sound_generation(TREE).id, failed)
         self._asking = None if storage.log.near else ThreadPoolExecutor(1, "asker")
         self._asker = Asker(self.recent, self._asking) if self._asking else None
         self.forests: Lru[str, Forest] = Lru(settings.cached_trees, lambda forest: len(forest.nodes) + 1)
@@ -256,5 +257,7 @@ class Tail:
                     folded, soonest = seen, monotonic() + FOLD_SECONDS
             except Exception as error:
                 # Whatever it is, the next tick tries again: a tick that ended would be noticed by nobody.
-                log.error("tick_failed", detail=str(error), exc_info=not isinstance(error, StorageError))
+                log.error(
+                    "tick_failed", detail=str(error), exc_info=not isinstance(error, StorageError | ProjectionBehind)
+                )
             await asyncio.sleep(self._tick)

@@ -8,6 +8,7 @@ from typing import Annotated
 from urllib.parse import quote, urlencode
 
 import msgspec
+import structlog
 from falcon.asgi import Request, Response
 from msgspec import Meta, Struct, structs
 
@@ -17,12 +18,15 @@ from es_goals.http.context import JSON, Context, Door
 from es_goals.http.operation import operation
 from es_goals.http.problems import Refusal
 from es_goals.http.replica import Reading, has_position
-from es_goals.storage import user_events
+from es_goals.projector import ProjectionBehind
+from es_goals.storage import StorageError, user_events
 
 NDJSON = "application/x-ndjson"
 EVENT_STREAM = "text/event-stream"
 STREAM_PAGE = 1000
 KEEP_ALIVE_SECONDS = 15.0
+
+log = structlog.get_logger()
 
 _encode = msgspec.json.Encoder().encode
 
@@ -121,7 +125,7 @@ async def answer(context: Context, req: Request, resp: Response, query: OwnEvent
     match req.client_prefers(["application/json", NDJSON, EVENT_STREAM]):
         case "application/x-ndjson":
             resp.content_type = NDJSON
-            resp.stream = _lines(context, wanted, after)
+            resp.stream = _lines(context, wanted, after, await context.ask(context.recent.head))
         case "text/event-stream":
             resp.content_type = EVENT_STREAM
             resp.set_header("X-Accel-Buffering", "no")  # proxies are to hand on each event at once
@@ -143,8 +147,7 @@ async def _page(context: Context, req: Request, resp: Response, wanted: Filter, 
     resp.data = _encode(EventPage([event_answer(line) for line in lines], more))
 
 
-async def _lines(context: Context, wanted: Filter, after: int) -> AsyncIterator[bytes]:
-    head = await context.ask(context.recent.head)
+async def _lines(context: Context, wanted: Filter, after: int, head: int) -> AsyncIterator[bytes]:
     while lines := await context.in_thread(partial(_read, context, wanted, after, head)):
         yield b"".join(_encode(event_answer(line)) + b"\n" for line in lines)
         after = lines[-1].position
@@ -158,8 +161,7 @@ async def _follow(context: Context, wanted: Filter, after: int) -> AsyncIterator
     while not context.tail.stopped:
         context.begin()
         mark = context.tail.mark()
-        head = await context.ask(context.recent.head)
-        lines = await context.in_thread(partial(_read, context, wanted, after, head)) if head > after else []
+        head, lines = await _news(context, wanted, after)
         if lines:
             yield b"".join(b"id: %d\ndata: %b\n\n" % (line.position, _encode(event_answer(line))) for line in lines)
             after, comment_at = lines[-1].position, monotonic() + KEEP_ALIVE_SECONDS
@@ -174,6 +176,16 @@ async def _follow(context: Context, wanted: Filter, after: int) -> AsyncIterator
             comment_at = monotonic() + KEEP_ALIVE_SECONDS
 
 
+async def _news(context: Context, wanted: Filter, after: int) -> tuple[int, list[Recorded]]:
+    """Where the log ends, and what is wanted of it; nothing while the storage fails, since the stream goes on then."""
+    try:
+        head = await context.ask(context.recent.head)
+        return head, await context.in_thread(partial(_read, context, wanted, after, head)) if head > after else []
+    except (StorageError, ProjectionBehind) as error:
+        log.warning("not_followed", detail=str(error))
+        return after, []
+
+
 def event_answer(line: Recorded) -> EventAnswer:
     """An event as it is answered everywhere."""
     place = (line.position, line.owner, line.version, line.type, line.subject)
@@ -184,8 +196,8 @@ def _read(context: Context, wanted: Filter, after: int, head: int, limit: int = 
     """From a log that has all up to `head` at least."""
 
     def events(reading: Reading) -> list[Recorded]:
-        log, owner = reading.storage.log, wanted.owner
-        return user_events(log, owner, after, limit, until=wanted.until, subject=wanted.subject, type=wanted.type)
+        source, owner = reading.storage.log, wanted.owner
+        return user_events(source, owner, after, limit, until=wanted.until, subject=wanted.subject, type=wanted.type)
 
     return context.read(has_position(head), events)
 

@@ -153,8 +153,8 @@ async def handle(req: Request, resp: Response, error: Exception, params: dict[st
     request_id = str(req.context.request_id)
     body = answer(error, request_id, message=req.path.startswith("/v1.0/"))
     if body.status >= 500:
-        fault = error if body.status == 500 else None
-        log.error("failed", request_id=request_id, method=req.method, path=req.path, detail=str(error), exc_info=fault)
+        fault, detail = (error if body.status == 500 else None), str(error) or type(error).__name__
+        log.error("failed", request_id=request_id, method=req.method, path=req.path, detail=detail, exc_info=fault)
     if isinstance(error, falcon.HTTPError) and error.headers:
         resp.set_headers(dict(error.headers))
     resp.set_header("Cache-Control", "no-store")

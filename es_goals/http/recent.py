@@ -6,8 +6,8 @@ from collections.abc import Callable
 from concurrent.futures import Executor
 from typing import Any, NamedTuple, TypeVar
 
-from es_goals.events import goals_stream
-from es_goals.storage import Log, User
+from es_goals.events import Recorded, goals_stream
+from es_goals.storage import Log, StorageFailed, User
 from es_goals.users import UUID_FORM
 
 PAGE = 1000
@@ -18,12 +18,16 @@ V = TypeVar("V")
 
 class Recent:
     """How many events each user has, who is who, and whose goal is whose. For one thread only, but for `known_user`
-    and `known_owner`. `generation` tells which rows readers see, or raises."""
+    and `known_owner`. `generation` tells which rows readers see, or raises. `lost` is called where the log is no longer
+    the one that is remembered."""
 
-    def __init__(self, log: Log, generation: Callable[[], int] = lambda: 0) -> None:
-        self._log, self._ask_generation = log, generation
+    def __init__(
+        self, log: Log, generation: Callable[[], int] = lambda: 0, lost: Callable[[], None] = lambda: None
+    ) -> None:
+        self._log, self._ask_generation, self._lost = log, generation, lost
         self._writes: int | None = None
         self._position = log.head().position
+        self._command: str | None = None
         self._generation: int | None = None
         self._versions: dict[str, int] = {}
         self._users: dict[str, User] = {}
@@ -91,12 +95,15 @@ class Recent:
             self._writes = writes
 
     def look(self) -> int:
-        """The same, whether or not somebody is known to have written. Answers the log's last position."""
+        """The same, whether or not somebody is known to have written. Answers the log's last position.
+
+        Raises StorageFailed where what was seen last is gone, as after a standby took over that had not all.
+        """
         self._generation = None
-        lines = self._log.read(self._position, PAGE)
+        lines = self._log.read(self._position, PAGE) if self._log.near else self._behind_the_last()
         if len(lines) == PAGE:
             # Far behind: what is asked for is looked up anew.
-            self._position = self._log.head().position
+            self._position, self._command = self._log.head().position, None
             self._versions.clear()
             self._users.clear()
             return self._position
@@ -105,8 +112,19 @@ class Recent:
                 self._versions[line.stream] = line.version
             elif line.stream.startswith("account:"):
                 self._users.clear()  # whose name may be the new user's id, which comes first
-            self._position = line.position
+            self._position, self._command = line.position, line.command
         return self._position
+
+    def _behind_the_last(self) -> list[Recorded]:
+        """What is new, in one question with what was seen last."""
+        if not self._position:
+            return self._log.read(0, PAGE)
+        lines = self._log.read(self._position - 1, PAGE + 1)
+        if not lines or lines[0].command != (self._command or lines[0].command):
+            self._lost()
+            raise StorageFailed("the service restarts after the log lost events")
+        self._command = lines[0].command
+        return lines[1:]
 
 
 class _Question(NamedTuple):

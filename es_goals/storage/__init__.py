@@ -396,6 +396,15 @@ def user_events(
     return sorted(lines, key=lambda line: line.position)[:limit]
 
 
+# A URL of another kind, or libpq's other form. As a path it would make a file, and its password would be in the name.
+_NEITHER = re.compile(r"[a-z][a-z0-9+.-]*://|postgres[a-z0-9+.-]*:|.*\b(host|dbname|user|password)\s*=", re.IGNORECASE)
+
+
+def _expect_place(url: str) -> None:
+    if not is_postgres(url) and _NEITHER.match(url):
+        raise Unusable("expected a path, or a URL that begins with postgresql://; found another form")
+
+
 def is_postgres(url: str) -> bool:
     """Whether it is PostgreSQL's; else it is the path of a file."""
     return url.startswith(("postgresql://", "postgres://"))
@@ -405,13 +414,14 @@ def shown(url: str) -> str:
     """A path, or a PostgreSQL URL without its password and options; no more than its kind where it is not clear which
     part of it is the password."""
     if not is_postgres(url):
-        return url
+        return "another form" if _NEITHER.match(url) else url
     found = _URL.fullmatch(url)
     return "".join(part or "" for part in found.groups()) if found else url.partition("://")[0] + "://"
 
 
 def exists(url: str, options: Options = DEFAULTS) -> bool:
     """Whether there is a log. Raises Unusable."""
+    _expect_place(url)
     if is_postgres(url):
         from es_goals.storage import postgres
 
@@ -431,6 +441,7 @@ def open_storage(url: str, clock: Clock, options: Options = DEFAULTS) -> Storage
 
     Raises Unusable.
     """
+    _expect_place(url)
     if is_postgres(url):
         return _on_postgres(url, clock, options)
     from es_goals.storage.sqlite_views import SqliteViews, views_path

@@ -68,6 +68,10 @@ _BY_STREAM = (
 )
 # Asked at once: others append meanwhile.
 _ENDS = "SELECT position, (SELECT coalesce(max(position), 0) FROM events) FROM counter"
+_OWNED = (
+    "SELECT pg_has_role(tableowner::name, 'USAGE') FROM pg_tables"
+    " WHERE (schemaname, tablename) = ('es_goals', 'events')"
+)
 _ONES_OWN = "SELECT id, schema FROM es_goals.log"
 _THERE = "SELECT to_regclass('es_goals.log') IS NOT NULL"
 _SERVICE = """
@@ -186,10 +190,9 @@ class PostgresLog(SqlReader):
             self.id = _recognised(connection)
 
     def _rows(self, sql: str, *values: str | int) -> list[tuple[Any, ...]]:
-        try:
-            return self._connections.rows(sql, values)
-        except psycopg.DataError:  # text with a NUL, which no row has
-            return []
+        if any(isinstance(value, str) and "\0" in value for value in values):
+            return []  # which no row has, and PostgreSQL refuses in a question too
+        return self._connections.rows(sql, values)
 
     def close(self) -> None:
         self._closed.set()
@@ -293,10 +296,15 @@ def _make_or_upgrade(connection: Connection, service: str | None) -> None:
             connection.execute(_UPGRADES[schema])
             connection.execute("UPDATE es_goals.log SET schema = $1", (schema + 1,))
         if service is not None and (found is None or found <= SCHEMA):
-            _let_serve(connection, Identifier(service))
+            _let_serve(connection, service)
 
 
-def _let_serve(connection: Connection, role: Identifier) -> None:
+def _let_serve(connection: Connection, service: str) -> None:
+    if not connection.execute("SELECT FROM pg_roles WHERE rolname = $1", (service,)).fetchall():
+        raise Unusable(f"expected a role that there is; found {service}")
+    if not connection.execute(_OWNED).fetchall()[0][0]:
+        raise Unusable("expected the role that owns the log's tables, which may let another one serve; found another")
+    role = Identifier(service)
     connection.execute(SQL(_SERVICE).format(role=role).as_string(connection))
     for (table,) in connection.execute(_GENERATIONS).fetchall():
         hand_over = SQL("ALTER TABLE es_goals_views.{table} OWNER TO {role}")

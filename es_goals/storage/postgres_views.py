@@ -2,9 +2,10 @@
 
 import threading
 from collections.abc import Iterator
-from contextlib import AbstractContextManager, contextmanager
+from contextlib import AbstractContextManager, contextmanager, suppress
 from typing import Any, ClassVar
 
+import psycopg
 from psycopg import errors
 
 from es_goals.storage import Generation, GenerationGone, ReadModel
@@ -83,7 +84,8 @@ class PostgresViews(SqlViews):
                 try:
                     yield taken
                 finally:
-                    if taken and not connection.closed:  # a lost connection has let it go
-                        connection.execute(_RETURN, (LEASES, name))
+                    if taken:
+                        with suppress(psycopg.Error):  # a connection that is lost has let it go
+                            connection.execute(_RETURN, (LEASES, name))
         finally:
             self._leased.discard(name)

@@ -55,7 +55,14 @@ _USER_NAMED = "SELECT id, name, email, created_at FROM users WHERE folded = $1"
 _USERS = "SELECT id, name, email, created_at FROM users WHERE id > $1 ORDER BY id LIMIT $2"
 _ADD_USER = "INSERT INTO users (id, name, folded, email, created_at) VALUES ($1, $2, $3, $4, $5)"
 # A loose index scan: one step an existing stream, however many events it has.
-_NEXT_STREAM = "SELECT stream FROM events WHERE stream > $1 ORDER BY stream LIMIT 1"
+_STREAMS = """
+    WITH RECURSIVE found(stream) AS (
+        SELECT (SELECT stream FROM events WHERE stream > $1 ORDER BY stream LIMIT 1)
+         UNION ALL
+        SELECT (SELECT events.stream FROM events WHERE events.stream > found.stream ORDER BY events.stream LIMIT 1)
+          FROM found WHERE found.stream IS NOT NULL)
+    SELECT stream FROM found WHERE stream IS NOT NULL LIMIT $2
+"""
 
 as_json = msgspec.json.Encoder().encode
 
@@ -143,10 +150,7 @@ class SqlReader(ABC):
         return list(starmap(User, self._rows(_USERS, after, limit)))
 
     def streams(self, after: str = "", limit: int = 1000) -> list[str]:
-        found: list[str] = []
-        while len(found) < limit and (row := self._one(_NEXT_STREAM, found[-1] if found else after)):
-            found.append(row[0])
-        return found
+        return [stream for (stream,) in self._rows(_STREAMS, after, limit)]
 
 
 class SqlTransaction(SqlReader):
