@@ -37,6 +37,8 @@ ENGINES: dict[str, Callable[[Path], AbstractContextManager[str]]] = {
 }
 """For each engine: the URL of a fresh database, in or beside the folder, gone at the end."""
 
+NEWEST = ("sqlite", f"postgres{postgres.VERSIONS[-1]}")
+
 
 class HandClock:
     """Stands at `now` (µs) until it is put elsewhere."""

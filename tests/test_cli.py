@@ -63,6 +63,8 @@ CONTRACT = {
     "verify": {"--expect"},
     "backup": set[str](),
     "restore": set[str](),
+    "migrate": {"--service"},
+    "copy": {"--from", "--to"},
 }
 """The commands and options that are promised, accounts left out."""
 
@@ -141,7 +143,8 @@ def test_without_a_command_it_shows_them_all() -> None:
         ["tree", "alice", "--as-of", "2026-11-23"],
         ["tree", "alice", "--as-of", "2026-11-23T08:00:00"],
         ["tree", "alice", "--as-of", "-1"],
-        ["--db", "postgresql://localhost/goals", "tree", "alice"],
+        ["migrate", "--service", "goals"],
+        ["copy", "--from", "events.db"],
     ],
     ids=" ".join,
 )

@@ -35,7 +35,7 @@ from es_goals.projector import Projector, View
 from es_goals.storage import Cause, Key, SubjectTaken
 from projections import ALL, activity, goal_tree
 from projections.goal_tree import Row, tree
-from tests.engines import ENGINES, Engine, HandClock
+from tests.engines import ENGINES, NEWEST, Engine, HandClock
 from tests.histories import folded
 
 USERS = ("ann", "bob")
@@ -450,7 +450,7 @@ def in_chunks_of(size: int) -> Iterator[None]:
         yield
 
 
-@pytest.mark.parametrize("kind", ENGINES)
+@pytest.mark.parametrize("kind", NEWEST)
 def test_any_commands_give_what_a_plain_model_gives_at_every_position(kind: str) -> None:
     class OnThisEngine(Commands):
         pass

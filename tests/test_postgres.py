@@ -690,7 +690,7 @@ def test_a_role_that_may_not_make_or_upgrade_a_log_is_told_what_may(url: str, mo
 
 
 def test_a_service_role_that_does_not_exist_is_named_and_nothing_is_made(newest: str) -> None:
-    with pytest.raises(StorageError, match='"nobody_of_that_name" does not exist'):
+    with pytest.raises(Unusable, match="expected a role that there is; found nobody_of_that_name"):
         migrate(newest, wall_clock, service="nobody_of_that_name")
 
     assert execute(newest, "SELECT 1 FROM pg_namespace WHERE nspname LIKE 'es_goals%'") == []

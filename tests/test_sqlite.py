@@ -332,7 +332,7 @@ def test_while_nobody_writes_the_live_generation_is_not_asked_for_again(
         live = other.views.live(model)
         assert storage.views.live(model) == live
         with monkeypatch.context() as patch:
-            patch.setattr(sqlite_views, "_in_state", lambda *arguments: asked.append(arguments))
+            patch.setattr(sqlite_views, "in_state", lambda *arguments: asked.append(arguments))
             assert [storage.views.live(model) for _ in range(3)] == [live] * 3
         assert asked == []
         other.views.mark_failed(live, 1, "ValueError: odd")
