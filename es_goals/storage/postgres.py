@@ -183,11 +183,11 @@ class PostgresLog(SqlReader):
     def __init__(self, connections: Connections, clock: Clock) -> None:
         self._connections, self._clock = connections, clock
         self._closed = threading.Event()
-        connections.open()
         with connections.alone() as connection, translated:
             if not connections.standby:
                 _make_or_upgrade(connection, None)
             self.id = _recognised(connection)
+        connections.open()
 
     def _rows(self, sql: str, *values: str | int) -> list[tuple[Any, ...]]:
         if any(isinstance(value, str) and "\0" in value for value in values):

@@ -130,9 +130,9 @@ class Connections:
             connection.execute(_DURABLE)
 
     def open(self) -> None:
-        """Connect once, to see that it works. Raises Unusable, naming why."""
-        with self.alone():
-            self._pool.open()
+        """Begin to connect, once the schema is there: PostgreSQL 15 was seen to miss for good one that was made while a
+        connection looked its search path up."""
+        self._pool.open()
 
     @contextmanager
     def alone(self, *, autocommit: bool = True) -> Iterator[Connection]:
