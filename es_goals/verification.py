@@ -1,6 +1,6 @@
 """Checks the log against its promises, and every read model against a fold from scratch."""
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from typing import Any, cast
 
 from msgspec import Struct, structs
@@ -9,7 +9,7 @@ from es_goals.digest import TreeHash, event_bytes
 from es_goals.events import GoalEvent, Recorded, UndecodableEvent, goals_stream, subject_of
 from es_goals.goals import Goals, evolve
 from es_goals.projector import fold_into
-from es_goals.storage import Key, Log, Progress, ReadModel, Storage, StorageError
+from es_goals.storage import Key, Log, Progress, ReadModel, Storage, StorageError, all_streams
 
 PAGE = 1000
 
@@ -154,7 +154,7 @@ def verify_read_model(storage: Storage, model: ReadModel, progress: Progress) ->
     Raises Mismatch.
     """
     owners = set(storage.views.owners(model)) | {
-        stream.partition(":")[2] for stream in _all_streams(storage.log) if stream.startswith("user:")
+        stream.partition(":")[2] for stream in all_streams(storage.log) if stream.startswith("user:")
     }
     rows = 0
     for number, owner in enumerate(sorted(owners), start=1):
@@ -185,10 +185,3 @@ def _check_rows(storage: Storage, model: ReadModel, owner: str) -> int:
 
 def _shown(row: Any) -> str:
     return "no row" if row is None else str(structs.asdict(row))
-
-
-def _all_streams(log: Log) -> Iterable[str]:
-    after = ""
-    while page := log.streams(after):
-        yield from page
-        after = page[-1]

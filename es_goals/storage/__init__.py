@@ -5,7 +5,7 @@ that know which engines there are.
 """
 
 import re
-from collections.abc import Callable, Generator, Iterable, Sequence
+from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
 from contextlib import AbstractContextManager
 from functools import partial
 from pathlib import Path
@@ -394,6 +394,14 @@ def user_events(
     read = partial(read, subject=subject, type=type)
     lines = [*read(stream=goals_stream(owner)), *read(stream=account_stream(owner))]
     return sorted(lines, key=lambda line: line.position)[:limit]
+
+
+def all_streams(log: Reader) -> Iterator[str]:
+    """The names of all streams, in order."""
+    after = ""
+    while page := log.streams(after):
+        yield from page
+        after = page[-1]
 
 
 # A URL of another kind, or libpq's other form. As a path it would make a file, and its password would be in the name.

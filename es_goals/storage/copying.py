@@ -4,7 +4,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import TypeVar
 
 from es_goals.events import account_stream
-from es_goals.storage import Conflict, Head, Log, Progress, Remembered, User
+from es_goals.storage import Conflict, Head, Log, Progress, Remembered, User, all_streams
 
 PAGE = 1000
 
@@ -25,7 +25,7 @@ def copy(source: Log, target: Log, progress: Progress) -> Head:
             transaction.copy(lines, ())
         done = lines[-1].position
         progress(done, head.position)
-    known = frozenset(_streams(target))
+    known = frozenset(all_streams(target))
     for users in _pages(source.users, target.users, lambda user: user.id, ""):
         with target.writing() as transaction:
             for user in users:
@@ -40,13 +40,6 @@ def copy(source: Log, target: Log, progress: Progress) -> Head:
 def _expect_beginning(source: Log, target: Log, position: int) -> None:
     if position and source.read(position - 1, 1) != target.read(position - 1, 1):
         raise Conflict(f"expected the target to be empty or a copy's beginning; found another event at {position}")
-
-
-def _streams(log: Log) -> Iterator[str]:
-    after = ""
-    while page := log.streams(after):
-        yield from page
-        after = page[-1]
 
 
 def _pages(

@@ -28,6 +28,7 @@ from es_goals.storage import (
 )
 from es_goals.storage.postgres_connections import (
     REFUSED,
+    SNAPSHOT,
     Connection,
     Connections,
     roll_back,
@@ -213,12 +214,11 @@ class PostgresLog(SqlReader):
                 raise
 
     def by_stream(self, after: str, until: int) -> Generator[Recorded, None, None]:
-        begin = "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY"
         with (
             translated,
             self._connections.alone() as connection,
             unbounded(connection),
-            transaction(connection, begin),
+            transaction(connection, SNAPSHOT),
             psycopg.RawServerCursor(connection, "by_stream") as cursor,
         ):
             cursor.itersize = FETCH

@@ -19,6 +19,8 @@ from es_goals.storage import StorageFailed, StorageFull, Unusable, shown
 
 OLDEST_POSTGRES = 150_000
 UNHURRIED_SECONDS = 86_400.0
+SNAPSHOT = "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY"
+"""Begins a transaction whose reads show one moment."""
 LEAST_CONNECT_SECONDS = 2  # libpq takes no less for a host of several
 SCHEMAS = "es_goals, es_goals_views"
 # What the server answers where a statement was refused for what it says: nothing of it was kept.
@@ -135,10 +137,10 @@ class Connections:
         self._pool.open()
 
     @contextmanager
-    def alone(self, *, autocommit: bool = True) -> Iterator[Connection]:
+    def alone(self) -> Iterator[Connection]:
         """One that is nobody else's and not of the bounded ones, closed at the end. Raises Unusable."""
         try:
-            connection = self._kind.connect(self._conninfo, autocommit=autocommit, cursor_factory=Rows)
+            connection = self._kind.connect(self._conninfo, autocommit=True, cursor_factory=Rows)
         except psycopg.Error as error:
             found = " ".join(str(error).split())
             raise Unusable(f"expected a PostgreSQL database at {self.url}; found: {found}") from error

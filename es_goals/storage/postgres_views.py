@@ -9,7 +9,7 @@ import psycopg
 from psycopg import errors
 
 from es_goals.storage import Generation, GenerationGone, ReadModel
-from es_goals.storage.postgres_connections import REFUSED, Connections, NoSuchTable, transaction
+from es_goals.storage.postgres_connections import REFUSED, SNAPSHOT, Connections, NoSuchTable, transaction
 from es_goals.storage.sql_views import Session, SqlViews, gone_where
 
 LEASES = 0x0E5_60A15
@@ -45,8 +45,7 @@ class PostgresViews(SqlViews):
 
     @contextmanager
     def _reading(self, *, unhurried: bool = False) -> Iterator[Session]:
-        begin = "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY"
-        with self._connections.one(unhurried=unhurried) as connection, transaction(connection, begin):
+        with self._connections.one(unhurried=unhurried) as connection, transaction(connection, SNAPSHOT):
             yield connection
 
     def _create(self, session: Session, table: str, columns: str) -> None:

@@ -105,8 +105,11 @@ class Writer:
         items, self._gathered = self._gathered, []
         for item in items:
             self._waiting.put(item)
-        if self.trouble is not None:  # the thread may have ended without these
-            _deliver(self._turned_away(self.trouble))
+        if (trouble := self.trouble) is not None:  # the thread may have ended without these
+            left = self._gather()
+            if None in left:
+                self._waiting.put(None)
+            _deliver(_refusals(left, trouble))
 
     def close(self) -> None:
         """Finish what was submitted, then end the thread."""
@@ -181,9 +184,7 @@ class Writer:
         coming = self._take(first, taken)
         try:
             with self._writing() as transaction, transaction.together():
-                with suppress(Empty):
-                    while True:
-                        self._ready.append(self._waiting.get_nowait())
+                self._ready.extend(self._gather())
                 transaction.recall([item.place for item in (first, *self._ready) if item and item.place])
                 return [_judge(transaction, item) for item in coming]
         except Clash:
@@ -223,13 +224,22 @@ class Writer:
                 return
         self._waiting.put(None)
 
-    def _turned_away(self, error: StorageError) -> list[_Result]:
+    def _gather(self) -> list[_Item | None]:
+        """All that waits now. Any thread may ask, where what is `_ready` is the writer's own."""
+        gathered: list[_Item | None] = []
         with suppress(Empty):
             while True:
-                self._ready.append(self._waiting.get_nowait())
-        turned = [_Result(item, None, error) for item in self._ready if item is not None]
+                gathered.append(self._waiting.get_nowait())
+        return gathered
+
+    def _turned_away(self, error: StorageError) -> list[_Result]:
+        items = [*self._ready, *self._gather()]
         self._ready.clear()
-        return turned
+        return _refusals(items, error)
+
+
+def _refusals(items: Sequence[_Item | None], error: StorageError) -> list[_Result]:
+    return [_Result(item, None, error) for item in items if item is not None]
 
 
 def _judge(transaction: Transaction, item: _Item) -> _Result:
