@@ -91,8 +91,55 @@ class GoalRestored(Struct, frozen=True, omit_defaults=True, gc=False):
     parent_id: str | None = None
 
 
-class UserRegistered(Struct, frozen=True, gc=False):
-    """A user came to be. Names and addresses are kept beside the log, never in it."""
+class UserRegistered(Struct, frozen=True, omit_defaults=True, gc=False):
+    """A user came to be. Names, addresses and secrets are kept beside the log, never in it."""
+
+    user_id: str
+    role: str = "user"
+
+
+class UserRenamed(Struct, frozen=True, gc=False):
+    """A user's name or address is another one."""
+
+    user_id: str
+
+
+class PasswordChanged(Struct, frozen=True, gc=False):
+    """A password was set; sessions begun before it are over."""
+
+    user_id: str
+
+
+class IdentityLinked(Struct, frozen=True, gc=False):
+    """An identity at a provider may sign in as the user."""
+
+    user_id: str
+
+
+class TokenIssued(Struct, frozen=True, gc=False):
+    """An API token was made, good for reading, or for writing too, until a time."""
+
+    user_id: str
+    token_id: str
+    scope: str
+    expires: Instant
+
+
+class TokenRevoked(Struct, frozen=True, gc=False):
+    """An API token is good no more."""
+
+    user_id: str
+    token_id: str
+
+
+class UserDisabled(Struct, frozen=True, gc=False):
+    """A user may not sign in any more."""
+
+    user_id: str
+
+
+class UserEnabled(Struct, frozen=True, gc=False):
+    """A disabled user may sign in again."""
 
     user_id: str
 
@@ -108,7 +155,16 @@ GoalEvent = (
     | GoalDeleted
     | GoalRestored
 )
-AccountEvent = UserRegistered
+AccountEvent = (
+    UserRegistered
+    | UserRenamed
+    | PasswordChanged
+    | IdentityLinked
+    | TokenIssued
+    | TokenRevoked
+    | UserDisabled
+    | UserEnabled
+)
 Event = GoalEvent | AccountEvent
 
 Json = dict[str, Any]
@@ -193,7 +249,7 @@ def account_stream(user_id: str) -> str:
 
 def subject_of(event: Event) -> str | None:
     """The goal an event is about; None for an account's fact."""
-    return None if isinstance(event, UserRegistered) else event.goal_id
+    return getattr(event, "goal_id", None)
 
 
 def micros(time: datetime) -> int:

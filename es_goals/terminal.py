@@ -7,6 +7,7 @@ from time import monotonic
 from typing import assert_never
 
 from es_goals.events import (
+    AccountEvent,
     GoalCompleted,
     GoalCreated,
     GoalDeleted,
@@ -16,8 +17,15 @@ from es_goals.events import (
     GoalReopened,
     GoalRestored,
     GoalScheduled,
+    IdentityLinked,
+    PasswordChanged,
     Recorded,
+    TokenIssued,
+    TokenRevoked,
+    UserDisabled,
+    UserEnabled,
     UserRegistered,
+    UserRenamed,
     instant,
     moment,
 )
@@ -67,8 +75,8 @@ class Storyteller:
 
     def _what(self, recorded: Recorded) -> str:
         event = recorded.event
-        if isinstance(event, UserRegistered):
-            return "registered"
+        if isinstance(event, AccountEvent):
+            return _account(event)
         old = self._goal(event.goal_id, recorded.position)
         match event:
             case GoalCreated():
@@ -118,6 +126,28 @@ class Storyteller:
                 after, name = page[-1].position, event.name
         self._goals[goal_id] = (max(seen, position - 1), name)
         return name
+
+
+def _account(event: AccountEvent) -> str:
+    match event:
+        case UserRegistered():
+            return "registered" if event.role == "user" else f"registered as {event.role}"
+        case UserRenamed():
+            return "changed name or address"
+        case PasswordChanged():
+            return "got a new password"
+        case IdentityLinked():
+            return "was linked to an identity"
+        case TokenIssued():
+            return f"got a token to {event.scope}, {event.token_id}, until {event.expires}"
+        case TokenRevoked():
+            return f"lost the token {event.token_id}"
+        case UserDisabled():
+            return "was disabled"
+        case UserEnabled():
+            return "was enabled again"
+        case _:
+            assert_never(event)
 
 
 @contextmanager

@@ -8,6 +8,7 @@ from typing import assert_never
 from msgspec import Struct, structs
 
 from es_goals.events import (
+    AccountEvent,
     GoalCompleted,
     GoalCreated,
     GoalDeleted,
@@ -19,7 +20,6 @@ from es_goals.events import (
     GoalScheduled,
     Instant,
     Recorded,
-    UserRegistered,
 )
 
 REVISION = 1
@@ -77,9 +77,9 @@ def fold(row: Row | None, recorded: Recorded) -> Row:
         case GoalRestored():
             row = structs.replace(row, parent_id=event.parent_id, rank=event.rank, root=None)
             return structs.replace(row, updated_at=at, revision=seen)
-        case UserRegistered():
-            raise TypeError("an account's fact changes no goal")
         case _:
+            if isinstance(event, AccountEvent):
+                raise TypeError("an account's fact changes no goal")
             assert_never(event)
 
 

@@ -167,7 +167,7 @@ _EMPTY: dict[str, list[str]] = {version: [] for version in VERSIONS}
 _CLEAR = """
     SELECT pg_terminate_backend(pid) FROM pg_stat_activity
      WHERE datname = current_database() AND pid <> pg_backend_pid();
-    DROP SCHEMA IF EXISTS es_goals, es_goals_views CASCADE
+    DROP SCHEMA IF EXISTS es_goals, es_goals_views, es_goals_sessions CASCADE
 """
 
 

@@ -572,7 +572,7 @@ def test_who_make_a_log_at_once_make_one(newest: str, how: str) -> None:
 
         assert len(ids) == 1
         assert execute(newest, "SELECT id, schema FROM es_goals.log") == [(*ids, SCHEMA)]
-        execute(newest, "DROP SCHEMA es_goals, es_goals_views CASCADE")
+        execute(newest, "DROP SCHEMA es_goals, es_goals_views, es_goals_sessions CASCADE")
 
 
 def open_new_logs(number: str) -> None:
@@ -598,7 +598,7 @@ def test_nodes_that_start_together_on_a_new_database_make_one_log(newest: str) -
                 assert ids == {storage.log.id}
             assert [line.position for line in lines] == list(range(1, 11))
             assert {line.subject for line in lines} == {f"{n}-{count}" for n in (1, 2) for count in range(5)}
-            execute(newest, "DROP SCHEMA es_goals, es_goals_views CASCADE")
+            execute(newest, "DROP SCHEMA es_goals, es_goals_views, es_goals_sessions CASCADE")
 
 
 def set_schema(engine: Engine, schema: int) -> None:

@@ -9,7 +9,7 @@ from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
 from contextlib import AbstractContextManager
 from functools import partial
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, Protocol, TypeVar
 
 from msgspec import Struct
 
@@ -77,6 +77,10 @@ class UserNameTaken(StorageError):
     """A user has this name already, compared without case."""
 
 
+class CredentialTaken(StorageError):
+    """A user has this identity already."""
+
+
 class Head(Struct, frozen=True):
     """Where the log ends: its last position (0: empty), and that event's `at`."""
 
@@ -111,12 +115,46 @@ class Remembered(Struct, frozen=True):
 
 
 class User(Struct, frozen=True):
-    """A user's row, beside the log. `created_at`: µs."""
+    """A user's row, beside the log. Times are µs; `password_at`: when the password was set, 0 for never."""
 
     id: str
     name: str
     email: str | None
     created_at: int
+    role: str = "user"
+    disabled_at: int | None = None
+    password_at: int = 0
+
+
+class Password(Struct, frozen=True):
+    """What a user's password is checked against: argon2id, in the form of its reference implementation."""
+
+    user_id: str
+    hash: str
+
+
+class Token(Struct, frozen=True):
+    """An API token. `hash` is its SHA-256 in hexadecimal digits; `scope` is read or write; times are µs."""
+
+    id: str
+    user_id: str
+    name: str
+    scope: str
+    hash: str
+    created_at: int
+    expires_at: int
+    revoked_at: int | None = None
+
+
+class Identity(Struct, frozen=True):
+    """Who may sign in as a user: a provider's issuer, a space, and its subject."""
+
+    identity: str
+    user_id: str
+
+
+Credential = Password | Token | Identity
+C = TypeVar("C", Password, Token, Identity)
 
 
 class Reader(Protocol):
@@ -161,6 +199,21 @@ class Reader(Protocol):
     def users(self, after: str = "", limit: int = 1000) -> list[User]:
         """Users in the order of their ids, from the one behind `after`."""
 
+    def credentials(self, kind: type[C], after: str = "", limit: int = 1000) -> list[C]:
+        """Rows of a kind in the order of their first field, from the one behind `after`."""
+
+    def password(self, user_id: str) -> Password | None:
+        """A user's."""
+
+    def token(self, hash: str) -> Token | None:
+        """The one of this SHA-256."""
+
+    def tokens(self, user_id: str, after: str = "", limit: int = 1000) -> list[Token]:
+        """A user's, in the order of their ids, from the one behind `after`."""
+
+    def identity(self, identity: str) -> Identity | None:
+        """Whose it is."""
+
     def streams(self, after: str = "", limit: int = 1000) -> list[str]:
         """The streams' names in order, from the one behind `after`."""
 
@@ -189,6 +242,15 @@ class Transaction(Reader, Protocol):
 
     def add_user(self, user: User) -> None:
         """Keep a user. Raises UserNameTaken."""
+
+    def change_user(self, user: User) -> None:
+        """Set what may change: name, address, `disabled_at` and `password_at`. Raises UserNameTaken."""
+
+    def add(self, credential: Credential) -> None:
+        """Keep it; a password in place of the user's old one. Raises CredentialTaken."""
+
+    def revoke(self, token_id: str, at: int) -> None:
+        """Note that a token is good no more."""
 
     def together(self) -> AbstractContextManager[None]:
         """Inside, appends and keys are kept and written in one go at the end, or when something is read.
@@ -351,6 +413,71 @@ class Views(Protocol):
         """True inside if the caller alone may rebuild the read model of this name."""
 
 
+class Session(Struct, frozen=True):
+    """Somebody signed in. `hash` is the SHA-256 of its token in hexadecimal digits; `stamp` is the user's `password_at`
+    when it began; `address`: where; times are µs."""
+
+    hash: str
+    user_id: str
+    address: str
+    stamp: int
+    created_at: int
+    expires_at: int
+
+
+class Attempt(Struct, frozen=True):
+    """A password that is tried at `at` (µs), on an account (a user's id, or what stands for a name that nobody has),
+    from an address."""
+
+    id: str
+    account: str
+    address: str
+    at: int
+
+
+class Sessions(Protocol):
+    """Who is signed in, when what was last used, and which passwords were tried: what may be lost without harm."""
+
+    def writes(self) -> int | None:
+        """As Log.writes, of these."""
+
+    def session(self, hash: str) -> Session | None:
+        """The one whose token has this SHA-256."""
+
+    def begin(self, session: Session) -> None:
+        """Keep it."""
+
+    def restamp(self, hash: str, stamp: int) -> None:
+        """A session goes on after its user's password was changed."""
+
+    def end(self, hash: str) -> None:
+        """Forget it."""
+
+    def clear(self) -> None:
+        """Forget all sessions."""
+
+    def last_use(self, id: str, made_at: int) -> int:
+        """When a session or a token, made at `made_at`, was last used (µs); where nobody can know, the latest that it
+        may have been."""
+
+    def note_use(self, id: str, at: int) -> None:
+        """Keep that it was used."""
+
+    def attempt(self, attempt: Attempt, since: int, most: int) -> int | None:
+        """Keep that a password is tried, and answer 0, unless `most` failed since then on its account, or from its
+        address; then answers the time (µs) of the one that must be past before the next. None: not yet, as others
+        are being looked at. From an address where the account is signed in, only its own attempts there count."""
+
+    def failed(self, attempt: Attempt) -> None:
+        """The password did not hold."""
+
+    def held(self, attempt: Attempt) -> None:
+        """The password held: what failed before it on the account, from this address, is forgotten."""
+
+    def tidy(self, now: int, idle: int, since: int) -> None:
+        """Forget sessions that ended before `now`, uses before `idle`, and attempts before `since` (µs)."""
+
+
 class Options(Struct, frozen=True):
     """What a server is asked with: `deadline` seconds for one statement, at most so many `connections` a process;
     `standby`: it need not take writes."""
@@ -368,10 +495,11 @@ _URL = re.compile(rf"(postgres(?:ql)?://)(?:([^:@/?]*)[^/]*(@))?({_HOST}(?:,{_HO
 
 
 class Storage(Struct, frozen=True):
-    """A log and the read models folded from it."""
+    """A log, the read models folded from it, and who is signed in."""
 
     log: Log
     views: Views
+    sessions: Sessions
     close: Callable[[], None]
 
 
@@ -452,26 +580,30 @@ def open_storage(url: str, clock: Clock, options: Options = DEFAULTS) -> Storage
     _expect_place(url)
     if is_postgres(url):
         return _on_postgres(url, clock, options)
+    from es_goals.storage.sqlite_sessions import SqliteSessions
     from es_goals.storage.sqlite_views import SqliteViews, views_path
 
     log = open_log(url, clock)
     views = SqliteViews(views_path(url), log.id)
+    sessions = SqliteSessions(url, log.id, clock)
 
     def close() -> None:
+        sessions.close()
         views.close()
         log.close()
 
-    return Storage(log, views, close)
+    return Storage(log, views, sessions, close)
 
 
 def _on_postgres(url: str, clock: Clock, options: Options) -> Storage:
     from es_goals.storage.postgres import PostgresLog
     from es_goals.storage.postgres_connections import Connections
+    from es_goals.storage.postgres_sessions import PostgresSessions
     from es_goals.storage.postgres_views import PostgresViews
 
     connections = Connections(url, options.deadline, options.connections, standby=options.standby)
     log = PostgresLog(connections, clock)
-    return Storage(log, PostgresViews(connections), log.close)
+    return Storage(log, PostgresViews(connections), PostgresSessions(connections), log.close)
 
 
 def migrate(url: str, clock: Clock, options: Options = DEFAULTS, service: str | None = None) -> int:

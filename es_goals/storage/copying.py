@@ -1,19 +1,35 @@
 """Copies a log into another one, of the same engine or another, as it is; goes on where it was cut off."""
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from typing import TypeVar
+from collections.abc import Callable, Container, Iterable, Iterator, Sequence
+from functools import partial
+from typing import TypeVar, get_args
+
+from msgspec.structs import astuple
 
 from es_goals.events import account_stream
-from es_goals.storage import Conflict, Head, Log, Progress, Remembered, User, all_streams
+from es_goals.storage import (
+    C,
+    Conflict,
+    Credential,
+    Head,
+    Identity,
+    Log,
+    Password,
+    Progress,
+    Remembered,
+    Token,
+    User,
+    all_streams,
+)
 
 PAGE = 1000
 
-Row = TypeVar("Row", User, Remembered)
+Row = TypeVar("Row", User, Remembered, Password, Token, Identity)
 K = TypeVar("K", str, tuple[str, str])
 
 
 def copy(source: Log, target: Log, progress: Progress) -> Head:
-    """All that is recorded up to now, the users and the commands with it. Answers the head that was copied.
+    """All that is recorded up to now, the accounts and the commands with it. Answers the head that was copied.
 
     Raises Conflict where the target holds something else than the source's beginning.
     """
@@ -28,13 +44,32 @@ def copy(source: Log, target: Log, progress: Progress) -> Head:
     known = frozenset(all_streams(target))
     for users in _pages(source.users, target.users, lambda user: user.id, ""):
         with target.writing() as transaction:
-            for user in users:
-                if account_stream(user.id) in known:  # else registered since we began
+            for user, old in users:
+                if old is not None:
+                    transaction.change_user(user)
+                elif account_stream(user.id) in known:  # else registered since we began
                     transaction.add_user(user)
+    for kind in get_args(Credential):
+        _copy_credentials(kind, source, target, known)
     for commands in _pages(source.commands, target.commands, lambda one: (one.stream, one.key), ("", "")):
+        for command, found in commands:
+            _expect_none([] if found is None else [(command.stream, command.key)])
         with target.writing() as transaction:
-            transaction.copy((), [one for one in commands if one.last <= head.position])
+            transaction.copy((), [one for one, _ in commands if one.last <= head.position])
     return head
+
+
+def _copy_credentials(kind: type[C], source: Log, target: Log, known: Container[str]) -> None:
+    def place(row: C) -> str:
+        return str(astuple(row)[0])
+
+    for rows in _pages(partial(source.credentials, kind), partial(target.credentials, kind), place, ""):
+        with target.writing() as transaction:
+            for row, old in rows:
+                if isinstance(row, Token) and old is not None and row.revoked_at is not None:
+                    transaction.revoke(row.id, row.revoked_at)
+                elif account_stream(row.user_id) in known:
+                    transaction.add(row)
 
 
 def _expect_beginning(source: Log, target: Log, position: int) -> None:
@@ -44,18 +79,19 @@ def _expect_beginning(source: Log, target: Log, position: int) -> None:
 
 def _pages(
     ask: Callable[[K, int], list[Row]], ask_target: Callable[[K, int], list[Row]], place: Callable[[Row], K], after: K
-) -> Iterator[Sequence[Row]]:
-    """What the source has and the target has not, page by page. Raises Conflict where the target has another row."""
+) -> Iterator[Sequence[tuple[Row, Row | None]]]:
+    """What the source has and the target has not, or otherwise, and then what that has; page by page. Raises Conflict
+    where the target has more."""
     while page := ask(after, PAGE):
         last = place(page[-1])
-        here, there = set(page), {row for row in ask_target(after, PAGE) if place(row) <= last}
-        _expect_none(there - here)
-        if missing := [row for row in page if row not in there]:
-            yield missing
+        there = {place(row): row for row in ask_target(after, PAGE) if place(row) <= last}
+        _expect_none(there.keys() - {place(row) for row in page})
+        if news := [(row, there.get(place(row))) for row in page if there.get(place(row)) != row]:
+            yield news
         after = last
-    _expect_none(ask_target(after, 1))
+    _expect_none([place(row) for row in ask_target(after, 1)])
 
 
-def _expect_none(others: Iterable[Row]) -> None:
+def _expect_none(others: Iterable[object]) -> None:
     for other in others:
         raise Conflict(f"expected nothing in the target but what the source has; found {other}")

@@ -4,7 +4,6 @@ import threading
 import uuid
 from collections.abc import Callable, Generator, Iterator, Sequence
 from contextlib import contextmanager
-from importlib import resources
 from itertools import starmap
 from typing import Any
 
@@ -36,7 +35,7 @@ from es_goals.storage.postgres_connections import (
     translated,
     unbounded,
 )
-from es_goals.storage.sql import COLUMNS, SCHEMA, Misfit, SqlReader, SqlTransaction, as_json
+from es_goals.storage.sql import BASE, COLUMNS, SCHEMA, Misfit, SqlReader, SqlTransaction, as_json, statements
 from es_goals.storage.sqlite import SqliteLog
 
 CHANNEL = "es_goals"
@@ -46,7 +45,7 @@ LISTEN_AGAIN_SECONDS = 1.0
 FETCH = 2_000  # events of a scan through all of the log
 
 # What makes a log of an older schema one of the next. The first one on PostgreSQL was 2.
-_UPGRADES: dict[int, str] = {}
+_UPGRADES = {2: "postgres_accounts.sql"}
 _BEGIN = "BEGIN; SELECT position, at FROM lock_log()"
 # What is bytes comes in base64, as msgspec writes it.
 _INSERT = (
@@ -78,12 +77,21 @@ _THERE = "SELECT to_regclass('es_goals.log') IS NOT NULL"
 _SERVICE = """
     GRANT USAGE ON SCHEMA es_goals TO {role};
     GRANT SELECT ON es_goals.log, es_goals.counter, es_goals.probe TO {role};
-    GRANT SELECT, INSERT ON es_goals.events, es_goals.commands, es_goals.users TO {role};
+    GRANT SELECT, INSERT ON es_goals.events, es_goals.commands TO {role};
+    GRANT SELECT, INSERT ON es_goals.users, es_goals.passwords, es_goals.tokens, es_goals.identities TO {role};
+    GRANT UPDATE (name, folded, email, disabled_at, password_at) ON es_goals.users TO {role};
+    GRANT UPDATE (hash) ON es_goals.passwords TO {role};
+    GRANT UPDATE (revoked_at) ON es_goals.tokens TO {role};
     GRANT UPDATE ON es_goals.probe TO {role};
     GRANT EXECUTE ON FUNCTION es_goals.lock_log() TO {role};
     ALTER SCHEMA es_goals_views OWNER TO {role};
     ALTER TABLE es_goals_views.source OWNER TO {role};
     ALTER TABLE es_goals_views.generations OWNER TO {role};
+    ALTER SCHEMA es_goals_sessions OWNER TO {role};
+    ALTER TABLE es_goals_sessions.origin OWNER TO {role};
+    ALTER TABLE es_goals_sessions.sessions OWNER TO {role};
+    ALTER TABLE es_goals_sessions.uses OWNER TO {role};
+    ALTER TABLE es_goals_sessions.attempts OWNER TO {role};
 """
 # Those that the owner made when it served itself, or restored a backup.
 _GENERATIONS = (
@@ -290,10 +298,10 @@ def _make_or_upgrade(connection: Connection, service: str | None) -> None:
         found = _schema(connection)
         if found is None:
             for file in ("postgres.sql", "postgres_views.sql"):
-                connection.execute(resources.files("es_goals.storage").joinpath(file).read_text("utf-8"))
-            connection.execute("INSERT INTO es_goals.log (id, schema) VALUES ($1, $2)", (str(uuid.uuid4()), SCHEMA))
-        for schema in range(found or SCHEMA, SCHEMA):
-            connection.execute(_UPGRADES[schema])
+                connection.execute(statements(file))
+            connection.execute("INSERT INTO es_goals.log (id, schema) VALUES ($1, $2)", (str(uuid.uuid4()), BASE))
+        for schema in range(found or BASE, SCHEMA):
+            connection.execute(statements(_UPGRADES[schema]))
             connection.execute("UPDATE es_goals.log SET schema = $1", (schema + 1,))
         if service is not None and (found is None or found <= SCHEMA):
             _let_serve(connection, service)

@@ -22,7 +22,7 @@ UNHURRIED_SECONDS = 86_400.0
 SNAPSHOT = "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY"
 """Begins a transaction whose reads show one moment."""
 LEAST_CONNECT_SECONDS = 2  # libpq takes no less for a host of several
-SCHEMAS = "es_goals, es_goals_views"
+SCHEMAS = "es_goals, es_goals_views, es_goals_sessions"
 # What the server answers where a statement was refused for what it says: nothing of it was kept.
 REFUSED = (errors.IntegrityError, errors.RaiseException, errors.DataError)
 

@@ -1,30 +1,40 @@
 """What the engines ask and write in the same SQL: parameters are $1, $2 … in the order in which they first occur."""
 
 from abc import ABC, abstractmethod
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from importlib import resources
 from itertools import starmap
 from typing import Any
 
 import msgspec
+from msgspec import structs
 
 from es_goals.events import Event, GoalCreated, Recorded, encode, subject_of
 from es_goals.names import folded
 from es_goals.storage import (
+    C,
     Cause,
     Clash,
     Clock,
     Conflict,
+    Credential,
+    CredentialTaken,
     Head,
+    Identity,
+    Password,
     Remembered,
     StreamHead,
     SubjectTaken,
+    Token,
     User,
     UserNameTaken,
 )
 
-SCHEMA = 2
+SCHEMA = 3
 """Of the log, on every engine."""
+BASE = 2
+"""What sqlite.sql and postgres.sql make; the upgrades from there on make the rest, as they do of an older log."""
 
 # A user's name has 64 characters, and NFKC makes at most 18 of one; folding a longer text could take minutes.
 LONGEST_NAME = 64 * 18
@@ -50,10 +60,15 @@ _REMEMBERED = "SELECT stream, key, digest, first, last FROM commands WHERE strea
 _COMMANDS = (
     "SELECT stream, key, digest, first, last FROM commands WHERE (stream, key) > ($1, $2) ORDER BY stream, key LIMIT $3"
 )
-_USER = "SELECT id, name, email, created_at FROM users WHERE id = $1"
-_USER_NAMED = "SELECT id, name, email, created_at FROM users WHERE folded = $1"
-_USERS = "SELECT id, name, email, created_at FROM users WHERE id > $1 ORDER BY id LIMIT $2"
-_ADD_USER = "INSERT INTO users (id, name, folded, email, created_at) VALUES ($1, $2, $3, $4, $5)"
+_ABOUT_USER = ", ".join(User.__struct_fields__)
+_USER = f"SELECT {_ABOUT_USER} FROM users WHERE id = $1"
+_USER_NAMED = f"SELECT {_ABOUT_USER} FROM users WHERE folded = $1"
+_USERS = f"SELECT {_ABOUT_USER} FROM users WHERE id > $1 ORDER BY id LIMIT $2"
+_ADD_USER = f"INSERT INTO users ({_ABOUT_USER}, folded) VALUES ($1, $2, $3, $4, $5, $6, $7, $8)"
+_CHANGE_USER = "UPDATE users SET name = $1, folded = $2, email = $3, disabled_at = $4, password_at = $5 WHERE id = $6"
+_TABLES: Mapping[type[Credential], str] = {Password: "passwords", Token: "tokens", Identity: "identities"}
+_TOKENS = f"SELECT {', '.join(Token.__struct_fields__)} FROM tokens WHERE user_id = $1 AND id > $2 ORDER BY id LIMIT $3"
+_REVOKE = "UPDATE tokens SET revoked_at = $1 WHERE id = $2"
 # A loose index scan: one step an existing stream, however many events it has.
 _STREAMS = """
     WITH RECURSIVE found(stream) AS (
@@ -65,6 +80,11 @@ _STREAMS = """
 """
 
 as_json = msgspec.json.Encoder().encode
+
+
+def statements(step: str) -> str:
+    """Of a file beside this one, if it is the name of one."""
+    return resources.files("es_goals.storage").joinpath(step).read_text("utf-8") if step.endswith(".sql") else step
 
 
 class Misfit(Exception):
@@ -149,8 +169,33 @@ class SqlReader(ABC):
     def users(self, after: str = "", limit: int = 1000) -> list[User]:
         return list(starmap(User, self._rows(_USERS, after, limit)))
 
+    def credentials(self, kind: type[C], after: str = "", limit: int = 1000) -> list[C]:
+        first, *_ = fields = kind.__struct_fields__
+        sql = f"SELECT {', '.join(fields)} FROM {_TABLES[kind]} WHERE {first} > $1 ORDER BY {first} LIMIT $2"
+        return [kind(*row) for row in self._rows(sql, after, limit)]
+
+    def _credential(self, kind: type[C], column: str, value: str) -> C | None:
+        row = self._one(f"SELECT {', '.join(kind.__struct_fields__)} FROM {_TABLES[kind]} WHERE {column} = $1", value)
+        return kind(*row) if row else None
+
+    def password(self, user_id: str) -> Password | None:
+        return self._credential(Password, "user_id", user_id)
+
+    def token(self, hash: str) -> Token | None:
+        return self._credential(Token, "hash", hash)
+
+    def tokens(self, user_id: str, after: str = "", limit: int = 1000) -> list[Token]:
+        return list(starmap(Token, self._rows(_TOKENS, user_id, after, limit)))
+
+    def identity(self, identity: str) -> Identity | None:
+        return self._credential(Identity, "identity", identity)
+
     def streams(self, after: str = "", limit: int = 1000) -> list[str]:
         return [stream for (stream,) in self._rows(_STREAMS, after, limit)]
+
+
+def _taken(user: User) -> UserNameTaken:
+    return UserNameTaken(f"expected a name that no user has; found {user.name!r}, which is taken")
 
 
 class SqlTransaction(SqlReader):
@@ -265,9 +310,34 @@ class SqlTransaction(SqlReader):
     def add_user(self, user: User) -> None:
         self._write_kept()
         try:
-            self._try(_ADD_USER, user.id, user.name, folded(user.name), user.email, user.created_at)
+            self._try(_ADD_USER, *structs.astuple(user), folded(user.name))
         except Misfit as misfit:
-            raise UserNameTaken(f"expected a name that no user has; found {user.name!r}, which is taken") from misfit
+            raise _taken(user) from misfit
+
+    def change_user(self, user: User) -> None:
+        self._write_kept()
+        values = (user.name, folded(user.name), user.email, user.disabled_at, user.password_at, user.id)
+        try:
+            self._try(_CHANGE_USER, *values)
+        except Misfit as misfit:
+            raise _taken(user) from misfit
+
+    def add(self, credential: Credential) -> None:
+        self._write_kept()
+        fields = credential.__struct_fields__
+        places = ", ".join(f"${number}" for number in range(1, len(fields) + 1))
+        sql = f"INSERT INTO {_TABLES[type(credential)]} ({', '.join(fields)}) VALUES ({places})"
+        if isinstance(credential, Password):
+            sql += " ON CONFLICT (user_id) DO UPDATE SET hash = excluded.hash"
+        try:
+            self._try(sql, *structs.astuple(credential))
+        except Misfit as misfit:  # whose message would hold the row
+            raise CredentialTaken(
+                f"expected a new {type(credential).__name__.lower()}; found one that is taken"
+            ) from misfit
+
+    def revoke(self, token_id: str, at: int) -> None:
+        self._rows(_REVOKE, at, token_id)
 
     @contextmanager
     def together(self) -> Iterator[None]:

@@ -4,7 +4,6 @@ import os
 import uuid
 from collections.abc import Callable, Generator, Iterator, Sequence
 from contextlib import closing, contextmanager, suppress
-from importlib import resources
 from itertools import starmap
 from pathlib import Path
 from typing import Any, cast
@@ -24,7 +23,7 @@ from es_goals.storage import (
     Unusable,
 )
 from es_goals.storage.locks import FileLock
-from es_goals.storage.sql import COLUMNS, HEAD, SCHEMA, Misfit, SqlReader, SqlTransaction, as_json
+from es_goals.storage.sql import BASE, COLUMNS, HEAD, SCHEMA, Misfit, SqlReader, SqlTransaction, as_json, statements
 from es_goals.storage.sqlite_connections import BUSY_MS, CACHE, Connections, connect, translated
 
 # Older ones can lose commits, or corrupt a WAL database that several connections write and checkpoint.
@@ -34,7 +33,7 @@ OLDEST_SQLITE = (3, 51, 3)
 PAGES_TIDIED = 4_000
 PAGES_AT_MOST = 20_000
 # What makes a log of an older schema one of the next.
-_UPGRADES = {1: "ALTER TABLE commands DROP COLUMN command"}
+_UPGRADES = {1: "ALTER TABLE commands DROP COLUMN command", 2: "sqlite_accounts.sql"}
 APPLICATION_ID = 0x0E5_60A15
 PROBE_BUSY_MS = 200  # others wait for the lock meanwhile
 # Read from end to end and sorted, in files where there is much: 2.6 µs an event. By the index, whose events lie all
@@ -216,9 +215,7 @@ class SqliteLog(SqlReader):
     def _upgrade(self) -> None:
         connection = self._connection()
         with self._lock, connection:
-            for schema in range(int(connection.execute("SELECT schema FROM log").get), SCHEMA):
-                connection.execute(_UPGRADES[schema])
-                connection.execute("UPDATE log SET schema = ?", (schema + 1,))
+            _upgrade(connection)
 
     def backup_into(self, target: str, progress: Progress) -> Head:
         """A consistent copy into a new file, page by page while others write. Answers the copy's head."""
@@ -254,8 +251,14 @@ def _left(connection: apsw.Connection, mode: str) -> int:
 
 
 def _make(connection: apsw.Connection) -> None:
-    schema = resources.files("es_goals.storage").joinpath("sqlite.sql").read_text("utf-8")
     with connection:
-        connection.execute(schema)
-        connection.execute("INSERT INTO log (id, schema) VALUES (?, ?)", (str(uuid.uuid4()), SCHEMA))
+        connection.execute(statements("sqlite.sql"))
+        connection.execute("INSERT INTO log (id, schema) VALUES (?, ?)", (str(uuid.uuid4()), BASE))
+        _upgrade(connection)
         connection.pragma("application_id", APPLICATION_ID)
+
+
+def _upgrade(connection: apsw.Connection) -> None:
+    for schema in range(int(connection.execute("SELECT schema FROM log").get), SCHEMA):
+        connection.execute(statements(_UPGRADES[schema]))
+        connection.execute("UPDATE log SET schema = ?", (schema + 1,))

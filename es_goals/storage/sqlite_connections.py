@@ -3,6 +3,7 @@
 import os
 import threading
 from contextlib import suppress
+from pathlib import Path
 from types import TracebackType
 
 import apsw
@@ -43,6 +44,12 @@ def connect(path: str) -> apsw.Connection:
     connection.pragma("foreign_keys", True)
     connection.pragma("trusted_schema", False)
     return connection
+
+
+def beside(log_path: str, what: str) -> str:
+    """`<what>.db` beside `events.db`, `<stem>-<what>.db` beside another name."""
+    path = Path(log_path).absolute()
+    return str(path.with_name(f"{what}.db" if path.name == "events.db" else f"{path.stem}-{what}.db"))
 
 
 class Connections:

@@ -2,7 +2,6 @@
 
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, contextmanager
-from importlib import resources
 from pathlib import Path
 from typing import ClassVar
 
@@ -10,16 +9,16 @@ import apsw
 
 from es_goals.storage import Generation, ReadModel, Unavailable, Unusable
 from es_goals.storage.locks import FileLock, Lease
+from es_goals.storage.sql import statements
 from es_goals.storage.sql_views import Session, SqlViews, drop, gone_where, in_state
-from es_goals.storage.sqlite_connections import CACHE, Connections, translated
+from es_goals.storage.sqlite_connections import CACHE, Connections, beside, translated
 
 SCHEMA = 2  # of sqlite_views.sql
 
 
 def views_path(log_path: str) -> str:
     """`projections.db` beside `events.db`, `<stem>-projections.db` beside another name."""
-    path = Path(log_path).absolute()
-    return str(path.with_name("projections.db" if path.name == "events.db" else f"{path.stem}-projections.db"))
+    return beside(log_path, "projections")
 
 
 class SqliteViews(SqlViews):
@@ -46,8 +45,7 @@ class SqliteViews(SqlViews):
             if connection.pragma("user_version") != SCHEMA:
                 given = _clear(connection)  # of another version of this software: it is all folded again
                 connection.pragma("user_version", SCHEMA)
-                schema = resources.files("es_goals.storage").joinpath("sqlite_views.sql").read_text("utf-8")
-                connection.execute(schema)
+                connection.execute(statements("sqlite_views.sql"))
                 connection.execute("INSERT INTO sqlite_sequence (name, seq) VALUES ('generations', ?)", (given,))
                 connection.execute("INSERT INTO source (log) VALUES (?)", (log_id,))
             if connection.execute("SELECT log FROM source").get != log_id:
