@@ -12,7 +12,7 @@ from falcon.asgi import App, Request, Response
 import projections
 from es_goals import metrics
 from es_goals.clock import wall_clock
-from es_goals.http import docs, events, goals, openapi, operations, problems, users, v1
+from es_goals.http import docs, events, goals, openapi, operations, problems, sessions, tokens, users, v1
 from es_goals.http import projections as read_models
 from es_goals.http.context import Context
 from es_goals.http.edge import Bodies, Gate
@@ -62,6 +62,11 @@ def routes(context: Context) -> list[tuple[str, object]]:
     described: list[tuple[str, object]] = [
         ("/v2/users", users.Users(context)),
         ("/v2/users/{user}", users.OneUser(context)),
+        ("/v2/users/{user}/password", users.UserPassword(context)),
+        ("/v2/sessions", sessions.Sessions(context)),
+        ("/v2/sessions/current", sessions.CurrentSession(context)),
+        ("/v2/tokens", tokens.Tokens(context)),
+        ("/v2/tokens/{token_id}", tokens.OneToken(context)),
         ("/v2/users/{user}/goals", goals.UserGoals(context)),
         ("/v2/users/{user}/commands", goals.UserCommands(context)),
         ("/v2/users/{user}/events", events.UserEvents(context)),

@@ -4,12 +4,14 @@ import asyncio
 import errno
 import ipaddress
 import os
+import re
 import shutil
 import socket
+import sys
 import tempfile
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from datetime import datetime
 from functools import partial
 from pathlib import Path
@@ -21,7 +23,8 @@ import msgspec
 from msgspec import structs
 
 import projections
-from es_goals import __version__, backup, goals, outlines, terminal, verification
+from es_goals import __version__, accounts, backup, goals, outlines, terminal, verification
+from es_goals.accounts import ADMINISTRATOR, ROLES, NoSuchToken, register
 from es_goals.clock import wall_clock
 from es_goals.events import TYPES, UndecodableEvent, micros, moment
 from es_goals.ids import Uuid7
@@ -35,7 +38,10 @@ from es_goals.storage import (
     Options,
     Storage,
     StorageError,
+    Token,
+    Transaction,
     User,
+    UserNameTaken,
     copying,
     exists,
     is_postgres,
@@ -58,6 +64,7 @@ _EXPECTED = (
     RejectedAt,
     InvalidSetting,
     NoSuchProjection,
+    NoSuchToken,
     AlreadyRebuilding,
     NothingToRollBackTo,
     ProjectionBehind,
@@ -105,17 +112,19 @@ def serve(settings: Settings, host: str | None, port: int | None, workers: int |
     """Serve the API, and make the log on first use."""
     given = {"host": host, "port": port, "workers": workers, "open": is_open or None}
     settings = structs.replace(settings, **{name: value for name, value in given.items() if value is not None})
-    if not _loopback(settings.host):
+    if settings.open and not _loopback(settings.host):
         raise click.UsageError(
-            f"expected a loopback address such as 127.0.0.1, since there are no accounts; found {settings.host}"
+            f"expected a loopback address such as 127.0.0.1 with --open, without accounts; found {settings.host}"
         )
     if settings.replica and not is_postgres(settings.db):
         raise click.UsageError(
             f"expected a postgresql:// URL as {PREFIX}DB beside {PREFIX}REPLICA; found {settings.db}"
         )
     existed = exists(settings.db, _options(settings))
-    open_storage(settings.db, wall_clock, _options(settings)).close()
     listener = _listen(settings)
+    with _storage(settings, settings.db) as storage:
+        if not settings.open:
+            _expect_administrator(settings, storage.log)
     settings = structs.replace(settings, port=listener.getsockname()[1])
     # In memory where that can be: on a full disk these files, which are mapped, would kill whoever writes to them.
     memory = "/dev/shm" if os.access("/dev/shm", os.W_OK) else None  # noqa: S108
@@ -130,6 +139,40 @@ def serve(settings: Settings, host: str | None, port: int | None, workers: int |
         # A worker that ends comes through here too, and leaves the folder to the others.
         if os.getpid() == master:
             shutil.rmtree(metrics, ignore_errors=True)
+
+
+def _expect_administrator(settings: Settings, log: Log) -> None:
+    """Of a new log, made here. Its token is told this once, before anything else can go wrong."""
+    if log.head().position == 0:
+        with suppress(UserNameTaken), log.writing() as transaction:  # another node's
+            user, _ = register(transaction, _new_user(ADMINISTRATOR, "administrator"), _cause())
+            secret = _issued(transaction, user, "first", "write", settings.token_lifetime)
+            click.echo(f"made the administrator {user.name}; this token is shown this once: {secret}")
+    elif not any(user.role == "administrator" and user.disabled_at is None for user in _users(log)):
+        click.echo("there is no administrator: es-goals user add NAME --role administrator, then es-goals token NAME")
+
+
+def _new_user(name: str, role: str) -> User:
+    return User(Uuid7(wall_clock)(), valid_user_name(name), None, 0, role)
+
+
+def _cause() -> Cause:
+    return Cause(Uuid7(wall_clock)(), ACTOR)
+
+
+def _issued(transaction: Transaction, user: User, name: str, scope: str, seconds: int) -> str:
+    secret = accounts.new_secret(accounts.TOKEN)
+    ends, new_id = transaction.at + seconds * 1_000_000, Uuid7(wall_clock)()
+    token = Token(new_id, user.id, name, scope, accounts.fingerprint(secret), 0, ends)
+    accounts.issue(transaction, token, _cause())
+    return secret
+
+
+def _users(log: Log) -> Iterator[User]:
+    after = ""
+    while page := log.users(after):
+        yield from page
+        after = page[-1].id
 
 
 def _listen(settings: Settings) -> socket.socket:
@@ -155,11 +198,13 @@ def _greet(settings: Settings, existed: bool) -> None:
     url = f"http://{host}:{settings.port}"
     log = "log" if existed else "new log"
     click.echo(f"Over Achiever {__version__} listens on {url}")
-    click.echo(f"({log} {shown(settings.db)}; {settings.workers} workers; no accounts, so this machine only)")
+    whose = "no accounts, so this machine only" if settings.open else "with accounts"
+    token = "" if settings.open else " -H 'Authorization: Bearer TOKEN'"
+    click.echo(f"({log} {shown(settings.db)}; {settings.workers} workers; {whose})")
     click.echo("Try first:")
-    click.echo(f"""  curl {url}/v2/users --json '{{"name": "alice"}}'""")
-    click.echo(f"""  curl {url}/v2/users/alice/goals --json '{{"name": "Run a marathon"}}'""")
-    click.echo(f"  curl {url}/v2/users/alice/goals")
+    click.echo(f"""  curl{token} {url}/v2/users --json '{{"name": "alice"}}'""")
+    click.echo(f"""  curl{token} {url}/v2/users/alice/goals --json '{{"name": "Run a marathon"}}'""")
+    click.echo(f"  curl{token} {url}/v2/users/alice/goals")
     click.echo(f"The API: {url}/docs")
 
 
@@ -168,6 +213,129 @@ def _loopback(host: str) -> bool:
         return ipaddress.ip_address(host).is_loopback
     except ValueError:
         return host == "localhost"
+
+
+@main.group("user")
+def user_() -> None:
+    """Accounts: make them, let them sign in, or not."""
+
+
+@user_.command("add")
+@click.argument("name")
+@click.option("--role", type=click.Choice(ROLES), default="user", show_default=True, help="What they may do.")
+@click.option("--password-stdin", is_flag=True, help="Read a password to sign in with, a line, from standard input.")
+@click.pass_obj
+def user_add(settings: Settings, name: str, role: str, password_stdin: bool) -> None:
+    """Make a user."""
+    user = _new_user(name, role)
+    kept = _hashed_line() if password_stdin else None
+    with _opened(settings) as storage, storage.log.writing() as transaction:
+        register(transaction, user, _cause(), kept)
+    click.echo(f"made the {role} {user.name}")
+
+
+@user_.command("password")
+@click.argument("name")
+@click.pass_obj
+def user_password(settings: Settings, name: str) -> None:
+    """Set a password, read as a line from standard input; all of the user's sessions end."""
+    with _opened(settings) as storage:
+        user, kept = _user(storage.log, name), _hashed_line()
+        with storage.log.writing() as transaction:
+            accounts.set_password(transaction, user.id, kept, _cause())
+    click.echo(f"{user.name} has a new password")
+
+
+def _hashed_line() -> str:
+    from es_goals.passwords import hashed, valid_password
+
+    return hashed(valid_password(sys.stdin.readline().rstrip("\r\n")))
+
+
+@user_.command("disable")
+@click.argument("name")
+@click.pass_obj
+def user_disable(settings: Settings, name: str) -> None:
+    """Let a user in no more: sessions and tokens are good for nothing from now on."""
+    _set_disabled(settings, name, disabled=True)
+
+
+@user_.command("enable")
+@click.argument("name")
+@click.pass_obj
+def user_enable(settings: Settings, name: str) -> None:
+    """Let a disabled user in again."""
+    _set_disabled(settings, name, disabled=False)
+
+
+def _set_disabled(settings: Settings, name: str, *, disabled: bool) -> None:
+    with _opened(settings) as storage:
+        user = _user(storage.log, name)
+        with storage.log.writing() as transaction:
+            new = accounts.set_disabled(transaction, user.id, disabled, _cause())
+    state = "disabled" if disabled else "enabled"
+    click.echo(f"{user.name} is {state}" if new else f"{user.name} was {state} already")
+
+
+@user_.command("link")
+@click.argument("name")
+@click.option("--issuer", required=True, help="The OpenID provider.")
+@click.option("--subject", required=True, help="The user's id there.")
+@click.pass_obj
+def user_link(settings: Settings, name: str, issuer: str, subject: str) -> None:
+    """Let an identity at an OpenID provider sign in as the user."""
+    with _opened(settings) as storage:
+        user = _user(storage.log, name)
+        with storage.log.writing() as transaction:
+            accounts.link(transaction, user.id, accounts.identity_of(issuer, subject), _cause())
+    click.echo(f"{user.name} may sign in as {subject} at {issuer}")
+
+
+@main.command()
+@click.argument("name")
+@click.option("--scope", type=click.Choice(["read", "write"]), default="write", show_default=True, help="For what.")
+@click.option("--expires", metavar="TIME", default="90d", show_default=True, help="After so many d, h, m or s.")
+@click.option("--for", "purpose", default="command line", show_default=True, help="What it is called.")
+@click.option("--revoke", metavar="ID", help="End a token instead; `all` ends all of the user's.")
+@click.pass_obj
+def token(settings: Settings, name: str, scope: str, expires: str, purpose: str, revoke: str | None) -> None:
+    """An API token for a user, printed this once."""
+    seconds, purpose = _seconds(expires), accounts.valid_token_name(purpose)
+    with _opened(settings) as storage:
+        user = _user(storage.log, name)
+        if revoke is not None:
+            click.echo(f"revoked {_revoke(storage.log, user, revoke)} tokens of {user.name}")
+            return
+        with storage.log.writing() as transaction:
+            secret = _issued(transaction, user, purpose, scope, seconds)
+    click.echo(secret)
+
+
+def _seconds(text: str) -> int:
+    found = re.fullmatch(r"(\d{1,6})([dhms])", text)
+    if found is None or not int(found[1]):
+        raise click.BadParameter(
+            f"expected a number and d, h, m or s, as in 90d; found {text!r}", param_hint="--expires"
+        )
+    return int(found[1]) * {"d": 86_400, "h": 3_600, "m": 60, "s": 1}[found[2]]
+
+
+def _revoke(log: Log, user: User, which: str) -> int:
+    with log.writing() as transaction:
+        live = [one for one in _tokens(transaction, user.id) if one.revoked_at is None]
+        chosen = live if which == "all" else [one for one in live if one.id == which.lower()]
+        if which != "all" and not chosen:
+            raise NoSuchToken(f"expected the id of a token of {user.name}, or all; found {which!r}")
+        for one in chosen:
+            accounts.revoke(transaction, one, _cause())
+    return len(chosen)
+
+
+def _tokens(log: Log | Transaction, user_id: str) -> list[Token]:
+    tokens: list[Token] = []
+    while page := log.tokens(user_id, tokens[-1].id if tokens else ""):
+        tokens += page
+    return tokens
 
 
 @main.command("import")
@@ -424,9 +592,10 @@ def backup_(settings: Settings, dest: Path) -> None:
 
 @main.command("restore")
 @click.argument("source", type=click.Path(path_type=Path))
+@click.option("--keep-tokens", is_flag=True, help="Leave API tokens as good as they were.")
 @click.pass_obj
-def restore_(settings: Settings, source: Path) -> None:
-    """Check a backup, put it where no log is yet, fold the read models, and verify."""
+def restore_(settings: Settings, source: Path, keep_tokens: bool) -> None:
+    """Check a backup, put it where no log is yet, fold the read models, and verify. Ends all sessions and tokens."""
     if is_postgres(settings.db):
         open_target = partial(open_storage, settings.db, wall_clock, _options(settings))
         with terminal.progress("copying") as progress:
@@ -435,6 +604,9 @@ def restore_(settings: Settings, source: Path) -> None:
         storage, manifest = backup.restore(source, Path(settings.db), wall_clock)
     try:
         _verify(storage, verification.Anchor(manifest.position, manifest.digest))
+        storage.sessions.clear()
+        if not keep_tokens and (revoked := sum(_revoke(storage.log, user, "all") for user in _users(storage.log))):
+            click.echo(f"revoked {revoked} API tokens (--keep-tokens keeps them)")
     finally:
         storage.close()
     click.echo(f"restored {shown(settings.db)} from {source}")
@@ -442,9 +614,9 @@ def restore_(settings: Settings, source: Path) -> None:
 
 @contextmanager
 def _opened(settings: Settings) -> Iterator[Storage]:
-    """An existing log, or with `import` a new one."""
-    command = click.get_current_context().info_name
-    if command != "import":
+    """An existing log, or where there is something to put into it a new one."""
+    command = click.get_current_context().command.name
+    if command not in ("import", "add"):
         _expect_log(settings.db, settings)
     with _storage(settings, settings.db) as storage:
         yield storage

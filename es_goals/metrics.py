@@ -25,6 +25,10 @@ batch_commands = Histogram(
     registry=REGISTRY,
 )
 replica_reads = Counter("es_goals_replica_reads_total", "Reads that a replica served", registry=REGISTRY)
+sign_ins = Counter("es_goals_sign_ins_total", "Sign-ins tried, by how they ended", ["outcome"], registry=REGISTRY)
+refusals = Counter(
+    "es_goals_refusals_total", "Requests refused for who or where they came from", ["problem"], registry=REGISTRY
+)
 
 
 def count_request(method: str, route: str, status: int, seconds: float) -> None:

@@ -10,13 +10,12 @@ from typing import TypeVar, cast
 
 from msgspec import Struct
 
+from es_goals import accounts
 from es_goals.events import (
     GoalCreated,
     GoalDeleted,
     GoalEvent,
     Recorded,
-    UserRegistered,
-    account_stream,
     goals_stream,
     moment,
 )
@@ -39,7 +38,7 @@ from es_goals.storage.writer import Writer
 
 PAGE = 5_000  # events of a user read at once: finding where a page begins takes longer the more are behind it
 REGISTRATIONS = "account:"
-"""The stream under which keys of registrations are remembered: whoever registers has no stream yet."""
+"""With the id of who is signed in, if somebody is: the stream under which keys of registrations are remembered."""
 
 T = TypeVar("T")
 
@@ -154,22 +153,30 @@ class Service:
         return outcome
 
     async def register(
-        self, user: User, cause: Cause, key: str | None = None, digest: bytes = b"", seconds: float | None = None
+        self,
+        user: User,
+        cause: Cause,
+        key: str | None = None,
+        digest: bytes = b"",
+        seconds: float | None = None,
+        password: str | None = None,
     ) -> Registered:
-        """Make a user. Raises UserNameTaken, KeyReused, StorageError, TimeoutError."""
+        """Make a user; `password` as it is kept. Raises UserNameTaken, KeyReused, StorageError, TimeoutError."""
+        stream = f"{REGISTRATIONS}{cause.actor or ''}"
 
         def work(transaction: Transaction) -> Registered:
-            if key is not None and (done := transaction.remembered(REGISTRATIONS, key)):
+            if key is not None and (done := transaction.remembered(stream, key)):
                 return Registered(_user_made_by(transaction, _same_request(done, digest)), done.last, True)
-            made = User(user.id, user.name, user.email, transaction.at)
-            transaction.add_user(made)  # before anything is appended, since the name may be taken
-            lines = transaction.append(account_stream(user.id), 0, [UserRegistered(user.id)], cause)
-            position = lines[-1].position
+            made, position = accounts.register(transaction, user, cause, password)
             if key is not None:
-                transaction.remember(Remembered(REGISTRATIONS, key, digest, position, position))
+                transaction.remember(Remembered(stream, key, digest, position, position))
             return Registered(made, position)
 
-        return await self.writer.submit(work, self._until(seconds), None if key is None else (REGISTRATIONS, key))
+        return await self.writer.submit(work, self._until(seconds), None if key is None else (stream, key))
+
+    async def change(self, work: Callable[[Transaction], T], seconds: float | None = None) -> T:
+        """What changes an account, in a transaction. Raises what it raises, StorageError, TimeoutError."""
+        return await self.writer.submit(work, self._until(seconds))
 
     def close(self) -> None:
         """Finish what was taken."""

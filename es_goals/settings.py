@@ -1,6 +1,7 @@
 """Every setting: its default and its help, read from the environment once."""
 
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Annotated
 
 import msgspec
@@ -27,6 +28,23 @@ class Settings(Struct, frozen=True, forbid_unknown_fields=True):
     port: Annotated[int, Meta(ge=0, le=65535, description="port to listen on; `PORT` is honoured too")] = 8000
     workers: Annotated[int, Meta(ge=1, le=64, description="processes that serve")] = 2
     open: Annotated[bool, Meta(description="serve without accounts, on loopback only")] = False
+    registration: Annotated[
+        str, Meta(pattern="^(closed|open)$", description="who makes users: administrators, or with `open` anyone")
+    ] = "closed"
+    session_idle: Annotated[int, Meta(ge=60, description="seconds after which an unused session ends")] = 604_800
+    session_lifetime: Annotated[int, Meta(ge=60, description="seconds after which a session ends")] = 2_592_000
+    token_idle: Annotated[int, Meta(ge=60, description="seconds after which an unused API token ends")] = 7_776_000
+    token_lifetime: Annotated[
+        int, Meta(ge=60, description="seconds after which an API token ends that names no end")
+    ] = 7_776_000
+    url: Annotated[
+        str, Meta(pattern="^(https?://[^/]+)?$", description="where browsers find the service, for OpenID Connect")
+    ] = ""
+    oidc_issuer: Annotated[
+        str, Meta(pattern="^(https?://.+)?$", description="an OpenID provider that users may sign in with")
+    ] = ""
+    oidc_client: Annotated[str, Meta(description="the service's client id there")] = ""
+    oidc_secret: Annotated[str, Meta(description="its client secret there; empty for a public client")] = ""
     deadline: Annotated[float, Meta(gt=0, le=600, description="seconds that a request may wait for storage")] = 5.0
     body_deadline: Annotated[float, Meta(gt=0, le=600, description="seconds in which a body must be there")] = 10.0
     cached_goals: Annotated[int, Meta(ge=0, description="goals a worker keeps in memory for deciding")] = 50_000
@@ -39,10 +57,14 @@ class Settings(Struct, frozen=True, forbid_unknown_fields=True):
     ] = "info"
 
 
+SECRET = ("db", "replica", "oidc_secret")
+"""Settings that hold a password, or may: `ES_GOALS_DB_FILE` names a file that holds it."""
+
+
 def from_env(env: Mapping[str, str]) -> Settings:
     """The settings that the environment names. Raises InvalidSetting."""
     known = {PREFIX + name.upper(): name for name in Settings.__struct_fields__}
-    given = {name: value for name, value in env.items() if name.startswith(PREFIX)}
+    given = _read({name: value for name, value in env.items() if name.startswith(PREFIX)})
     if "PORT" in env and f"{PREFIX}PORT" not in env:
         known, given = {**known, "PORT": "port"}, {**given, "PORT": env["PORT"]}
     values: dict[str, str] = {}
@@ -53,7 +75,21 @@ def from_env(env: Mapping[str, str]) -> Settings:
             msgspec.convert({known[variable]: value}, Settings, strict=False)
         except msgspec.ValidationError as error:
             expected = str(error).partition(" - at ")[0]
-            found = "another form" if known[variable] == "replica" else repr(value)  # which may hold a password
+            found = "another form" if known[variable] in SECRET else repr(value)
             raise InvalidSetting(f"{variable}: {expected}; found {found}") from None
         values[known[variable]] = value
     return msgspec.convert(values, Settings, strict=False)
+
+
+def _read(given: Mapping[str, str]) -> dict[str, str]:
+    """With what is in files in place of their names."""
+    files = {f"{PREFIX}{name.upper()}_FILE": f"{PREFIX}{name.upper()}" for name in SECRET}
+    read = {name: value for name, value in given.items() if name not in files}
+    for variable in files.keys() & given.keys():
+        if files[variable] in read:
+            raise InvalidSetting(f"expected {variable} or {files[variable]}; found both")
+        try:
+            read[files[variable]] = Path(given[variable]).read_text("utf-8").rstrip("\n")
+        except (OSError, UnicodeDecodeError) as error:
+            raise InvalidSetting(f"{variable}: expected a file that can be read; found {given[variable]!r}") from error
+    return read

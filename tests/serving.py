@@ -1,6 +1,7 @@
 """A real service on loopback: gunicorn with its workers, on a free port, ended by its own pid."""
 
 import os
+import re
 import signal
 import socket
 import subprocess
@@ -51,22 +52,35 @@ def refused(answer: httpx2.Response, status: int, slug: str) -> dict[str, Any]:
 
 
 class Served:
-    """`es-goals serve` on a database in a folder, or at a PostgreSQL URL."""
+    """`es-goals serve` on a database in a folder, or at a PostgreSQL URL; with `accounts`, its client is the
+    administrator's."""
 
-    def __init__(self, folder: Path, *, workers: int = 2, env: Mapping[str, str] = {}, db: str = "events.db") -> None:
+    def __init__(
+        self,
+        folder: Path,
+        *,
+        workers: int = 2,
+        env: Mapping[str, str] = {},
+        db: str = "events.db",
+        accounts: bool = False,
+    ) -> None:
         self.folder, self._workers = folder, workers
         self.database = db if is_postgres(db) else str(folder / db)
         self.port = free_port()
         self.url = f"http://127.0.0.1:{self.port}"
         self._arguments = [
             sys.executable, "-m", "es_goals", "--db", self.database,
-            "serve", "--open", "--port", str(self.port), "--workers", str(workers),
+            "serve", "--port", str(self.port), "--workers", str(workers), *([] if accounts else ["--open"]),
         ]  # fmt: skip
         self._env = {**os.environ, **env}
         self.output = folder / "output.txt"
         self._still = threading.Lock()
         self.client = httpx2.Client(base_url=self.url, timeout=30)
+        self.token = ""
         self.start()
+        if accounts:
+            self.token = re.findall(r"esgt_[0-9a-f]{64}", self.output.read_text())[0]
+            self.client.headers["Authorization"] = f"Bearer {self.token}"
 
     @property
     def db(self) -> Path:
@@ -115,6 +129,17 @@ class Served:
         if self.process.poll() is None:
             self.process.terminate()
         return self.process.wait(PATIENCE)
+
+    def as_(self, token: str | None) -> httpx2.Client:
+        """A client of somebody else, or (None) of nobody, to be closed."""
+        headers = {} if token is None else {"Authorization": f"Bearer {token}"}
+        return httpx2.Client(base_url=self.url, timeout=30, headers=headers)
+
+    def issue(self, user: str, *options: str) -> str:
+        """A new API token of a user, by the command line."""
+        done = self.run("token", user, *options)
+        assert done.returncode == 0, done.stderr
+        return done.stdout.strip()
 
     @contextmanager
     def client_of(self, worker: int) -> Iterator[httpx2.Client]:

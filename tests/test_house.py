@@ -32,7 +32,8 @@ STORAGE = {"es_goals.events", "es_goals.storage"}
 #   events <- projections/*
 # What the design does not name stands where it belongs:
 #   ids, ranks, names, clock, logs, outlines   know nothing of ours, as settings does
-#   digest, users                       beside goals: rules that are pure
+#   digest, users, passwords            beside goals: rules that are pure, but for a password's salt
+#   accounts                            beside service: what changes of accounts do in a transaction
 #   verification, backup                checks and copies: above the projector, as the doors are
 #   metrics                             measures the projector and the log, for the doors
 #   terminal                            what the command line shows: beside cli
@@ -52,7 +53,9 @@ MAY_IMPORT: dict[str, set[str]] = {
     "es_goals.digest": {"es_goals.events"},
     "es_goals.users": RULES,
     "es_goals.storage": {"es_goals.events", "es_goals.names"},
-    "es_goals.service": RULES | STORAGE,
+    "es_goals.accounts": RULES | STORAGE,
+    "es_goals.passwords": {"es_goals.goals"},
+    "es_goals.service": RULES | STORAGE | {"es_goals.accounts"},
     "es_goals.projector": STORAGE,
     "es_goals.verification": RULES | STORAGE | {"es_goals.digest", "es_goals.projector"},
     "es_goals.backup": STORAGE | {"es_goals.verification"},
@@ -61,6 +64,8 @@ MAY_IMPORT: dict[str, set[str]] = {
     | STORAGE
     | {
         "es_goals.users",
+        "es_goals.accounts",
+        "es_goals.passwords",
         "es_goals.service",
         "es_goals.projector",
         "es_goals.settings",
@@ -88,6 +93,7 @@ BESIDES = {"es_goals.http.edge": {"es_goals.logs.RequestLog"}}  # a line a reque
 KEPT_IN = {
     "apsw": {"es_goals.storage"},
     "sqlite3": set[str](),
+    "argon2": {"es_goals.passwords"},
     "psycopg": {"es_goals.storage"},
     "psycopg_pool": {"es_goals.storage"},
     "falcon": {"es_goals.http", "es_goals.app"},

@@ -1,6 +1,7 @@
 """What the doors share: the rooms behind them, the caches, the threads, and the watch on the log's end."""
 
 import asyncio
+import os
 from collections.abc import Awaitable, Callable, Coroutine
 from concurrent.futures import ThreadPoolExecutor
 from contextvars import ContextVar
@@ -12,9 +13,11 @@ import structlog
 from falcon.asgi import Request, Response
 
 from es_goals import metrics
+from es_goals.accounts import Caller
 from es_goals.events import micros
 from es_goals.goals import Command, GoalNotFound
 from es_goals.http import requests
+from es_goals.http.access import Callers
 from es_goals.http.problems import Refusal
 from es_goals.http.recent import Asker, Recent, uuid_of
 from es_goals.http.replica import Reading, Replica
@@ -23,7 +26,7 @@ from es_goals.projector import ProjectionBehind, Projector
 from es_goals.service import Outcome, Service
 from es_goals.service import Request as Commands
 from es_goals.settings import Settings
-from es_goals.storage import Clock, Storage, StorageError, User
+from es_goals.storage import Cause, Clock, Storage, StorageError, Transaction, User
 
 log = structlog.get_logger()
 
@@ -62,6 +65,9 @@ class Context:
         self.clock, self.new_id = clock, new_id
         self._primary, self._replica = Reading(storage, projector), replica
         self.recent = Recent(storage.log, lambda: projector.sound_generation(TREE).id, failed)
+        self.sessions = storage.sessions
+        self.callers = Callers(self.recent, storage.sessions, clock, settings)
+        self._hashing = ThreadPoolExecutor(max(1, _cores() // settings.workers), "hasher")
         self._asking = None if storage.log.near else ThreadPoolExecutor(1, "asker")
         self._asker = Asker(self.recent, self._asking) if self._asking else None
         self.forests: Lru[str, Forest] = Lru(settings.cached_trees, lambda forest: len(forest.nodes) + 1)
@@ -127,25 +133,26 @@ class Context:
 
     def close(self) -> None:
         """End the threads, and let the storage go."""
-        for pool in (self.pool, self._asking):
+        for pool in (self.pool, self._hashing, self._asking):
             if pool is not None:
                 pool.shutdown()
         if self._replica is not None:
             self._replica.close()
         self.storage.close()
 
-    async def user(self, name_or_id: str) -> User:
-        """The user of a path. Raises Refusal."""
+    async def user(self, req: Request, name_or_id: str) -> User:
+        """The user of a path, if the caller may see that one. Raises Refusal."""
         found = self.recent.known_user(name_or_id) or await self.ask(lambda: self.recent.user(name_or_id))
-        if found is None:
+        if found is None or not _may_see(req, found):
             raise Refusal("user-not-found", f"expected a user's name or id; found {name_or_id[:100]!r}")
         return found
 
-    async def owner(self, goal_id: str) -> tuple[User, str]:
-        """The user whose goal this is or was, and the id as it is written in the log. Raises GoalNotFound."""
+    async def owner(self, req: Request, goal_id: str) -> tuple[User, str]:
+        """The user whose goal this is or was, if the caller may see that one, and the id as it is written in the log.
+        Raises GoalNotFound."""
         known = uuid_of(goal_id)
         user = await self.owner_of(known) if known else None
-        if user is None or known is None:
+        if user is None or known is None or not _may_see(req, user):
             raise GoalNotFound(goal_id[:100])
         return user, known
 
@@ -187,15 +194,35 @@ class Context:
             resp.set_header("Idempotent-Replayed", "true")
         return outcome
 
-    async def register(self, req: Request, resp: Response, user: User, reason: str | None) -> User:
+    async def register(
+        self, req: Request, resp: Response, user: User, reason: str | None, password: str | None
+    ) -> User:
         """Make a user, and answer the headers that every command answers."""
         cause = requests.cause(req, self.new_id(), reason)
         key, digest = requests.idempotency(req, cause.reason)
-        registered = await self.service.register(user, cause, key, digest, _left.get(None))
+        registered = await self.service.register(user, cause, key, digest, _left.get(None), password)
         resp.set_header("Position", str(registered.position))
         if registered.replayed:
             resp.set_header("Idempotent-Replayed", "true")
         return registered.user
+
+    async def change(self, req: Request, work: Callable[[Transaction, Cause], T], reason: str | None = None) -> T:
+        """Do what changes an account, in a transaction; what it raises is raised."""
+        cause = requests.cause(req, self.new_id(), reason)
+        return await self.service.change(lambda transaction: work(transaction, cause), _left.get(None))
+
+    async def hashing(self, work: Callable[[], T]) -> T:
+        """What takes a core and much memory, for no more at once than there are cores. Raises ProjectionBehind."""
+        return await self._waited(asyncio.get_running_loop().run_in_executor(self._hashing, work))
+
+
+def _cores() -> int:
+    return len(os.sched_getaffinity(0))
+
+
+def _may_see(req: Request, user: User) -> bool:
+    caller: Caller | None = req.context.caller
+    return caller is None or caller.may_see(user.id)
 
 
 class Door:

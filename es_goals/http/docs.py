@@ -11,6 +11,7 @@ import msgspec
 from falcon.asgi import Request, Response
 
 from es_goals.http.openapi import Json
+from es_goals.http.operation import NOBODY
 from es_goals.http.problems import PROBLEMS, Refusal
 
 _FILES = {
@@ -23,6 +24,8 @@ _HTML = "text/html; charset=utf-8"
 
 class Description:
     """/openapi.json"""
+
+    operation = NOBODY
 
     def __init__(self, document: Json) -> None:
         self._bytes = msgspec.json.encode(document)
@@ -37,6 +40,8 @@ class Description:
 class Page:
     """/docs"""
 
+    operation = NOBODY
+
     async def on_get(self, req: Request, resp: Response) -> None:
         """Swagger UI over /openapi.json."""
         del req
@@ -46,6 +51,8 @@ class Page:
 
 class File:
     """/docs/{file}"""
+
+    operation = NOBODY
 
     async def on_get(self, req: Request, resp: Response, file: str) -> None:
         """What the page loads."""
@@ -59,6 +66,8 @@ class File:
 
 class ProblemPage:
     """/problems/{slug}"""
+
+    operation = NOBODY
 
     async def on_get(self, req: Request, resp: Response, slug: str) -> None:
         """What happened, and what to do."""
@@ -74,6 +83,8 @@ class ProblemPage:
 
 class Root:
     """/"""
+
+    operation = NOBODY
 
     async def on_get(self, req: Request, resp: Response) -> None:
         """Shows the way."""

@@ -11,13 +11,20 @@ from time import perf_counter
 from typing import Any
 
 import falcon
+import structlog
 from falcon.asgi import Request, Response
 
 from es_goals import metrics
+from es_goals.accounts import Caller
+from es_goals.http.access import expect_allowed, operation_of, secret_of
 from es_goals.http.context import Context
+from es_goals.http.operation import Operation
 from es_goals.http.problems import Refusal
 from es_goals.http.requests import BODY_LIMIT
 from es_goals.logs import RequestLog
+from es_goals.storage import StorageError
+
+log = structlog.get_logger()
 
 _HOST = r"(localhost|[a-z0-9.-]+\.localhost|127(\.\d{1,3}){3}|\[::1\])(:\d{1,5})?"
 _LOOPBACK = re.compile(_HOST, re.IGNORECASE)
@@ -98,24 +105,48 @@ class Gate:
     async def process_request(self, req: Request, resp: Response) -> None:
         """Give the request its id; refuse what a page on the web could send."""
         req.context.started = perf_counter()
+        req.context.caller = None
+        req.context.address = req.remote_addr or ""
         self._context.begin()
         given = req.headers.get("x-request-id")
         req.context.request_id = given if given and _REQUEST_ID.fullmatch(given) else next(self._ids)
         resp.set_header("X-Request-Id", req.context.request_id)
         host, origin = req.headers.get("host"), req.headers.get("origin")
-        if host is not None and not _is_loopback(host):
-            raise Refusal("misdirected", f"expected a loopback name as Host; found {host[:100]!r}")
-        if origin is not None and not _ORIGIN.fullmatch(origin):
-            raise Refusal("foreign-origin", f"expected an origin on this machine; found {origin[:100]!r}")
+        if self._context.settings.open:
+            _expect_this_machine(host, origin)
         if (req.content_length or 0) > BODY_LIMIT:
             raise Refusal("body-too-large", f"expected at most {BODY_LIMIT} bytes; found {req.content_length}")
 
     async def process_resource(self, req: Request, resp: Response, resource: object, params: Message) -> None:
         """Falcon answers 400 to a method that HTTP does not know; it is one that the path does not take."""
         del resp, params
+        if not self._context.settings.open:
+            req.context.caller = await self._admitted(req, operation_of(resource, req.method))
         if req.method not in _METHODS:
             taken = [method for method in falcon.HTTP_METHODS if hasattr(resource, f"on_{method.lower()}")]
             raise falcon.HTTPMethodNotAllowed([*taken, "OPTIONS"])
+
+    async def _admitted(self, req: Request, one: Operation) -> Caller | None:
+        context, registration = self._context, self._context.settings.registration
+        secret = None if one.needs == "nobody" else secret_of(req)
+        if secret is None:
+            if one.needs == "nobody" or (one.needs == "registration" and registration == "open"):
+                return None
+            raise Refusal("unauthenticated", "expected Authorization: Bearer <token>; found none")
+        found = await context.ask(lambda: context.callers.caller(secret))
+        if found is None:
+            raise Refusal("unauthenticated", "expected a token that is good; found one that is unknown or no more so")
+        caller, due = found
+        if due:
+            context.in_background(asyncio.to_thread(self._note, caller.credential))
+        expect_allowed(one, req.method, caller, registration)
+        return caller
+
+    def _note(self, credential: str) -> None:
+        try:
+            self._context.sessions.note_use(credential, self._context.clock())
+        except StorageError as error:  # it is no more than a note
+            log.warning("use_not_noted", detail=str(error))
 
     async def process_response(self, req: Request, resp: Response, resource: object, succeeded: bool) -> None:
         """Count it and log it."""
@@ -154,6 +185,13 @@ class Gate:
         await asyncio.to_thread(context.service.close)
         await context.drain()
         context.close()
+
+
+def _expect_this_machine(host: str | None, origin: str | None) -> None:
+    if host is not None and not _is_loopback(host):
+        raise Refusal("misdirected", f"expected a loopback name as Host; found {host[:100]!r}")
+    if origin is not None and not _ORIGIN.fullmatch(origin):
+        raise Refusal("foreign-origin", f"expected an origin on this machine; found {origin[:100]!r}")
 
 
 @lru_cache

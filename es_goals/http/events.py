@@ -1,6 +1,6 @@
 """The audit: the log as pages, as a stream of lines, and live."""
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Awaitable, Callable
 from datetime import datetime
 from functools import partial
 from time import monotonic
@@ -14,6 +14,7 @@ from msgspec import Meta, Struct, structs
 
 from es_goals.events import TYPES, Recorded, micros, moment
 from es_goals.http import requests
+from es_goals.http.access import expect_sees_all, secret_of
 from es_goals.http.context import JSON, Context, Door
 from es_goals.http.operation import operation
 from es_goals.http.problems import Refusal
@@ -25,6 +26,8 @@ NDJSON = "application/x-ndjson"
 EVENT_STREAM = "text/event-stream"
 STREAM_PAGE = 1000
 KEEP_ALIVE_SECONDS = 15.0
+
+Still = Callable[[], Awaitable[bool]]
 
 log = structlog.get_logger()
 
@@ -86,8 +89,10 @@ class Events(Door):
     async def on_get(self, req: Request, resp: Response) -> None:
         """A page; with Accept: application/x-ndjson all of it, with text/event-stream all of it and what comes."""
         query = requests.query(req, EventsQuery)
-        user = None if query.user is None else await self._context.user(query.user)
-        goal = None if query.goal is None else (await self._context.owner(query.goal))[1]
+        if query.user is None and query.goal is None:
+            expect_sees_all(req.context.caller)
+        user = None if query.user is None else await self._context.user(req, query.user)
+        goal = None if query.goal is None else (await self._context.owner(req, query.goal))[1]
         wanted = Filter(None if user is None else user.id, goal)
         await answer(self._context, req, resp, query, wanted)
 
@@ -99,7 +104,7 @@ class UserEvents(Door):
                produces=("application/json", NDJSON, EVENT_STREAM))  # fmt: skip
     async def on_get(self, req: Request, resp: Response, user: str) -> None:
         """As /v2/events."""
-        owner = await self._context.user(user)
+        owner = await self._context.user(req, user)
         query = requests.query(req, OwnEventsQuery)
         await answer(self._context, req, resp, query, Filter(owner.id))
 
@@ -111,7 +116,7 @@ class GoalHistory(Door):
                produces=("application/json", NDJSON, EVENT_STREAM))  # fmt: skip
     async def on_get(self, req: Request, resp: Response, goal_id: str) -> None:
         """A deleted goal's too."""
-        _, known = await self._context.owner(goal_id)
+        _, known = await self._context.owner(req, goal_id)
         query = requests.query(req, OwnEventsQuery)
         await answer(self._context, req, resp, query, Filter(subject=known))
 
@@ -119,17 +124,17 @@ class GoalHistory(Door):
 async def answer(context: Context, req: Request, resp: Response, query: OwnEventsQuery, wanted: Filter) -> None:
     """As the client prefers it."""
     wanted = structs.replace(wanted, type=_known(query.type), until=await _until(context, query.until))
-    after = query.after
+    after, still = query.after, partial(_still_in, context, req)
     resp.set_header("Vary", "Accept, Authorization, Access-Token")
     resp.set_header("Cache-Control", "private, no-cache")
     match req.client_prefers(["application/json", NDJSON, EVENT_STREAM]):
         case "application/x-ndjson":
             resp.content_type = NDJSON
-            resp.stream = _lines(context, wanted, after, await context.ask(context.recent.head))
+            resp.stream = _lines(context, still, wanted, after, await context.ask(context.recent.head))
         case "text/event-stream":
             resp.content_type = EVENT_STREAM
             resp.set_header("X-Accel-Buffering", "no")  # proxies are to hand on each event at once
-            resp.stream = _follow(context, wanted, _last_seen(req, after))
+            resp.stream = _follow(context, still, wanted, _last_seen(req, after))
         case _:
             await _page(context, req, resp, wanted, after, query.limit)
 
@@ -147,20 +152,29 @@ async def _page(context: Context, req: Request, resp: Response, wanted: Filter, 
     resp.data = _encode(EventPage([event_answer(line) for line in lines], more))
 
 
-async def _lines(context: Context, wanted: Filter, after: int, head: int) -> AsyncIterator[bytes]:
-    while lines := await context.in_thread(partial(_read, context, wanted, after, head)):
+async def _still_in(context: Context, req: Request) -> bool:
+    """Whether who began to read may go on: a token may end before what is read with it."""
+    if req.context.caller is None:
+        return True
+    return await context.ask(lambda: context.callers.caller(secret_of(req) or "")) is not None
+
+
+async def _lines(context: Context, still: Still, wanted: Filter, after: int, head: int) -> AsyncIterator[bytes]:
+    while await still() and (lines := await context.in_thread(partial(_read, context, wanted, after, head))):
         yield b"".join(_encode(event_answer(line)) + b"\n" for line in lines)
         after = lines[-1].position
         context.begin()
 
 
-async def _follow(context: Context, wanted: Filter, after: int) -> AsyncIterator[bytes]:
+async def _follow(context: Context, still: Still, wanted: Filter, after: int) -> AsyncIterator[bytes]:
     """Every event behind `after`, once, in order; polling promises it, being woken only makes it sooner."""
     yield b": the log, live\n\n"
     comment_at = monotonic() + KEEP_ALIVE_SECONDS
     while not context.tail.stopped:
         context.begin()
         mark = context.tail.mark()
+        if not await still():
+            return
         head, lines = await _news(context, wanted, after)
         if lines:
             yield b"".join(b"id: %d\ndata: %b\n\n" % (line.position, _encode(event_answer(line))) for line in lines)

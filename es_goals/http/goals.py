@@ -204,7 +204,7 @@ class UserGoals(Door):
                problems=("user-not-found", "projection-behind"))  # fmt: skip
     async def on_get(self, req: Request, resp: Response, user: str) -> None:
         """The whole tree, as it is or as it was."""
-        owner = await self._context.user(user)
+        owner = await self._context.user(req, user)
         query = requests.query(req, TreeQuery)
         shape = Shape(query.view == "flat", query.status, _levels(query.depth), query.deleted)
         await reading.answer(self._context, req, resp, owner, None, shape, query.as_of)
@@ -214,7 +214,7 @@ class UserGoals(Door):
     async def on_post(self, req: Request, resp: Response, user: str) -> None:
         """Create it, last among its siblings unless a place is named."""
         context = self._context
-        owner = await context.user(user)
+        owner = await context.user(req, user)
         new = await requests.body(req, NewGoal)
         outcome = await context.command(req, resp, owner, [await creation(context, owner, new)], reason=new.reason)
         goal = answer_goal(resp, outcome, owner)
@@ -231,7 +231,7 @@ class UserCommands(Door):
     async def on_post(self, req: Request, resp: Response, user: str) -> None:
         """At most 1,000, recorded under one command id."""
         context = self._context
-        owner = await context.user(user)
+        owner = await context.user(req, user)
         batch = await requests.body(req, Batch)
         commands = [await command(context, owner, one, index) for index, one in enumerate(batch.commands)]
         outcome = await context.command(req, resp, owner, commands, reason=batch.reason, batch=True)
@@ -247,7 +247,7 @@ class OneGoal(Door):
                problems=("goal-not-found", "projection-behind"))  # fmt: skip
     async def on_get(self, req: Request, resp: Response, goal_id: str) -> None:
         """As it is or as it was; flat, a list."""
-        owner, known = await self._context.owner(goal_id)
+        owner, known = await self._context.owner(req, goal_id)
         query = requests.query(req, GoalQuery)
         shape = Shape(query.view == "flat", "all", _levels(query.depth))
         await reading.answer(self._context, req, resp, owner, known, shape, query.as_of)
@@ -256,7 +256,7 @@ class OneGoal(Door):
                problems=("goal-not-found",))  # fmt: skip
     async def on_patch(self, req: Request, resp: Response, goal_id: str) -> None:
         """A merge patch of its name, description, start and due."""
-        owner, known = await self._context.owner(goal_id)
+        owner, known = await self._context.owner(req, goal_id)
         change = await requests.body(req, GoalChange, requests.PATCH)
         changed = goals.ChangeGoal(known, change.name, change.description, change.start, change.due)
         outcome = await self._context.command(req, resp, owner, [changed], known, change.reason)
@@ -266,7 +266,7 @@ class OneGoal(Door):
                problems=("goal-not-found",))  # fmt: skip
     async def on_delete(self, req: Request, resp: Response, goal_id: str) -> None:
         """It can be restored."""
-        owner, known = await self._context.owner(goal_id)
+        owner, known = await self._context.owner(req, goal_id)
         why = await requests.body(req, Reason)
         outcome = await self._context.command(req, resp, owner, [goals.DeleteGoal(known)], known, why.reason)
         resp.data = _encode(DeletedAnswer(outcome.results[0].deleted or 0))
@@ -281,7 +281,7 @@ class GoalCompletion(Door):
                problems=("goal-not-found",))  # fmt: skip
     async def on_post(self, req: Request, resp: Response, goal_id: str) -> None:
         """With `cascade`, every open one below it too."""
-        owner, known = await self._context.owner(goal_id)
+        owner, known = await self._context.owner(req, goal_id)
         done = await requests.body(req, Completion)
         completion = goals.CompleteGoal(known, done.end, done.cascade)
         outcome = await self._context.command(req, resp, owner, [completion], known, done.reason)
@@ -294,7 +294,7 @@ class GoalReopening(Door):
     @operation("Reopen a goal", {200: GoalAnswer}, body=Reason, command=True, problems=("goal-not-found",))
     async def on_post(self, req: Request, resp: Response, goal_id: str) -> None:
         """Those above it stay as they are."""
-        owner, known = await self._context.owner(goal_id)
+        owner, known = await self._context.owner(req, goal_id)
         why = await requests.body(req, Reason)
         outcome = await self._context.command(req, resp, owner, [goals.ReopenGoal(known)], known, why.reason)
         answer_goal(resp, outcome, owner)
@@ -307,7 +307,7 @@ class GoalMove(Door):
                problems=("goal-not-found", "under-itself", "not-a-sibling"))  # fmt: skip
     async def on_post(self, req: Request, resp: Response, goal_id: str) -> None:
         """Under another one, to the top, or among its siblings."""
-        owner, known = await self._context.owner(goal_id)
+        owner, known = await self._context.owner(req, goal_id)
         place = await requests.body(req, NewPlace)
         move = goals.MoveGoal(known, _parent(place.parent_id), _text(place.before), _text(place.after))
         outcome = await self._context.command(req, resp, owner, [move], known, place.reason)
@@ -321,7 +321,7 @@ class GoalRestoration(Door):
                problems=("goal-not-found", "not-the-root", "parent-deleted"))  # fmt: skip
     async def on_post(self, req: Request, resp: Response, goal_id: str) -> None:
         """With all that its deletion removed."""
-        owner, known = await self._context.owner(goal_id)
+        owner, known = await self._context.owner(req, goal_id)
         place = await requests.body(req, Restoration)
         restoration = goals.RestoreGoal(known, _parent(place.parent_id))
         outcome = await self._context.command(req, resp, owner, [restoration], known, place.reason)

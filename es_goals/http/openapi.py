@@ -7,7 +7,7 @@ from typing import Any
 import msgspec
 
 from es_goals import __version__
-from es_goals.http.operation import Operation
+from es_goals.http.operation import UNSURE, Operation
 from es_goals.http.problems import PROBLEM_JSON, PROBLEMS, ProblemAnswer
 
 Json = dict[str, Any]
@@ -16,9 +16,19 @@ Routes = Iterable[tuple[str, object]]
 METHODS = ("get", "post", "put", "patch", "delete")
 _REF = "#/components/schemas/{name}"
 _ALWAYS = ("foreign-origin", "misdirected")
+_SIGNED_IN = ("unauthenticated", "forbidden", "no-accounts")
+_SECURITY: list[Json] = [{"bearer": []}, {"header": []}]
+_SCHEMES: Json = {
+    "bearer": {
+        "type": "http",
+        "scheme": "bearer",
+        "description": "A session's or an API token; none while open.",
+    },
+    "header": {"type": "apiKey", "in": "header", "name": "Access-Token", "description": "The same."},
+}
 _WITH_QUERY = ("malformed-request", "invalid-value")
 _WITH_BODY = ("malformed-request", "request-timeout", "body-too-large", "media-type", "invalid-value")
-_COMMAND = ("changed", "key-reused", "outcome-unknown", "storage-unavailable", "storage-full")
+_COMMAND = ("changed", "key-reused", *UNSURE)
 _HEADERS: Mapping[str, tuple[str, Json]] = {
     "Idempotency-Key": (
         "A repeat with the same key gives the first answer.",
@@ -31,6 +41,7 @@ _PATH: Mapping[str, tuple[str, Json]] = {
     "user": ("A user's name or id", {"type": "string", "minLength": 1}),
     "goal_id": ("A goal's id", {"type": "string", "format": "uuid"}),
     "name": ("A read model's name", {"type": "string", "minLength": 1}),
+    "token_id": ("An API token's id", {"type": "string", "format": "uuid"}),
     "slug": ("A problem's name", {"type": "string", "minLength": 1}),
 }
 
@@ -48,7 +59,12 @@ def document(routes: Routes) -> Json:
         paths.setdefault(path, {})[method] = _operation(path, method, one, schema_of, components)
     used = {name: schema for name, schema in components.items() if not name.endswith("Query")}
     info = {"title": "Over Achiever", "version": __version__, "description": "An event-sourced goal service."}
-    return {"openapi": "3.1.0", "info": info, "paths": paths, "components": {"schemas": used}}
+    return {
+        "openapi": "3.1.0",
+        "info": info,
+        "paths": paths,
+        "components": {"schemas": used, "securitySchemes": _SCHEMES},
+    }
 
 
 def _operations(routes: Routes) -> Iterable[tuple[str, str, Operation]]:
@@ -74,6 +90,8 @@ def _operation(path: str, method: str, one: Operation, schema_of: Mapping[int, J
         content = {kind: {"schema": schema_of[id(one.body)]} for kind in one.media_types}
         made["requestBody"] = {"required": "required" in _resolved(schema_of[id(one.body)], components)}
         made["requestBody"]["content"] = content
+    if one.needs != "nobody":
+        made["security"] = [{}, *_SECURITY] if one.needs == "registration" else _SECURITY
     made["responses"] = {**_answers(one, schema_of), **_problems(one)}
     return made
 
@@ -115,14 +133,14 @@ def _answers(one: Operation, schema_of: Mapping[int, Json]) -> Json:
         schemas = [schema_of[id(one_kind)] for one_kind in _several(kind)]
         schema = schemas[0] if len(schemas) == 1 else {"anyOf": schemas} if schemas else {}
         content = {media: {"schema": schema if media == "application/json" else {}} for media in one.produces}
-        answers[str(status)] = {"description": "done", "content": content}
+        answers[str(status)] = {"description": "done", **({} if status == 204 else {"content": content})}
     if one.conditional:
         answers["304"] = {"description": "nothing has changed since the tag in If-None-Match"}
     return answers
 
 
 def _problems(one: Operation) -> Json:
-    slugs = [*one.problems, *_ALWAYS]
+    slugs = [*one.problems, *_ALWAYS, *(_SIGNED_IN if one.needs != "nobody" else ())]
     slugs += _WITH_BODY if one.body is not None or one.command else ()
     slugs += _WITH_QUERY if one.query is not None else ()
     slugs += _COMMAND if one.command else ()
@@ -132,6 +150,9 @@ def _problems(one: Operation) -> Json:
     content = {PROBLEM_JSON: {"schema": {"$ref": _REF.format(name="ProblemAnswer")}}}
     old = {**content, "application/json": {"schema": {"type": "object", "properties": {"message": {"type": "string"}}}}}
     return {
-        str(status): {"description": " · ".join(titles), "content": old if one.original and status == 400 else content}
+        str(status): {
+            "description": " · ".join(titles),
+            "content": old if one.original and status in (400, 401) else content,
+        }
         for status, titles in sorted(by_status.items())
     }

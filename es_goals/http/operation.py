@@ -1,7 +1,7 @@
 """What a handler is for, written beside it: the OpenAPI document is made from this."""
 
 from collections.abc import Callable, Mapping
-from typing import Any, TypeVar
+from typing import Any, Literal, TypeVar
 
 from msgspec import Struct
 
@@ -10,7 +10,11 @@ F = TypeVar("F", bound=Callable[..., Any])
 
 class Operation(Struct, frozen=True):
     """`body`, `query`: the types that decode the request; `answers`: status to type (None: not of one, a tuple: of
-    one of them); `problems`: slugs it may answer; `command`: takes keys, reasons and preconditions."""
+    one of them); `problems`: slugs it may answer; `command`: takes keys, reasons and preconditions.
+
+    `needs`, where there are accounts: `nobody` signed in; `registration`, nobody or an administrator, as is set; a
+    `user`; a user for the sake of one's own `credentials`, which auditors change too; an `auditor`, who reads all; an
+    `administrator`. Whose things a user may see is for the look-ups to say."""
 
     summary: str
     answers: Mapping[int, Any]
@@ -22,6 +26,14 @@ class Operation(Struct, frozen=True):
     conditional: bool = False
     produces: tuple[str, ...] = ("application/json",)
     original: bool = False
+    needs: Literal["nobody", "registration", "user", "credentials", "auditor", "administrator"] = "user"
+
+
+UNSURE = ("outcome-unknown", "storage-unavailable", "storage-full")
+"""What any change may be answered where the storage fails."""
+
+NOBODY = Operation("", {}, needs="nobody")
+"""Of what describes itself elsewhere, or not at all, and is for everybody."""
 
 
 def operation(summary: str, answers: Mapping[int, Any], **details: Any) -> Callable[[F], F]:

@@ -29,7 +29,7 @@ class Readiness(Struct, frozen=True):
 class Healthz(Door):
     """/healthz"""
 
-    @operation("Alive", {200: Health})
+    @operation("Alive", {200: Health}, needs="nobody")
     async def on_get(self, req: Request, resp: Response) -> None:
         """Asks nothing of the storage."""
         del req
@@ -40,7 +40,8 @@ class Healthz(Door):
 class Readyz(Door):
     """/readyz"""
 
-    @operation("Able to serve", {200: Readiness}, problems=("storage-unavailable", "storage-full", "projection-behind"))
+    @operation("Able to serve", {200: Readiness}, problems=("storage-unavailable", "storage-full", "projection-behind"),
+               needs="nobody")  # fmt: skip
     async def on_get(self, req: Request, resp: Response) -> None:
         """The log takes commands, and no read model has failed."""
         del req
@@ -63,7 +64,7 @@ class Metrics(Door):
             context.log, context.clock, lambda: [projector.status(name) for name in projector.models]
         )
 
-    @operation("Metrics, as Prometheus text", {200: None}, produces=("text/plain",))
+    @operation("Metrics, as Prometheus text", {200: None}, produces=("text/plain",), needs="auditor")
     async def on_get(self, req: Request, resp: Response) -> None:
         """Over all workers."""
         del req

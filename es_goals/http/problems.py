@@ -10,7 +10,7 @@ import structlog
 from falcon.asgi import Request, Response
 from msgspec import Struct
 
-from es_goals import goals, projector, service, storage
+from es_goals import accounts, goals, metrics, projector, service, storage
 
 PROBLEM_JSON = "application/problem+json"
 RETRY_AFTER = "1"
@@ -59,9 +59,10 @@ class Refusal(Exception):
         pointer: str | None = None,
         parameter: str | None = None,
         index: int | None = None,
+        retry_after: int | None = None,
     ) -> None:
         super().__init__(detail)
-        self.slug, self.detail, self.index = slug, detail, index
+        self.slug, self.detail, self.index, self.retry_after = slug, detail, index, retry_after
         self.faults = [Fault(detail, pointer, parameter)] if pointer is not None or parameter is not None else []
 
 
@@ -86,6 +87,8 @@ _SLUGS: Mapping[type[Exception], str] = {
     service.KeyReused: "key-reused",
     service.Changed: "changed",
     storage.UserNameTaken: "user-name-taken",
+    storage.CredentialTaken: "identity-taken",
+    accounts.NoSuchToken: "token-not-found",
     storage.StorageFull: "storage-full",
     storage.OutcomeUnknown: "outcome-unknown",
     storage.Unavailable: "storage-unavailable",
@@ -160,6 +163,23 @@ async def handle(req: Request, resp: Response, error: Exception, params: dict[st
     resp.set_header("Cache-Control", "no-store")
     if body.status == 503:
         resp.set_header("Retry-After", RETRY_AFTER)
+    if isinstance(error, Refusal) and error.retry_after is not None:
+        resp.set_header("Retry-After", str(error.retry_after))
+    if body.status in (401, 403, 421, 429):
+        _note_refusal(req, body)
     resp.status = falcon.code_to_http_status(body.status)
     resp.content_type = PROBLEM_JSON
     resp.data = _encode(body)
+    if body.status == 401:
+        resp.set_header("WWW-Authenticate", 'Bearer realm="over-achiever"')
+        if body.message is not None:
+            resp.content_type, resp.data = "application/json", b'{"message": "Access Denied!"}'
+
+
+def _note_refusal(req: Request, body: ProblemAnswer) -> None:
+    """For auditors: what was refused to whom, and never what they showed."""
+    slug = body.type.rpartition("/")[2]
+    metrics.refusals.labels(slug).inc()
+    caller = getattr(req.context, "caller", None)
+    who = None if caller is None else caller.user.id
+    log.info("refused", request_id=body.request_id, problem=slug, user=who, address=req.context.address)

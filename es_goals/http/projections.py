@@ -27,7 +27,7 @@ class ProjectionList(Struct, frozen=True):
 class Projections(Door):
     """/v2/projections"""
 
-    @operation("The read models", {200: ProjectionList})
+    @operation("The read models", {200: ProjectionList}, needs="auditor")
     async def on_get(self, req: Request, resp: Response) -> None:
         """And how they stand."""
         requests.query(req, requests.NoQuery)
@@ -40,7 +40,7 @@ class Projections(Door):
 class OneProjection(Door):
     """/v2/projections/{name}"""
 
-    @operation("A read model", {200: Status}, problems=("projection-not-found",))
+    @operation("A read model", {200: Status}, problems=("projection-not-found",), needs="auditor")
     async def on_get(self, req: Request, resp: Response, name: str) -> None:
         """And how it stands; a rebuild's progress too."""
         requests.query(req, requests.NoQuery)
@@ -51,7 +51,7 @@ class OneProjection(Door):
 class Rebuild(Door):
     """/v2/projections/{name}/rebuild"""
 
-    @operation("Rebuild a read model", {202: Status}, problems=("projection-not-found",))
+    @operation("Rebuild a read model", {202: Status}, problems=("projection-not-found",), needs="administrator")
     async def on_post(self, req: Request, resp: Response, name: str) -> None:
         """While the old rows go on serving. Where a rebuild is under way already, that one is answered."""
         requests.query(req, requests.NoQuery)
@@ -75,7 +75,8 @@ class Rebuild(Door):
 class Rollback(Door):
     """/v2/projections/{name}/rollback"""
 
-    @operation("Undo a rebuild", {200: Status}, problems=("projection-not-found", "nothing-to-roll-back-to"))
+    @operation("Undo a rebuild", {200: Status}, problems=("projection-not-found", "nothing-to-roll-back-to"),
+               needs="administrator")  # fmt: skip
     async def on_post(self, req: Request, resp: Response, name: str) -> None:
         """The generation before it serves again."""
         requests.query(req, requests.NoQuery)

@@ -1,6 +1,7 @@
 """Answers reads of goals: from ready bytes where nothing has changed, else from a tree made in a thread."""
 
 from functools import partial
+from zlib import crc32
 
 from falcon.asgi import Request, Response
 
@@ -30,7 +31,9 @@ async def answer(
     private(resp, settled=settled)
     # What was asked as of a position never changes; what is live is as new as the user's last event.
     version, generation = await context.ask(partial(_seen, context.recent, owner.id if until is None else None))
-    view = str(shape) if until is None else f"{shape}@{until}"
+    view = f"{shape}.{crc32(owner.name.encode()):x}"  # the answer names its user, who may be renamed
+    if until is not None:
+        view += f"@{until}"
     if goal_id is None and until is None:
         tag = trees.etag(0, version, generation, view)
         if _unchanged(req, resp, tag):
@@ -90,7 +93,7 @@ def _forest(context: Context, owner: User, until: int | None, version: int, gene
         seen = context.read(has_position(until), lambda one: one.projector.view(TREE, owner.id, until))
         return trees.forest(seen, owner.name)
     known = context.forests.get(owner.id)
-    if known is not None and (known.view.version, known.view.generation) == (version, generation):
+    if known and (known.view.version, known.view.generation, known.user) == (version, generation, owner.name):
         return known
     has, view = has_version(goals_stream(owner.id), version), known.view if known else None
     seen = context.read(has, lambda one: one.projector.read(TREE, owner.id, view))

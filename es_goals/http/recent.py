@@ -7,7 +7,7 @@ from concurrent.futures import Executor
 from typing import Any, NamedTuple, TypeVar
 
 from es_goals.events import Recorded, goals_stream
-from es_goals.storage import Log, StorageFailed, User
+from es_goals.storage import Log, StorageFailed, Token, User
 from es_goals.users import UUID_FORM
 
 PAGE = 1000
@@ -31,6 +31,7 @@ class Recent:
         self._generation: int | None = None
         self._versions: dict[str, int] = {}
         self._users: dict[str, User] = {}
+        self._tokens: dict[str, Token] = {}
         self._owners: dict[str, str] = {}
 
     def known_user(self, name_or_id: str) -> User | None:
@@ -77,6 +78,17 @@ class Recent:
                 _remember(self._users, name_or_id, user)
         return user
 
+    def user_of(self, user_id: str) -> User | None:
+        """The user of this id, as of the last look."""
+        return self._users.get(user_id) or self.user(user_id)
+
+    def token(self, hash: str) -> Token | None:
+        """The API token of this SHA-256, as of the last look."""
+        token = self._tokens.get(hash)
+        if token is None and (token := self._log.token(hash)) is not None:
+            _remember(self._tokens, hash, token)
+        return token
+
     def owner(self, goal_id: str) -> User | None:
         """The user whose goal this is or was: that never changes."""
         owner = self._owners.get(goal_id)
@@ -105,15 +117,19 @@ class Recent:
             # Far behind: what is asked for is looked up anew.
             self._position, self._command = self._log.head().position, None
             self._versions.clear()
-            self._users.clear()
+            self._forget_accounts()
             return self._position
         for line in lines:
             if line.stream in self._versions:
                 self._versions[line.stream] = line.version
             elif line.stream.startswith("account:"):
-                self._users.clear()  # whose name may be the new user's id, which comes first
+                self._forget_accounts()  # a user's name may be the new one's id, which comes first
             self._position, self._command = line.position, line.command
         return self._position
+
+    def _forget_accounts(self) -> None:
+        self._users.clear()
+        self._tokens.clear()
 
     def _behind_the_last(self) -> list[Recorded]:
         """What is new, in one question with what was seen last."""

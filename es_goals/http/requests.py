@@ -12,6 +12,7 @@ import msgspec
 from falcon.asgi import Request
 from msgspec import Meta, Struct
 
+from es_goals.accounts import Caller
 from es_goals.events import EPOCH, micros
 from es_goals.goals import InvalidValue, refuse_controls
 from es_goals.http.problems import Refusal
@@ -103,10 +104,16 @@ def cause(req: Request, command: str, reason: str | None = None) -> Cause:
             detail = "expected percent-encoded UTF-8"
             raise Refusal("invalid-value", detail, parameter="X-Reason") from None
         try:
-            return Cause(command, None, _valid_reason(reason))
+            return Cause(command, actor(req), _valid_reason(reason))
         except InvalidValue as error:
             raise Refusal("invalid-value", str(error), parameter="X-Reason") from None
-    return Cause(command, None, None if reason is None else _valid_reason(reason))
+    return Cause(command, actor(req), None if reason is None else _valid_reason(reason))
+
+
+def actor(req: Request) -> str | None:
+    """The id of who is signed in, if somebody is."""
+    caller: Caller | None = req.context.caller
+    return None if caller is None else caller.user.id
 
 
 def _valid_reason(reason: str) -> str:

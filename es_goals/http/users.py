@@ -5,13 +5,16 @@ from typing import Annotated
 
 import msgspec
 from falcon.asgi import Request, Response
-from msgspec import Meta, Struct
+from msgspec import UNSET, Meta, Struct, UnsetType
 
+from es_goals import accounts
 from es_goals.events import moment
-from es_goals.http import requests
+from es_goals.http import requests, signing
 from es_goals.http.context import JSON, Door
-from es_goals.http.operation import operation
-from es_goals.storage import User
+from es_goals.http.operation import UNSURE, operation
+from es_goals.http.problems import Refusal
+from es_goals.passwords import hashed, valid_password
+from es_goals.storage import Cause, Transaction, User
 from es_goals.users import valid_email, valid_user_name
 
 _encode = msgspec.json.Encoder().encode
@@ -22,6 +25,23 @@ class NewUser(Struct, forbid_unknown_fields=True):
 
     name: Annotated[str, Meta(min_length=1, description="1 to 64 characters, no control characters, no /")]
     email: str | None = None
+    password: Annotated[str, Meta(description="8 to 1,024 bytes, none of the 3,000 most used")] | None = None
+    reason: str | None = None
+
+
+class UserChange(Struct, forbid_unknown_fields=True):
+    """A merge patch (RFC 7396): what is absent stays; null removes."""
+
+    name: Annotated[str, Meta(min_length=1)] | UnsetType = UNSET
+    email: str | None | UnsetType = UNSET
+    reason: str | None = None
+
+
+class NewPassword(Struct, forbid_unknown_fields=True):
+    """A password in place of the current one, if there is one."""
+
+    new: Annotated[str, Meta(description="8 to 1,024 bytes, none of the 3,000 most used")]
+    current: str | None = None
     reason: str | None = None
 
 
@@ -51,7 +71,7 @@ class PageQuery(Struct, frozen=True, forbid_unknown_fields=True):
 class Users(Door):
     """/v2/users"""
 
-    @operation("The users", {200: UserPage}, query=PageQuery)
+    @operation("The users", {200: UserPage}, query=PageQuery, needs="auditor")
     async def on_get(self, req: Request, resp: Response) -> None:
         """In the order in which they were made."""
         page = requests.query(req, PageQuery)
@@ -62,17 +82,29 @@ class Users(Door):
         resp.data = _encode(UserPage([_answer(user) for user in found[: page.limit]], more))
         resp.content_type = JSON
 
-    @operation("Make a user", {201: UserAnswer}, body=NewUser, command=True, problems=("user-name-taken",))
+    @operation("Make a user", {201: UserAnswer}, body=NewUser, command=True, problems=("user-name-taken",),
+               needs="registration")  # fmt: skip
     async def on_post(self, req: Request, resp: Response) -> None:
         """Names that differ only in case are the same."""
         context = self._context
         new = await requests.body(req, NewUser)
         user = User(context.new_id(), valid_user_name(new.name), valid_email(new.email), 0)
-        registered = await context.register(req, resp, user, new.reason)
+        kept = await self._kept(req, new)
+        # What makes a request the same is kept with the log, so it must tell nothing of the password.
+        req.context.body = _encode((new.name, new.email))
+        registered = await context.register(req, resp, user, new.reason, kept)
         resp.status = "201 Created"
         resp.set_header("Location", f"/v2/users/{registered.id}")
         resp.data = _encode(_answer(registered))
         resp.content_type = JSON
+
+    async def _kept(self, req: Request, new: NewUser) -> str | None:
+        if new.password is None:
+            if not self._context.settings.open and req.context.caller is None:
+                raise Refusal("invalid-value", "expected a password, to sign in with; found none", pointer="/password")
+            return None
+        password = valid_password(new.password)
+        return await self._context.hashing(lambda: hashed(password))
 
 
 class OneUser(Door):
@@ -82,8 +114,52 @@ class OneUser(Door):
     async def on_get(self, req: Request, resp: Response, user: str) -> None:
         """By name or id."""
         requests.query(req, requests.NoQuery)
-        resp.data = _encode(_answer(await self._context.user(user)))
+        resp.data = _encode(_answer(await self._context.user(req, user)))
         resp.content_type = JSON
+
+    @operation("Rename a user", {200: UserAnswer}, body=UserChange, media_types=requests.PATCH,
+               problems=("user-not-found", "user-name-taken", *UNSURE))  # fmt: skip
+    async def on_patch(self, req: Request, resp: Response, user: str) -> None:
+        """A merge patch of its name and email."""
+        owner = await self._context.user(req, user)
+        change = await requests.body(req, UserChange, requests.PATCH)
+        name = None if change.name is UNSET else valid_user_name(change.name)
+        email = UNSET if change.email is UNSET else valid_email(change.email)
+
+        def work(transaction: Transaction, cause: Cause) -> tuple[User, int]:
+            return accounts.rename(transaction, owner.id, cause, name, email)
+
+        renamed, position = await self._context.change(req, work, change.reason)
+        resp.set_header("Position", str(position))
+        resp.data = _encode(_answer(renamed))
+        resp.content_type = JSON
+
+
+class UserPassword(Door):
+    """/v2/users/{user}/password"""
+
+    @operation("Change a password", {204: None}, body=NewPassword, needs="credentials",
+               problems=("user-not-found", "wrong-password", "too-many-attempts", "no-accounts", *UNSURE))  # fmt: skip
+    async def on_put(self, req: Request, resp: Response, user: str) -> None:
+        """And every other session ends. Who has a password must know it; administrators need not, of others."""
+        context = self._context
+        caller = signing.caller_of(context, req)
+        owner = await context.user(req, user)
+        change = await requests.body(req, NewPassword)
+        if owner.id != caller.user.id and caller.user.role != "administrator":
+            raise Refusal("forbidden", "expected one's own password, or an administrator")
+        new = valid_password(change.new, "new")
+        if change.current is not None or (owner.id == caller.user.id and owner.password_at):
+            await signing.expect_current(context, req, owner, change.current or "")
+        kept = await context.hashing(lambda: hashed(new))
+        changed, position = await context.change(
+            req, lambda transaction, cause: accounts.set_password(transaction, owner.id, kept, cause), change.reason
+        )
+        if caller.session and owner.id == caller.user.id:
+            await context.in_thread(lambda: context.sessions.restamp(caller.credential, changed.password_at))
+        resp.set_header("Position", str(position))
+        resp.set_header("Cache-Control", "no-store")
+        resp.status = "204 No Content"
 
 
 def _answer(user: User) -> UserAnswer:

@@ -14,9 +14,10 @@ from falcon.asgi import Request, Response
 from falcon.media import MultipartFormHandler
 
 from es_goals import goals
+from es_goals.accounts import Caller
 from es_goals.goals import AmbiguousName, GoalNotFound, Named
 from es_goals.http import requests
-from es_goals.http.context import Context, Door
+from es_goals.http.context import TREE, Context, Door
 from es_goals.http.operation import operation
 from es_goals.http.problems import Refusal
 from es_goals.storage import User
@@ -33,11 +34,12 @@ _decode = msgspec.json.Decoder().decode
 class Goals(Door):
     """/v1.0/goals"""
 
-    @operation("All goals by user, as names", {200: None})
+    @operation("All goals by user, as names", {200: None}, original=True)
     async def on_get(self, req: Request, resp: Response) -> None:
         """Nested: {user: {goal: {sub-goal: {}}}}."""
-        del req
-        resp.data = await self._context.in_thread(lambda: _everything(self._context))
+        caller: Caller | None = req.context.caller
+        made = partial(_everything, self._context) if caller is None else partial(_own, self._context, caller.user)
+        resp.data = await self._context.in_thread(made)
         resp.content_type = "application/json"
 
     async def on_head(self, req: Request, resp: Response) -> None:
@@ -61,8 +63,9 @@ class Goals(Door):
     async def on_post(self, req: Request, resp: Response) -> None:
         """By the names of its user and its parent."""
         given = await _parameters(req)
-        user = await self._user(_required(given, "user"))
-        name, parent = _required(given, "name"), given.get("parent_name")
+        caller: Caller | None = req.context.caller
+        user = await self._user(_required(given, "user")) if caller is None else caller.user
+        name, parent = _required(given, "name", caller), given.get("parent_name")
         new_id = self._context.new_id()
         made = goals.CreateGoal(new_id, name, Named(parent) if parent else None, given.get("description"), unique=True)
         try:
@@ -79,8 +82,8 @@ class Goals(Door):
     async def on_put(self, req: Request, resp: Response) -> None:
         """By its name."""
         given = await _parameters(req)
-        name = _required(given, "name")
-        user = await self._owner(given, name)
+        name = _required(given, "name", req.context.caller)
+        user = await self._owner(req, given, name)
         await self._context.command(req, resp, user, [goals.CompleteGoal(Named(name))])
         _null(resp)
 
@@ -88,8 +91,8 @@ class Goals(Door):
     async def on_delete(self, req: Request, resp: Response) -> None:
         """And all below it, by its name."""
         given = await _parameters(req)
-        name = _required(given, "name")
-        user = await self._owner(given, name)
+        name = _required(given, "name", req.context.caller)
+        user = await self._owner(req, given, name)
         await self._context.command(req, resp, user, [goals.DeleteGoal(Named(name))])
         _null(resp)
 
@@ -99,8 +102,12 @@ class Goals(Door):
             raise Refusal("user-not-found", f"expected a user's name; found {name[:100]!r}")
         return found
 
-    async def _owner(self, given: dict[str, str], name: str) -> User:
-        """Whose goal is meant: the named user's, or that of the only user who has one of this name."""
+    async def _owner(self, req: Request, given: dict[str, str], name: str) -> User:
+        """Whose goal is meant: who is signed in; else the named user's, or that of the only user who has one of this
+        name."""
+        caller: Caller | None = req.context.caller
+        if caller is not None:
+            return caller.user
         if "user" in given:
             return await self._user(given["user"])
         wanted = goals.valid_name(name)
@@ -128,13 +135,13 @@ def _path(row: Row, known: dict[str, Row]) -> str:
 class Users(Door):
     """/v1.0/users"""
 
-    @operation("Nothing: the original was a stub", {200: None})
+    @operation("Nothing: the original was a stub", {200: None}, original=True)
     async def on_get(self, req: Request, resp: Response) -> None:
         """null"""
         del req
         _null(resp)
 
-    @operation("Nothing: the original was a stub", {200: None})
+    @operation("Nothing: the original was a stub", {200: None}, original=True)
     async def on_post(self, req: Request, resp: Response) -> None:
         """null"""
         del req
@@ -153,13 +160,19 @@ class Users(Door):
 
 
 class MissingParameter(Exception):
-    """A required parameter is nowhere."""
+    """A required parameter is nowhere. `caller`: who is signed in; the original had other words for them."""
+
+    def __init__(self, name: str, caller: Caller | None) -> None:
+        super().__init__(name)
+        self.name, self.caller = name, caller
 
 
-async def handle_missing(req: Request, resp: Response, error: Exception, params: dict[str, Any]) -> None:
+async def handle_missing(req: Request, resp: Response, error: MissingParameter, params: dict[str, Any]) -> None:
     """In the original's own words."""
     del req, params
-    message = f"Missing required parameter {error} in json or the post body or the query string"
+    message: object = f"Missing required parameter {error.name} in json or the post body or the query string"
+    if error.caller is not None:
+        message = {error.name: "Missing required parameter in the JSON body or the post body or the query string"}
     resp.status = "400 Bad Request"
     resp.content_type = "application/json"
     resp.data = _encode({"message": message})
@@ -176,11 +189,18 @@ def _everything(context: Context) -> bytes:
     return b"{%b}" % b",".join(_encode(user.name) + b":" + _names(tree(trees.get(user.id, ()))) for user in users)
 
 
-def _names(nodes: Sequence[Node]) -> bytes:
-    """Nested objects of names, made in pieces: a chain of 20,000 is no deeper than any other."""
+def _own(context: Context, user: User) -> bytes:
+    rows = [row for row in context.projector.read(TREE, user.id).rows if row.root is None]
+    return b"{%b:%b}" % (_encode(user.name), _names(tree(rows), with_status=True))
+
+
+def _names(nodes: Sequence[Node], *, with_status: bool = False) -> bytes:
+    """Nested objects of names, made in pieces: a chain of 20,000 is no deeper than any other. With their status, none
+    below is shown as `status`."""
     siblings: dict[str | None, dict[str, int]] = {}
     for node in nodes:
-        siblings.setdefault(node.row.parent_id, {})[node.row.name] = 0
+        taken = {"status": 1} if with_status and node.row.parent_id is not None else {}
+        siblings.setdefault(node.row.parent_id, taken).setdefault(node.row.name, 0)
     out = bytearray(b"{")
     lists = 1
     for node in nodes:
@@ -189,6 +209,8 @@ def _names(nodes: Sequence[Node]) -> bytes:
         if out[-1:] != b"{":
             out += b","
         out += _encode(_shown_name(node.row.name, siblings[node.row.parent_id])) + b":{"
+        if with_status:
+            out += b'"status":"Done"' if node.row.end else b'"status":"In progress"'
         lists = level + 1
     return bytes(out + b"}" * lists)
 
@@ -255,9 +277,9 @@ def _text(name: str, value: object) -> str:
     return value
 
 
-def _required(given: dict[str, str], name: str) -> str:
+def _required(given: dict[str, str], name: str, caller: Caller | None = None) -> str:
     if name not in given:
-        raise MissingParameter(name)
+        raise MissingParameter(name, caller)
     return given[name]
 
 

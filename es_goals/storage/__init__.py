@@ -208,6 +208,9 @@ class Reader(Protocol):
     def token(self, hash: str) -> Token | None:
         """The one of this SHA-256."""
 
+    def token_of(self, id: str) -> Token | None:
+        """The one of this id."""
+
     def tokens(self, user_id: str, after: str = "", limit: int = 1000) -> list[Token]:
         """A user's, in the order of their ids, from the one behind `after`."""
 
@@ -455,6 +458,9 @@ class Sessions(Protocol):
 
     def clear(self) -> None:
         """Forget all sessions."""
+
+    def used(self, id: str) -> int | None:
+        """When a session or a token was last used, to the minute (µs), as far as is known."""
 
     def last_use(self, id: str, made_at: int) -> int:
         """When a session or a token, made at `made_at`, was last used (µs); where nobody can know, the latest that it

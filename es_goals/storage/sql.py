@@ -184,6 +184,9 @@ class SqlReader(ABC):
     def token(self, hash: str) -> Token | None:
         return self._credential(Token, "hash", hash)
 
+    def token_of(self, id: str) -> Token | None:
+        return self._credential(Token, "id", id)
+
     def tokens(self, user_id: str, after: str = "", limit: int = 1000) -> list[Token]:
         return list(starmap(Token, self._rows(_TOKENS, user_id, after, limit)))
 

@@ -61,6 +61,10 @@ class SqlSessions(ABC):
     def clear(self) -> None:
         self._write("DELETE FROM sessions")
 
+    def used(self, id: str) -> int | None:
+        rows = self._rows(_USE, id)
+        return rows[0][0] if rows else None
+
     def last_use(self, id: str, made_at: int) -> int:
         rows = self._rows(_USE, id) or self._rows("SELECT made_at FROM origin")
         return max(made_at, int(rows[0][0]))

@@ -1,0 +1,99 @@
+"""Passwords that are tried, with an eye on who guesses; and sessions, which they begin."""
+
+import asyncio
+from functools import partial
+
+import structlog
+from falcon.asgi import Request
+
+from es_goals import accounts, metrics
+from es_goals.accounts import Caller
+from es_goals.http.context import Context
+from es_goals.http.problems import Refusal
+from es_goals.names import folded
+from es_goals.passwords import hashed, matches, outdated
+from es_goals.storage import Attempt, Password, Session, Transaction, User
+from es_goals.storage.sql import LONGEST_NAME
+
+GUESSES = 5
+GUESSES_SECONDS = 900
+_AGAIN_SECONDS = 0.02
+
+log = structlog.get_logger()
+
+
+def expect_accounts(context: Context) -> None:
+    """Raises Refusal where there are none."""
+    if context.settings.open:
+        raise Refusal("no-accounts", "expected a service with accounts; this one is open, and nobody signs in")
+
+
+def caller_of(context: Context, req: Request) -> Caller:
+    """Who is signed in. Raises Refusal where there are no accounts."""
+    expect_accounts(context)
+    caller: Caller | None = req.context.caller
+    assert caller is not None
+    return caller
+
+
+async def expect_current(context: Context, req: Request, user: User, password: str) -> None:
+    """Raises Refusal where it is not the user's password, or too many were tried."""
+    if not await _holds(context, req, user.id, user, password):
+        raise Refusal("wrong-password", "expected the current password; found another one", pointer="/current")
+
+
+async def sign_in(context: Context, req: Request, name: str, password: str) -> tuple[str, Session]:
+    """A new session and its token. Raises Refusal, the same whether there is no such user or the password is wrong."""
+    user = await context.ask(lambda: context.recent.user(name)) if len(name) <= LONGEST_NAME else None
+    account = user.id if user else accounts.fingerprint(folded(name[:LONGEST_NAME]))
+    if not await _holds(context, req, account, user, password) or user is None or user.disabled_at is not None:
+        _note(req, "refused", user)
+        raise Refusal("sign-in-refused", "expected a user's name and password; found others")
+    return await begin(context, req, user)
+
+
+async def begin(context: Context, req: Request, user: User) -> tuple[str, Session]:
+    """A session of somebody who has shown who they are, and its token."""
+    secret, now = accounts.new_secret(accounts.SESSION), context.clock()
+    ends = now + context.settings.session_lifetime * 1_000_000
+    session = Session(accounts.fingerprint(secret), user.id, req.context.address, user.password_at, now, ends)
+    await context.in_thread(lambda: context.sessions.begin(session))
+    _note(req, "in", user)
+    return secret, session
+
+
+async def _holds(context: Context, req: Request, account: str, user: User | None, password: str) -> bool:
+    attempt = Attempt(context.new_id(), account, req.context.address, context.clock())
+    await _expect_few(context, req, attempt, user)
+    kept = await context.quickly(lambda: context.log.password(user.id if user else ""))
+    holds = await context.hashing(lambda: matches(kept.hash if kept else None, password))
+    settle = context.sessions.held if holds else context.sessions.failed
+    await context.in_thread(lambda: settle(attempt))
+    if holds and kept is not None and outdated(kept.hash):
+        anew = Password(kept.user_id, await context.hashing(lambda: hashed(password)))
+        await context.service.change(partial(_rehash, kept, anew))
+    return holds
+
+
+async def _expect_few(context: Context, req: Request, attempt: Attempt, user: User | None) -> None:
+    """Counted before it is looked at, so that many at once get no further than one after the other."""
+    since = attempt.at - GUESSES_SECONDS * 1_000_000
+    while (found := await context.in_thread(lambda: context.sessions.attempt(attempt, since, GUESSES))) is None:
+        await asyncio.sleep(_AGAIN_SECONDS)
+    if found:
+        _note(req, "limited", user)
+        wait = -((since - found) // 1_000_000)
+        detail = f"expected at most {GUESSES} passwords that fail in {GUESSES_SECONDS // 60} minutes; found more"
+        raise Refusal("too-many-attempts", detail, retry_after=max(1, wait))
+
+
+def _rehash(old: Password, anew: Password, transaction: Transaction) -> None:
+    if transaction.password(old.user_id) == old:
+        transaction.add(anew)
+
+
+def _note(req: Request, outcome: str, user: User | None) -> None:
+    """For auditors; never with what was shown."""
+    metrics.sign_ins.labels(outcome).inc()
+    who = user.id if user else None
+    log.info("sign_in", request_id=req.context.request_id, outcome=outcome, user=who, address=req.context.address)

@@ -1,0 +1,145 @@
+"""API tokens."""
+
+from datetime import datetime
+from typing import Annotated, cast
+
+import msgspec
+from falcon.asgi import Request, Response
+from msgspec import Meta, Struct, structs
+
+from es_goals import accounts
+from es_goals.accounts import NoSuchToken, Scope
+from es_goals.events import micros, moment
+from es_goals.goals import InvalidValue
+from es_goals.http import requests, signing
+from es_goals.http.context import JSON, Door
+from es_goals.http.operation import UNSURE, operation
+from es_goals.http.recent import uuid_of
+from es_goals.storage import Token, User
+
+_encode = msgspec.json.Encoder().encode
+
+
+class NewToken(Struct, forbid_unknown_fields=True):
+    """A token to make, good until a time, or as long as the service's settings say."""
+
+    name: Annotated[str, Meta(min_length=1, description="what it is for: 1 to 100 characters")]
+    scope: Scope
+    expires_at: Annotated[datetime, Meta(tz=True)] | None = None
+    reason: str | None = None
+
+
+class TokenAnswer(Struct, frozen=True):
+    """A token, as far as it is told later. `last_used_at` is kept to the minute."""
+
+    id: str
+    name: str
+    scope: Scope
+    created_at: datetime
+    expires_at: datetime
+    last_used_at: datetime | None
+
+
+class IssuedToken(TokenAnswer, frozen=True, kw_only=True):
+    """And this once, itself."""
+
+    token: str
+
+
+class TokenPage(Struct, frozen=True):
+    """Some of the tokens; `next` is where the rest is."""
+
+    tokens: list[TokenAnswer]
+    next: str | None
+
+
+class TokensQuery(Struct, frozen=True, forbid_unknown_fields=True):
+    """Whose tokens, and which page of them."""
+
+    user: Annotated[str, Meta(description="a user's name or id; one's own where there is none")] | None = None
+    limit: requests.Limit = 100
+    cursor: str = ""
+
+
+class Tokens(Door):
+    """/v2/tokens"""
+
+    @operation("API tokens", {200: TokenPage}, query=TokensQuery, problems=("user-not-found", "no-accounts"))
+    async def on_get(self, req: Request, resp: Response) -> None:
+        """Those that are not revoked, in the order in which they were made."""
+        context = self._context
+        caller = signing.caller_of(context, req)
+        query = requests.query(req, TokensQuery)
+        user = caller.user if query.user is None else await context.user(req, query.user)
+        tokens, more = await context.in_thread(lambda: self._page(user, query))
+        if more is not None:
+            resp.set_header("Link", f'<{more}>; rel="next"')
+        resp.data = _encode(TokenPage(tokens, more))
+        resp.content_type = JSON
+        resp.set_header("Cache-Control", "no-store")
+
+    def _page(self, user: User, query: TokensQuery) -> tuple[list[TokenAnswer], str | None]:
+        found = self._context.log.tokens(user.id, query.cursor, query.limit + 1)
+        page, more = found[: query.limit], None
+        if len(found) > query.limit:
+            more = f"/v2/tokens?user={user.id}&cursor={page[-1].id}&limit={query.limit}"
+        used = self._context.sessions.used
+        return [_told(token, used(token.id)) for token in page if token.revoked_at is None], more
+
+    @operation("Make an API token", {201: IssuedToken}, body=NewToken, needs="credentials",
+               problems=("no-accounts", *UNSURE))  # fmt: skip
+    async def on_post(self, req: Request, resp: Response) -> None:
+        """It is told this once, and kept as its SHA-256."""
+        context = self._context
+        caller = signing.caller_of(context, req)
+        new = await requests.body(req, NewToken)
+        secret = accounts.new_secret(accounts.TOKEN)
+        name, ends = accounts.valid_token_name(new.name), self._end(new.expires_at)
+        token = Token(context.new_id(), caller.user.id, name, new.scope, accounts.fingerprint(secret), 0, ends)
+        made, position = await context.change(
+            req, lambda transaction, cause: accounts.issue(transaction, token, cause), new.reason
+        )
+        resp.status = "201 Created"
+        resp.set_header("Position", str(position))
+        resp.set_header("Location", f"/v2/tokens/{made.id}")
+        resp.set_header("Cache-Control", "no-store")
+        resp.data = _encode(IssuedToken(*structs.astuple(_told(made, None)), token=secret))
+        resp.content_type = JSON
+
+    def _end(self, given: datetime | None) -> int:
+        now = self._context.clock()
+        if given is None:
+            return now + self._context.settings.token_lifetime * 1_000_000
+        try:
+            ends = micros(given)
+        except OverflowError:
+            ends = 0
+        if ends <= now:
+            raise InvalidValue("expires_at", "a time to come, in UTC up to the year 9999", given.isoformat())
+        return ends
+
+
+class OneToken(Door):
+    """/v2/tokens/{token_id}"""
+
+    @operation("Revoke an API token", {204: None}, needs="credentials",
+               problems=("token-not-found", "no-accounts", *UNSURE))  # fmt: skip
+    async def on_delete(self, req: Request, resp: Response, token_id: str) -> None:
+        """One's own, or as an administrator anybody's."""
+        requests.query(req, requests.NoQuery)
+        context = self._context
+        caller = signing.caller_of(context, req)
+        known = uuid_of(token_id)
+        token = await context.quickly(lambda: context.log.token_of(known)) if known else None
+        if token is None or (token.user_id != caller.user.id and caller.user.role != "administrator"):
+            raise NoSuchToken(f"expected the id of a token; found {token_id[:100]!r}")
+        position = await context.change(req, lambda transaction, cause: accounts.revoke(transaction, token, cause))
+        resp.set_header("Position", str(position))
+        resp.set_header("Cache-Control", "no-store")
+        resp.status = "204 No Content"
+
+
+def _told(token: Token, used: int | None) -> TokenAnswer:
+    scope = cast(Scope, token.scope)
+    times = (moment(token.created_at), moment(token.expires_at), None if used is None else moment(used))
+    return TokenAnswer(token.id, token.name, scope, *times)
