@@ -97,9 +97,19 @@ class Group(click.Group):
 @click.pass_context
 def main(context: click.Context, db: str | None) -> None:
     """Over Achiever: an event-sourced goal service."""
+    _hide_passwords(sys.argv)
     settings = from_env(os.environ)
     context.obj = structs.replace(settings, db=db) if db else settings
     configure("warning" if context.invoked_subcommand != "serve" else context.obj.log_level)
+
+
+def _hide_passwords(arguments: list[str]) -> None:
+    """Everybody on a machine can read what its processes were started with."""
+    told = [re.sub(r"postgres(ql)?://.*", lambda url: shown(url[0]), one, flags=re.DOTALL) for one in arguments]
+    if told != arguments:
+        from setproctitle import setproctitle
+
+        setproctitle(" ".join(told))
 
 
 @main.command()

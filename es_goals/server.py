@@ -18,7 +18,7 @@ from gunicorn.workers import gasgi
 from gunicorn.workers.gasgi import ASGIWorker
 from prometheus_client import multiprocess
 
-from es_goals.app import create_app
+from es_goals.app import create_app, provider_of
 from es_goals.http.edge import Bodies
 from es_goals.logs import configure
 from es_goals.settings import Settings
@@ -174,7 +174,9 @@ class Server(BaseApplication):  # type: ignore[misc]
 
 
 def serve(settings: Settings, listener: int, ready: Callable[[], None]) -> None:
-    """Serve on a socket that is bound until a signal says stop; ends the process. `ready` is called once it listens."""
+    """Serve on a socket that is bound until a signal says stop; ends the process. `ready` is called once it listens.
+    Raises InvalidSetting."""
+    provider_of(settings)
     Server(settings, listener, ready).run()
 
 

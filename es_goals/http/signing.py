@@ -47,7 +47,7 @@ async def sign_in(context: Context, req: Request, name: str, password: str) -> t
     user = await context.ask(lambda: context.recent.user(name)) if len(name) <= LONGEST_NAME else None
     account = user.id if user else accounts.fingerprint(folded(name[:LONGEST_NAME]))
     if not await _holds(context, req, account, user, password) or user is None or user.disabled_at is not None:
-        _note(req, "refused", user)
+        note(req, "refused", user)
         raise Refusal("sign-in-refused", "expected a user's name and password; found others")
     return await begin(context, req, user)
 
@@ -58,7 +58,7 @@ async def begin(context: Context, req: Request, user: User) -> tuple[str, Sessio
     ends = now + context.settings.session_lifetime * 1_000_000
     session = Session(accounts.fingerprint(secret), user.id, req.context.address, user.password_at, now, ends)
     await context.in_thread(lambda: context.sessions.begin(session))
-    _note(req, "in", user)
+    note(req, "in", user)
     return secret, session
 
 
@@ -81,7 +81,7 @@ async def _expect_few(context: Context, req: Request, attempt: Attempt, user: Us
     while (found := await context.in_thread(lambda: context.sessions.attempt(attempt, since, GUESSES))) is None:
         await asyncio.sleep(_AGAIN_SECONDS)
     if found:
-        _note(req, "limited", user)
+        note(req, "limited", user)
         wait = -((since - found) // 1_000_000)
         detail = f"expected at most {GUESSES} passwords that fail in {GUESSES_SECONDS // 60} minutes; found more"
         raise Refusal("too-many-attempts", detail, retry_after=max(1, wait))
@@ -92,7 +92,7 @@ def _rehash(old: Password, anew: Password, transaction: Transaction) -> None:
         transaction.add(anew)
 
 
-def _note(req: Request, outcome: str, user: User | None) -> None:
+def note(req: Request, outcome: str, user: User | None) -> None:
     """For auditors; never with what was shown."""
     metrics.sign_ins.labels(outcome).inc()
     who = user.id if user else None

@@ -1,0 +1,129 @@
+"""Signing in at an OpenID provider: there, and back with a session."""
+
+import hmac
+from collections.abc import Iterator
+from functools import partial
+
+from falcon.asgi import Request, Response
+
+from es_goals import accounts
+from es_goals.goals import InvalidValue
+from es_goals.http import requests, signing
+from es_goals.http.context import Context
+from es_goals.http.operation import UNSURE, operation
+from es_goals.http.problems import Refusal
+from es_goals.http.sessions import SessionAnswer, answer
+from es_goals.oidc import Identity, Provider, ProviderFailed, SignInRefused
+from es_goals.storage import Cause, CredentialTaken, Transaction, User, UserNameTaken
+from es_goals.users import NAME_LENGTH, valid_user_name
+
+PATH = "/v2/sessions/oidc"
+COOKIE = "es-goals-sign-in"
+COOKIE_SECONDS = 600
+_NAMES_TRIED = 20
+
+
+class SignIn:
+    """/v2/sessions/oidc"""
+
+    def __init__(self, context: Context, provider: Provider) -> None:
+        self._context, self._provider = context, provider
+
+    @operation("Sign in at the OpenID provider", {302: None}, needs="nobody", problems=("provider-failed",))
+    async def on_get(self, req: Request, resp: Response) -> None:
+        """Sends the browser there. What it must come back with is in its cookie: nobody else can bring it."""
+        requests.query(req, requests.NoQuery)
+        try:
+            begun = await self._provider.begin()
+        except ProviderFailed as error:
+            raise Refusal("provider-failed", str(error)) from error
+        _keep(self._context, resp, f"{begun.state}.{begun.nonce}.{begun.verifier}", COOKIE_SECONDS)
+        resp.set_header("Cache-Control", "no-store")
+        resp.set_header("Location", begun.url)
+        resp.status = "302 Found"
+
+
+class Return:
+    """/v2/sessions/oidc/callback"""
+
+    def __init__(self, context: Context, provider: Provider) -> None:
+        self._context, self._provider = context, provider
+
+    @operation("Come back from the OpenID provider", {200: SessionAnswer}, needs="nobody",
+               problems=("malformed-request", "invalid-value", "sign-in-refused", "not-linked", "provider-failed",
+                         *UNSURE))  # fmt: skip
+    async def on_get(self, req: Request, resp: Response) -> None:
+        """With `code` and `state`; providers may send more."""
+        _keep(self._context, resp, "", 0)
+        identity = await self._finished(req)
+        user = await self._user(req, identity)
+        if user.disabled_at is not None:
+            signing.note(req, "refused", user)
+            raise Refusal("sign-in-refused", "expected a user who may sign in; found one who is disabled")
+        answer(resp, *await signing.begin(self._context, req, user))
+
+    async def _finished(self, req: Request) -> Identity:
+        state, nonce, verifier = _kept(req)
+        given = requests.parameters(req)
+        if not hmac.compare_digest(given.get("state", "").encode(), state.encode()):
+            raise Refusal("sign-in-refused", "expected the state that this browser was sent away with; found another")
+        if "code" not in given:
+            raise Refusal("sign-in-refused", f"expected a code; found the error {given.get('error', 'unknown')[:100]!r}")
+        try:
+            return await self._provider.finish(given["code"], nonce, verifier)
+        except SignInRefused as error:
+            signing.note(req, "refused", None)
+            raise Refusal("sign-in-refused", str(error)) from error
+        except ProviderFailed as error:
+            raise Refusal("provider-failed", str(error)) from error
+
+    async def _user(self, req: Request, identity: Identity) -> User:
+        context = self._context
+        known = accounts.identity_of(identity.issuer, identity.subject)
+        linked = await context.quickly(lambda: context.log.identity(known))
+        if linked is None and context.settings.registration == "open":
+            return await self._registered(req, identity, known)
+        user = await context.quickly(lambda: context.log.user(linked.user_id)) if linked else None
+        if user is None:
+            signing.note(req, "refused", None)
+            detail = f"expected an account linked to subject {identity.subject!r} of {identity.issuer}; found none"
+            raise Refusal("not-linked", detail)
+        return user
+
+    async def _registered(self, req: Request, identity: Identity, known: str) -> User:
+        """A new user, called as at the provider where nobody is called so here."""
+        for name in _names(identity.name):
+            user = User(self._context.new_id(), name, None, 0)
+            try:
+                work = partial(_register, user=user, identity=known)
+                return await self._context.change(req, work)
+            except UserNameTaken:
+                continue
+            except CredentialTaken:  # by another tab of the same person
+                return await self._user(req, identity)
+        raise Refusal("user-name-taken", f"expected a free name like {identity.name!r}; found none")
+
+
+def _register(transaction: Transaction, cause: Cause, user: User, identity: str) -> User:
+    return accounts.register(transaction, user, cause, identity=identity)[0]
+
+
+def _names(hint: str | None) -> Iterator[str]:
+    try:
+        name = valid_user_name((hint or "")[: NAME_LENGTH - 3])
+    except InvalidValue:
+        name = "somebody"
+    yield name
+    yield from (f"{name} {number}" for number in range(2, _NAMES_TRIED))
+
+
+def _keep(context: Context, resp: Response, value: str, seconds: int) -> None:
+    secure = context.settings.url.startswith("https:")
+    resp.set_cookie(COOKIE, value, max_age=seconds, path=PATH, secure=secure, http_only=True, same_site="Lax")
+
+
+def _kept(req: Request) -> list[str]:
+    parts = req.cookies.get(COOKIE, "").split(".")
+    if len(parts) != 3 or not all(parts):
+        raise Refusal("sign-in-refused", f"expected the cookie that {PATH} set; found none, so sign in again from there")
+    return parts
