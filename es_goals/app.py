@@ -24,7 +24,6 @@ from es_goals.service import Service
 from es_goals.settings import PREFIX, InvalidSetting, Settings
 from es_goals.storage import Clock, Options, Unusable, open_storage
 
-
 if TYPE_CHECKING:
     from es_goals.oidc import Provider
 

@@ -31,7 +31,7 @@ STORAGE = {"es_goals.events", "es_goals.storage"}
 #   events <- storage <- service, projector <- http
 #   events <- projections/*
 # What the design does not name stands where it belongs:
-#   ids, ranks, names, clock, logs, outlines   know nothing of ours, as settings does
+#   ids, ranks, names, clock, logs, outlines, oidc   know nothing of ours, as settings does
 #   digest, users, passwords            beside goals: rules that are pure, but for a password's salt
 #   accounts                            beside service: what changes of accounts do in a transaction
 #   verification, backup                checks and copies: above the projector, as the doors are
@@ -49,6 +49,7 @@ MAY_IMPORT: dict[str, set[str]] = {
     "es_goals.clock": set(),
     "es_goals.logs": set(),
     "es_goals.outlines": set(),
+    "es_goals.oidc": set(),
     "es_goals.goals": {"es_goals.events", "es_goals.ranks", "es_goals.names"},
     "es_goals.digest": {"es_goals.events"},
     "es_goals.users": RULES,
@@ -66,6 +67,7 @@ MAY_IMPORT: dict[str, set[str]] = {
         "es_goals.users",
         "es_goals.accounts",
         "es_goals.passwords",
+        "es_goals.oidc",  # imported where a provider is set only
         "es_goals.service",
         "es_goals.projector",
         "es_goals.settings",
@@ -102,6 +104,8 @@ KEPT_IN = {
     "click": {"es_goals.cli"},
     "rich": {"es_goals.terminal"},
     "prometheus_client": {"es_goals.metrics", "es_goals.server"},
+    "httpx2": {"es_goals.oidc"},
+    "joserfc": {"es_goals.oidc"},
 }
 IMPURE = {
     "apsw", "asyncio", "falcon", "http", "io", "os", "pathlib", "psycopg", "psycopg_pool", "random", "secrets",
@@ -234,7 +238,7 @@ def test_importing_es_goals_imports_nothing_else() -> None:
 def test_the_command_line_imports_no_web_server_before_it_must() -> None:
     modules = run("import sys; import es_goals.cli; print(*sys.modules)").split()
 
-    assert {"falcon", "gunicorn", "prometheus_client", "uvloop"} & set(modules) == set()
+    assert {"falcon", "gunicorn", "httpx2", "joserfc", "prometheus_client", "uvloop"} & set(modules) == set()
 
 
 def test_who_stays_on_sqlite_imports_nothing_of_postgresql(tmp_path: Path) -> None:

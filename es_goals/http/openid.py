@@ -68,7 +68,9 @@ class Return:
         if not hmac.compare_digest(given.get("state", "").encode(), state.encode()):
             raise Refusal("sign-in-refused", "expected the state that this browser was sent away with; found another")
         if "code" not in given:
-            raise Refusal("sign-in-refused", f"expected a code; found the error {given.get('error', 'unknown')[:100]!r}")
+            raise Refusal(
+                "sign-in-refused", f"expected a code; found the error {given.get('error', 'unknown')[:100]!r}"
+            )
         try:
             return await self._provider.finish(given["code"], nonce, verifier)
         except SignInRefused as error:
@@ -125,5 +127,7 @@ def _keep(context: Context, resp: Response, value: str, seconds: int) -> None:
 def _kept(req: Request) -> list[str]:
     parts = req.cookies.get(COOKIE, "").split(".")
     if len(parts) != 3 or not all(parts):
-        raise Refusal("sign-in-refused", f"expected the cookie that {PATH} set; found none, so sign in again from there")
+        raise Refusal(
+            "sign-in-refused", f"expected the cookie that {PATH} set; found none, so sign in again from there"
+        )
     return parts
