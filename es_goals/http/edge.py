@@ -16,7 +16,7 @@ from falcon.asgi import Request, Response
 from es_goals import metrics
 from es_goals.http.context import Context
 from es_goals.http.problems import Refusal
-from es_goals.http.requests import BODY_LIMIT
+from es_goals.http.shares import asks
 from es_goals.logs import RequestLog
 
 _HOST = r"(localhost|[a-z0-9.-]+\.localhost|127(\.\d{1,3}){3}|\[::1\])(:\d{1,5})?"
@@ -36,7 +36,7 @@ class Bodies:
     it is refused here; so is one that is too large, before it is in memory, or not there in time."""
 
     def __init__(self, app: App, context: Context) -> None:
-        self._app, self._seconds = app, context.settings.body_deadline
+        self._app, self._seconds, self._limit = app, context.settings.body_deadline, context.settings.body_limit
         self.context = context
 
     async def __call__(self, scope: Message, receive: Receive, send: Any) -> None:
@@ -44,15 +44,15 @@ class Bodies:
             await send({"type": "websocket.close"})
             return
         if scope["type"] == "http" and any(name in _FRAMING and value != b"0" for name, value in scope["headers"]):
-            body = _Body(receive, asyncio.get_running_loop().time() + self._seconds)
+            body = _Body(receive, asyncio.get_running_loop().time() + self._seconds, self._limit)
             await self._app(scope, body.receive, body.closing(send))
         else:
             await self._app(scope, receive, send)
 
 
 class _Body:
-    def __init__(self, receive: Receive, deadline: float) -> None:
-        self._receive, self._deadline = receive, deadline
+    def __init__(self, receive: Receive, deadline: float, limit: int) -> None:
+        self._receive, self._deadline, self._limit = receive, deadline, limit
         self._size = 0
         self._begun = self._ended = False
 
@@ -71,8 +71,8 @@ class _Body:
         if message["type"] == "http.disconnect":
             raise Refusal("malformed-request", "expected the whole body; found it cut short")
         self._size += len(message.get("body", b""))
-        if self._size > BODY_LIMIT:
-            raise Refusal("body-too-large", f"expected at most {BODY_LIMIT} bytes; found more")
+        if self._size > self._limit:
+            raise Refusal("body-too-large", f"expected at most {self._limit} bytes; found more")
         self._ended = not message.get("more_body", False)
         return message
 
@@ -99,6 +99,7 @@ class Gate:
         """Give the request its id; refuse what a page on the web could send."""
         req.context.started = perf_counter()
         self._context.begin()
+        asks(None)
         given = req.headers.get("x-request-id")
         req.context.request_id = given if given and _REQUEST_ID.fullmatch(given) else next(self._ids)
         resp.set_header("X-Request-Id", req.context.request_id)
@@ -107,12 +108,15 @@ class Gate:
             raise Refusal("misdirected", f"expected a loopback name as Host; found {host[:100]!r}")
         if origin is not None and not _ORIGIN.fullmatch(origin):
             raise Refusal("foreign-origin", f"expected an origin on this machine; found {origin[:100]!r}")
-        if (req.content_length or 0) > BODY_LIMIT:
-            raise Refusal("body-too-large", f"expected at most {BODY_LIMIT} bytes; found {req.content_length}")
+        if (req.content_length or 0) > (limit := self._context.settings.body_limit):
+            raise Refusal("body-too-large", f"expected at most {limit} bytes; found {req.content_length}")
 
     async def process_resource(self, req: Request, resp: Response, resource: object, params: Message) -> None:
         """Falcon answers 400 to a method that HTTP does not know; it is one that the path does not take."""
         del resp, params
+        caller = getattr(req.context, "caller", None)
+        if caller is not None:
+            asks(caller.user.id)
         if req.method not in _METHODS:
             taken = [method for method in falcon.HTTP_METHODS if hasattr(resource, f"on_{method.lower()}")]
             raise falcon.HTTPMethodNotAllowed([*taken, "OPTIONS"])

@@ -18,7 +18,15 @@ _REF = "#/components/schemas/{name}"
 _ALWAYS = ("foreign-origin", "misdirected")
 _WITH_QUERY = ("malformed-request", "invalid-value")
 _WITH_BODY = ("malformed-request", "request-timeout", "body-too-large", "media-type", "invalid-value")
-_COMMAND = ("changed", "key-reused", "outcome-unknown", "storage-unavailable", "storage-full")
+_COMMAND = (
+    "changed",
+    "key-reused",
+    "limit-reached",
+    "took-too-long",
+    "outcome-unknown",
+    "storage-unavailable",
+    "storage-full",
+)
 _HEADERS: Mapping[str, tuple[str, Json]] = {
     "Idempotency-Key": (
         "A repeat with the same key gives the first answer.",
