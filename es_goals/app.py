@@ -3,7 +3,6 @@
 import os
 import signal
 from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from typing import TYPE_CHECKING
 
@@ -13,11 +12,14 @@ from falcon.asgi import App, Request, Response
 import projections
 from es_goals import metrics
 from es_goals.clock import wall_clock
+from es_goals.goals import Limits
 from es_goals.http import docs, events, goals, openapi, operations, problems, sessions, tokens, users, v1
 from es_goals.http import projections as read_models
 from es_goals.http.context import Context
 from es_goals.http.edge import Bodies, Gate
+from es_goals.http.rates import Rates
 from es_goals.http.replica import Reading, Replica
+from es_goals.http.shares import Readers
 from es_goals.ids import Uuid7
 from es_goals.projector import Projector
 from es_goals.service import Service
@@ -33,22 +35,31 @@ def end_process() -> None:
     os.kill(os.getpid(), signal.SIGTERM)
 
 
-def create_app(settings: Settings, clock: Clock = wall_clock, failed: Callable[[], None] = end_process) -> Bodies:
+def create_app(
+    settings: Settings,
+    clock: Clock = wall_clock,
+    failed: Callable[[], None] = end_process,
+    rates: Rates | None = None,
+) -> Bodies:
     """The ASGI application, to be made in the process that serves. Raises Unusable.
 
-    `failed` is called when a commit's outcome became unknown and the process must end.
+    `failed` is called when a commit's outcome became unknown and the process must end. `rates` counts requests, for all
+    processes that serve on this machine; None: nobody does.
     """
     storage = open_storage(settings.db, clock, Options(settings.deadline, settings.connections))
-    pool = ThreadPoolExecutor(settings.threads, "reader")
+    pool = Readers(settings.threads)
 
     def committed(commands: int) -> None:
         metrics.batch_commands.observe(commands)
         context.tail.wake()
 
-    service = Service(storage.log, pool, settings.cached_goals, settings.deadline, failed, committed)
+    limits = Limits.of(settings)
+    service = Service(
+        storage.log, pool, settings.cached_goals, settings.deadline, failed, committed, limits, settings.events_limit
+    )
     projector = Projector(storage.log, storage.views, projections.ALL)
     replica = Replica(partial(_replica, settings, clock, storage.log.id)) if settings.replica else None
-    context = Context(settings, storage, service, projector, pool, clock, Uuid7(clock), replica, failed)
+    context = Context(settings, storage, service, projector, pool, clock, Uuid7(clock), replica, failed, rates)
     return Bodies(_falcon(context), context)
 
 

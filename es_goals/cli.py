@@ -3,6 +3,7 @@
 import asyncio
 import errno
 import ipaddress
+import math
 import os
 import re
 import shutil
@@ -356,19 +357,20 @@ def import_(settings: Settings, file: Any, name: str) -> None:
     """Goals from nested JSON, a text outline or OPML; - is standard input. All or nothing."""
     items = outlines.parse(file.read())
     with _opened(settings) as storage:
-        count = asyncio.run(_import(storage, items, name))
+        count = asyncio.run(_import(storage, items, name, goals.Limits.of(settings)))
     click.echo(f"imported {count} goals for {name}")
 
 
-async def _import(storage: Storage, items: list[outlines.Item], name: str) -> int:
+async def _import(storage: Storage, items: list[outlines.Item], name: str, limits: goals.Limits) -> int:
     new_id = Uuid7(wall_clock)
     commands = list(_commands(items, new_id))
     user = storage.log.user_named(name) or User(new_id(), valid_user_name(name), None, 0)
     with ThreadPoolExecutor(1) as pool:
-        service = Service(storage.log, pool, cached_goals=0)
+        # At most two events a goal, and nobody waits for it but who called it.
+        service = Service(storage.log, pool, 0, deadline=math.inf, limits=limits, events=2 * limits.goals)
         try:
             if not user.created_at:
-                _would_pass(commands)
+                _would_pass(commands, limits)
                 user = (await service.register(user, Cause(new_id(), ACTOR))).user
             if commands:
                 await service.execute(Request(user.id, commands, Cause(new_id(), ACTOR), batch=True))
@@ -391,12 +393,12 @@ def _commands(items: list[outlines.Item], new_id: Uuid7) -> Iterator[goals.Comma
             yield goals.CompleteGoal(goal_id)
 
 
-def _would_pass(commands: list[goals.Command]) -> None:
+def _would_pass(commands: list[goals.Command], limits: goals.Limits) -> None:
     """Refuse before the user is made: nothing of a bad outline is kept, not even that."""
     scratch, at = goals.Goals(), wall_clock()
     for index, command in enumerate(commands):
         try:
-            events = goals.decide(scratch, command, moment(at))
+            events = goals.decide(scratch, command, moment(at), limits)
         except goals.Rejected as error:
             raise RejectedAt(index, error) from error
         for event in events:

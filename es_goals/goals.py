@@ -1,6 +1,6 @@
 """The rules: what a user may do to their goals, and what then holds. Pure: no clock, no SQL, no HTTP.
 
-`decide(goals, command, now)` answers the events that a command causes, or refuses by raising a Rejected.
+`decide(goals, command, now, limits)` answers the events that a command causes, or refuses by raising a Rejected.
 `evolve(goals, event, at)` has no rules and never fails; it changes the Goals it is given, which its fold owns.
 """
 
@@ -8,7 +8,7 @@ import unicodedata
 from bisect import bisect_left, insort
 from collections.abc import Iterator
 from datetime import UTC, datetime
-from typing import assert_never
+from typing import Self, assert_never
 
 from msgspec import UNSET, Struct, UnsetType, field
 
@@ -29,12 +29,30 @@ from es_goals.events import (
 from es_goals.names import composed
 from es_goals.ranks import between
 
-NAME_LENGTH = 200
-DESCRIPTION_LENGTH = 16_384
 FIRST_YEAR = 1900
 MATCHES_NAMED = 20
 _BIDI_OVERRIDES = frozenset("\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u2069")
 _LINES = frozenset("\t\n\r")
+
+
+class Limits(Struct, frozen=True):
+    """How much there may be: characters of a name and of a description; of one user: goals ever made, deleted ones too
+    since they can be restored; living goals under one parent, or at the top; characters of all names and descriptions
+    together."""
+
+    name: int = 200
+    description: int = 16_384
+    goals: int = 100_000
+    children: int = 20_000
+    text: int = 20_000_000
+
+    @classmethod
+    def of(cls, settings: object) -> Self:
+        """As settings have them, each with `_limit` behind its name."""
+        return cls(*(getattr(settings, f"{name}_limit") for name in cls.__struct_fields__))
+
+
+DEFAULTS = Limits()
 
 
 class Named(Struct, frozen=True):
@@ -120,6 +138,14 @@ class InvalidValue(Rejected):
 
     def __init__(self, field: str, expected: str, found: str) -> None:
         super().__init__(f"expected {expected}; found {found}")
+        self.field = field
+
+
+class LimitReached(Rejected):
+    """A user has, or one request would cause, as many as there may be. `field` is at fault where it can be another."""
+
+    def __init__(self, expected: str, found: int, field: str | None = None) -> None:
+        super().__init__(f"expected at most {expected}; found {found}")
         self.field = field
 
 
@@ -210,14 +236,18 @@ class Goal(Struct, gc=False):
 class Goals(Struct):
     """All goals that one user ever had; `version` counts the events folded.
 
-    `siblings` holds (rank, id) in order under each parent, deleted ones too: they keep their places.
+    `siblings` holds (rank, id) in order under each parent, deleted ones too: they keep their places. `living` counts
+    those under each parent that are not deleted.
     `removed` holds what each deletion removed, children first.
+    `text` counts the characters of all names and descriptions.
     """
 
     version: int = 0
     known: dict[str, Goal] = field(default_factory=dict)
     siblings: dict[str | None, list[tuple[str, str]]] = field(default_factory=dict)
     removed: dict[str, list[str]] = field(default_factory=dict)
+    living: dict[str | None, int] = field(default_factory=dict)
+    text: int = 0
 
     def get(self, goal_id: str, field: str = "id") -> Goal:
         """The goal, unless it is deleted or unknown. Raises GoalNotFound."""
@@ -226,11 +256,11 @@ class Goals(Struct):
             raise GoalNotFound(goal_id, field)
         return goal
 
-    def find(self, ref: Ref, field: str = "id") -> Goal:
-        """The goal meant by id or by name. Raises GoalNotFound, AmbiguousName."""
+    def find(self, ref: Ref, field: str = "id", length: int = DEFAULTS.name) -> Goal:
+        """The goal meant by id or by name, of at most `length` characters. Raises GoalNotFound, AmbiguousName."""
         if isinstance(ref, str):
             return self.get(ref, field)
-        name = composed(ref.name, NAME_LENGTH)
+        name = composed(ref.name, length)
         matches = [goal for goal in self.known.values() if goal.name == name and goal.root is None]
         if not matches:
             raise GoalNotFound(ref, field)
@@ -261,26 +291,26 @@ class Goals(Struct):
         return " / ".join(names if len(names) <= 12 else [*names[:6], "…", *names[-5:]])
 
 
-def decide(goals: Goals, command: Command, now: datetime) -> tuple[GoalEvent, ...]:
+def decide(goals: Goals, command: Command, now: datetime, limits: Limits = DEFAULTS) -> tuple[GoalEvent, ...]:
     """The events that the command causes, none if it would change nothing. Raises Rejected."""
     match command:
         case CreateGoal():
-            return (_create(goals, command, now),)
+            return (_create(goals, command, now, limits),)
         case ChangeGoal():
-            return tuple(_changes(goals.find(command.goal), command))
+            return _change(goals, goals.find(command.goal, length=limits.name), command, limits)
         case CompleteGoal():
-            return tuple(_completions(goals, command, now))
+            return tuple(_completions(goals, goals.find(command.goal, length=limits.name), command, now))
         case ReopenGoal():
-            goal = goals.find(command.goal)
+            goal = goals.find(command.goal, length=limits.name)
             return () if goal.end is None else (GoalReopened(goal.id),)
         case MoveGoal():
-            return _move(goals, goals.find(command.goal), command)
+            return _move(goals, goals.find(command.goal, length=limits.name), command, limits)
         case DeleteGoal():
-            root = goals.find(command.goal)
+            root = goals.find(command.goal, length=limits.name)
             removed = [GoalDeleted(goal.id, root.id) for goal in goals.below(root)]
             return tuple(reversed(removed))
         case RestoreGoal():
-            return _restore(goals, command)
+            return _restore(goals, command, limits)
         case _:
             assert_never(command)
 
@@ -295,14 +325,18 @@ def evolve(goals: Goals, event: GoalEvent, at: int) -> Goals:
         goal = Goal(event.goal_id, parent_id, event.name, event.description, event.start, event.due, event.rank, at, at)
         goals.known[goal.id] = goal
         insort(goals.siblings.setdefault(goal.parent_id, []), (goal.rank, goal.id))
+        goals.living[goal.parent_id] = goals.living.get(goal.parent_id, 0) + 1
+        goals.text += len(goal.name) + len(goal.description or "")
         return goals
     goal = goals.known[event.goal_id]
     goal.revision += 1
     goal.updated_at = at
     match event:
         case GoalRenamed():
+            goals.text += len(event.name) - len(goal.name)
             goal.name = event.name
         case GoalDescribed():
+            goals.text += len(event.description or "") - len(goal.description or "")
             goal.description = event.description
         case GoalScheduled():
             goal.start, goal.due = event.start, event.due
@@ -313,11 +347,13 @@ def evolve(goals: Goals, event: GoalEvent, at: int) -> Goals:
         case GoalReopened():
             goal.end = None
         case GoalDeleted():
+            goals.living[goal.parent_id] -= goal.root is None
             goal.root = event.root
             goals.removed.setdefault(event.root, []).append(goal.id)
         case GoalRestored():
             if goal.root == goal.id:
                 del goals.removed[goal.id]
+            goals.living[goal.parent_id] += goal.root is not None
             goal.root = None
             _place(goals, goal, event.parent_id, event.rank)
         case _:
@@ -330,36 +366,69 @@ def _place(goals: Goals, goal: Goal, parent_id: str | None, rank: str) -> None:
         return
     old = goals.siblings[goal.parent_id]
     del old[bisect_left(old, (goal.rank, goal.id))]
+    goals.living[goal.parent_id] -= goal.root is None
+    goals.living[parent_id] = goals.living.get(parent_id, 0) + (goal.root is None)
     goal.parent_id, goal.rank = parent_id, rank
     insort(goals.siblings.setdefault(parent_id, []), (rank, goal.id))
 
 
-def _create(goals: Goals, command: CreateGoal, now: datetime) -> GoalCreated:
+def _create(goals: Goals, command: CreateGoal, now: datetime, limits: Limits) -> GoalCreated:
     if command.goal_id in goals.known:
         raise GoalExists(command.goal_id)
-    name = valid_name(command.name)
+    name = valid_name(command.name, limits.name)
     if command.unique and any(goal.name == name and goal.root is None for goal in goals.known.values()):
         raise NameTaken(name)
-    parent_id = None if command.parent is None else goals.find(command.parent, "parent_id").id
+    if len(goals.known) >= limits.goals:
+        raise LimitReached(f"{limits.goals} goals of one user, deleted ones too", len(goals.known) + 1)
+    parent_id = None if command.parent is None else goals.find(command.parent, "parent_id", limits.name).id
+    _one_more(goals, parent_id, limits)
     low, high = _gap(goals, parent_id, command.before, command.after, None)
-    return GoalCreated(
+    created = GoalCreated(
         command.goal_id,
         name,
         instant(now) if command.start is None else _valid_time(command.start, "start"),
         between(low, high),
         parent_id,
-        None if command.description is None else _valid_description(command.description),
+        None if command.description is None else _valid_description(command.description, limits.description),
         None if command.due is None else _valid_time(command.due, "due"),
     )
+    _more_text(goals, len(name) + len(created.description or ""), limits)
+    return created
 
 
-def _changes(goal: Goal, command: ChangeGoal) -> Iterator[GoalEvent]:
-    name = goal.name if command.name is UNSET else valid_name(command.name)
+def _one_more(goals: Goals, parent_id: str | None, limits: Limits) -> None:
+    living = goals.living.get(parent_id, 0)
+    if living >= limits.children:
+        place = "at the top" if parent_id is None else "under one parent"
+        raise LimitReached(f"{limits.children} goals {place}", living + 1, "parent_id")
+
+
+def _more_text(goals: Goals, more: int, limits: Limits) -> None:
+    # What does not grow is let through, also where the limit was lowered meanwhile.
+    if more > 0 and goals.text + more > limits.text:
+        names = f"{limits.text} characters of names and descriptions of one user's goals"
+        raise LimitReached(names, goals.text + more)
+
+
+def _change(goals: Goals, goal: Goal, command: ChangeGoal, limits: Limits) -> tuple[GoalEvent, ...]:
+    changes = tuple(_changes(goal, command, limits))
+    more = 0
+    for change in changes:
+        if isinstance(change, GoalRenamed):
+            more += len(change.name) - len(goal.name)
+        elif isinstance(change, GoalDescribed):
+            more += len(change.description or "") - len(goal.description or "")
+    _more_text(goals, more, limits)
+    return changes
+
+
+def _changes(goal: Goal, command: ChangeGoal, limits: Limits) -> Iterator[GoalEvent]:
+    name = goal.name if command.name is UNSET else valid_name(command.name, limits.name)
     if name != goal.name:
         yield GoalRenamed(goal.id, name)
     description = goal.description if command.description is UNSET else command.description
     if description != goal.description:
-        yield GoalDescribed(goal.id, description and _valid_description(description))
+        yield GoalDescribed(goal.id, description and _valid_description(description, limits.description))
     start = goal.start if command.start is UNSET else _valid_time(command.start, "start")
     due = goal.due
     if command.due is not UNSET:
@@ -370,8 +439,7 @@ def _changes(goal: Goal, command: ChangeGoal) -> Iterator[GoalEvent]:
         yield GoalScheduled(goal.id, start, due)
 
 
-def _completions(goals: Goals, command: CompleteGoal, now: datetime) -> Iterator[GoalCompleted]:
-    root = goals.find(command.goal)
+def _completions(goals: Goals, root: Goal, command: CompleteGoal, now: datetime) -> Iterator[GoalCompleted]:
     end = None if command.end is None else _valid_time(command.end, "end")
     reached = list(goals.below(root))[::-1] if command.cascade else [root]
     for goal in reached:
@@ -383,12 +451,14 @@ def _completions(goals: Goals, command: CompleteGoal, now: datetime) -> Iterator
         yield GoalCompleted(goal.id, end or instant(max(now, start)))
 
 
-def _move(goals: Goals, goal: Goal, command: MoveGoal) -> tuple[GoalMoved, ...]:
+def _move(goals: Goals, goal: Goal, command: MoveGoal, limits: Limits) -> tuple[GoalMoved, ...]:
     parent_id = goal.parent_id if command.parent_id is UNSET else command.parent_id
     if parent_id is not None and parent_id != goal.parent_id:
         parent = goals.get(parent_id, "parent_id")
         if any(above is goal for above in goals.lineage(parent)):
             raise UnderItself(goals.path(parent))
+    if parent_id != goal.parent_id:
+        _one_more(goals, parent_id, limits)
     low, high = _gap(goals, parent_id, command.before, command.after, goal)
     stays = (low is None or low < goal.rank) and (high is None or goal.rank < high)
     if parent_id == goal.parent_id and stays:
@@ -434,7 +504,7 @@ def _index(
     return bisect_left(siblings, (sibling.rank, sibling.id))
 
 
-def _restore(goals: Goals, command: RestoreGoal) -> tuple[GoalRestored, ...]:
+def _restore(goals: Goals, command: RestoreGoal, limits: Limits) -> tuple[GoalRestored, ...]:
     root = goals.known.get(command.goal) if isinstance(command.goal, str) else None
     if root is None:
         raise GoalNotFound(command.goal)
@@ -448,23 +518,24 @@ def _restore(goals: Goals, command: RestoreGoal) -> tuple[GoalRestored, ...]:
         rank = between(*_gap(goals, parent_id, None, None, None))
     elif parent_id is not None and goals.known[parent_id].root is not None:
         raise ParentDeleted(parent_id)
+    _one_more(goals, parent_id, limits)
     members = [goals.known[goal_id] for goal_id in reversed(goals.removed[root.id])]
     rest = (GoalRestored(goal.id, goal.rank, goal.parent_id) for goal in members[1:])
     return GoalRestored(root.id, rank, parent_id), *rest
 
 
-def valid_name(text: str) -> str:
-    """The name as it is kept: NFC, trimmed. Raises InvalidValue."""
-    name = composed(text, NAME_LENGTH)
-    if not 1 <= len(name) <= NAME_LENGTH:
-        raise InvalidValue("name", f"1 to {NAME_LENGTH} characters", f"{len(name)}")
+def valid_name(text: str, length: int = DEFAULTS.name) -> str:
+    """The name as it is kept: NFC, trimmed, of at most `length` characters. Raises InvalidValue."""
+    name = composed(text, length)
+    if not 1 <= len(name) <= length:
+        raise InvalidValue("name", f"1 to {length} characters", f"{len(name)}")
     refuse_controls("name", name)
     return name
 
 
-def _valid_description(text: str) -> str:
-    if len(text) > DESCRIPTION_LENGTH:
-        raise InvalidValue("description", f"at most {DESCRIPTION_LENGTH} characters", f"{len(text)}")
+def _valid_description(text: str, length: int) -> str:
+    if len(text) > length:
+        raise InvalidValue("description", f"at most {length} characters", f"{len(text)}")
     refuse_controls("description", text, allowed=_LINES)
     return text
 

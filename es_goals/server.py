@@ -20,6 +20,7 @@ from prometheus_client import multiprocess
 
 from es_goals.app import create_app, provider_of
 from es_goals.http.edge import Bodies
+from es_goals.http.rates import Rates
 from es_goals.logs import configure
 from es_goals.settings import Settings
 from es_goals.storage import StorageError
@@ -136,6 +137,8 @@ class Server(BaseApplication):  # type: ignore[misc]
 
     def __init__(self, settings: Settings, listener: int, ready: Callable[[], None]) -> None:
         self._settings, self._listener, self._ready = settings, listener, ready
+        # Before the workers are forked, which share its memory.
+        self._rates = Rates(settings.requests_limit) if settings.requests_limit else None
         super().__init__()
 
     def load_config(self) -> None:
@@ -148,7 +151,9 @@ class Server(BaseApplication):  # type: ignore[misc]
             "http_parser": "python",
             "graceful_timeout": GRACEFUL_SECONDS,
             "keepalive": 5,
-            "limit_request_field_size": 16_384,  # a reason of 1,000 characters, percent-encoded, has up to 12,000
+            "limit_request_line": self._settings.line_limit,
+            "limit_request_fields": self._settings.headers_limit,
+            "limit_request_field_size": self._settings.header_limit,
             "proc_name": "es-goals",
             "loglevel": "warning",
             "control_socket_disable": True,  # a second instance would take its path over
@@ -162,7 +167,7 @@ class Server(BaseApplication):  # type: ignore[misc]
     def load(self) -> Bodies:
         """In each worker, after the fork."""
         try:
-            app = create_app(self._settings)
+            app = create_app(self._settings, rates=self._rates)
         except StorageError as error:
             # The log could be opened when the service started: gunicorn is to try again, not to give up as it does
             # with a worker that cannot boot.

@@ -6,7 +6,8 @@ from collections import OrderedDict
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Executor
 from functools import partial
-from typing import TypeVar, cast
+from time import monotonic
+from typing import NamedTuple, TypeVar, cast
 
 from msgspec import Struct
 
@@ -20,6 +21,7 @@ from es_goals.events import (
     moment,
 )
 from es_goals.goals import (
+    DEFAULTS,
     Command,
     CompleteGoal,
     CreateGoal,
@@ -28,17 +30,23 @@ from es_goals.goals import (
     GoalExists,
     GoalNotFound,
     Goals,
+    LimitReached,
+    Limits,
     Rejected,
     RestoreGoal,
     decide,
     evolve,
 )
-from es_goals.storage import Cause, Log, Remembered, SubjectTaken, Transaction, User
+from es_goals.storage import Cause, Interrupted, Log, Remembered, SubjectTaken, Transaction, User
+from es_goals.storage.deadlines import hurried
 from es_goals.storage.writer import Writer
 
 PAGE = 5_000  # events of a user read at once: finding where a page begins takes longer the more are behind it
 REGISTRATIONS = "account:"
 """With the id of who is signed in, if somebody is: the stream under which keys of registrations are remembered."""
+EVENTS = 100_000
+"""That a request may cause: what a delete of a whole tree needs."""
+DECIDING = 0.5  # of a request's seconds; who waits behind it has the rest of theirs
 
 T = TypeVar("T")
 
@@ -113,6 +121,11 @@ class Registered(Struct, frozen=True):
     replayed: bool = False
 
 
+class _Bounds(NamedTuple):
+    limits: Limits
+    events: int
+
+
 class _Cached(Struct):
     goals: Goals
     position: int
@@ -121,7 +134,8 @@ class _Cached(Struct):
 
 class Service:
     """Commands in, outcomes out. `cached_goals` bounds the goals kept in memory over all users; `pool` runs what
-    would hold the event loop up; `deadline`: seconds that a request may take."""
+    would hold the event loop up; `deadline`: seconds that a request may take; `limits`: what one user may have;
+    `events`: how many a request may cause."""
 
     def __init__(
         self,
@@ -131,7 +145,10 @@ class Service:
         deadline: float = 5.0,
         failed: Callable[[], None] = lambda: None,
         committed: Callable[[int], None] = lambda _: None,
+        limits: Limits = DEFAULTS,
+        events: int = EVENTS,
     ) -> None:
+        self._bounds = _Bounds(limits, events)
         self._log, self._pool, self._bound, self._deadline = log, pool, cached_goals, deadline
         self._cache: OrderedDict[str, _Cached] = OrderedDict()
         self._size = 0
@@ -139,14 +156,15 @@ class Service:
 
     async def execute(self, request: Request, seconds: float | None = None) -> Outcome:
         """Within so many seconds, or the deadline's. Raises Rejected, RejectedAt, KeyReused, Changed, StorageError,
-        TimeoutError."""
+        TimeoutError where nobody knows whether it was recorded."""
         # Also what could be answered from the log: until a commit works, what failed before may not be on disk.
         self.writer.check()
         stream = goals_stream(request.user_id)
         until = self._until(seconds)
         cold = [] if stream in self._cache else [await self._in_pool(lambda: _folded(self._log, stream), until)]
         place = None if request.key is None else (stream, request.key)
-        decide = partial(self._decide, request=request, stream=stream, cold=cold)
+        left = self._deadline if seconds is None else seconds
+        decide = partial(self._decide, request=request, stream=stream, cold=cold, seconds=left * DECIDING)
         outcome = await self.writer.submit(decide, until, place)
         if outcome is None:
             return await self._in_pool(lambda: self._repeat(request, stream), until)
@@ -186,8 +204,14 @@ class Service:
         return asyncio.get_running_loop().time() + (self._deadline if seconds is None else seconds)
 
     async def _in_pool(self, work: Callable[[], T], until: float) -> T:
-        async with asyncio.timeout_at(until):
-            return await asyncio.get_running_loop().run_in_executor(self._pool, work)
+        """What only reads. Raises Interrupted at the deadline."""
+        loop = asyncio.get_running_loop()
+        work = partial(hurried, work, monotonic() + until - loop.time())
+        try:
+            async with asyncio.timeout_at(until):
+                return await loop.run_in_executor(self._pool, work)
+        except TimeoutError:
+            raise Interrupted("expected the user's goals before the deadline; found the storage still busy") from None
 
     def _repeat(self, request: Request, stream: str) -> Outcome:
         """The first answer again, from what was recorded."""
@@ -200,7 +224,9 @@ class Service:
         events = [cast(GoalEvent, line.event) for line in lines]
         return Outcome(done.last, then.goals.version, _results(then.goals, request.commands, events), True)
 
-    def _decide(self, transaction: Transaction, request: Request, stream: str, cold: list[_Cached]) -> Outcome | None:
+    def _decide(
+        self, transaction: Transaction, request: Request, stream: str, cold: list[_Cached], seconds: float
+    ) -> Outcome | None:
         """In the writer: the events are decided, appended and evolved, or nothing is. None: it is a repeat."""
         if request.key is not None and transaction.remembered(stream, request.key):
             return None
@@ -208,7 +234,7 @@ class Service:
         goals, version = cached.goals, cached.goals.version
         try:
             _check(goals, request)
-            events = _decided(goals, request, transaction)
+            events = _decided(goals, request, transaction, self._bounds, monotonic() + seconds)
             if events:
                 cached.position = self._append(transaction, request, stream, version, events)
             if not request.several:  # several were evolved while they were decided
@@ -277,21 +303,33 @@ class Service:
         self._size = 0
 
 
-def _decided(goals: Goals, request: Request, transaction: Transaction) -> list[GoalEvent]:
-    """What all commands cause. Of several, each is decided on what those before it left behind."""
+def _decided(
+    goals: Goals, request: Request, transaction: Transaction, bounds: _Bounds, until: float
+) -> list[GoalEvent]:
+    """What all commands cause. Of several, each is decided on what those before it left behind, until time is up."""
     now = moment(transaction.at)
     if not request.several:
-        return list(decide(goals, request.commands[0], now))
+        caused = decide(goals, request.commands[0], now, bounds.limits)
+        _expect_few(len(caused), bounds.events)
+        return list(caused)
     events: list[GoalEvent] = []
     for index, command in enumerate(request.commands):
+        if monotonic() > until:
+            raise Interrupted(f"expected all commands to be decided in time; found {index} decided, and recorded none")
         try:
-            caused = decide(goals, command, now)
+            caused = decide(goals, command, now, bounds.limits)
+            _expect_few(len(events) + len(caused), bounds.events)
         except Rejected as error:
             raise RejectedAt(index, error) from error
         for event in caused:
             evolve(goals, event, transaction.at)
         events += caused
     return events
+
+
+def _expect_few(events: int, most: int) -> None:
+    if events > most:
+        raise LimitReached(f"{most} events of one request", events)
 
 
 def _results(goals: Goals, commands: Sequence[Command], events: Sequence[GoalEvent]) -> list[Result]:

@@ -52,6 +52,29 @@ class Settings(Struct, frozen=True, forbid_unknown_fields=True):
     cached_answers: Annotated[int, Meta(ge=0, description="bytes of ready answers a worker keeps")] = 12_582_912
     tick: Annotated[float, Meta(ge=0.01, le=10, description="seconds between looks at what others appended")] = 0.1
     threads: Annotated[int, Meta(ge=1, le=64, description="threads a worker has for what takes longer")] = 4
+    body_limit: Annotated[int, Meta(ge=1_024, le=16_777_216, description="bytes of a body")] = 1_048_576
+    line_limit: Annotated[int, Meta(ge=256, le=8_190, description="bytes of a request line")] = 4_094
+    header_limit: Annotated[int, Meta(ge=1_024, le=65_536, description="bytes of a header field")] = 16_384
+    headers_limit: Annotated[int, Meta(ge=16, le=1_000, description="header fields of a request")] = 100
+    name_limit: Annotated[int, Meta(ge=1, le=1_000, description="characters of a goal's name")] = 200
+    description_limit: Annotated[int, Meta(ge=1, le=262_144, description="characters of a goal's description")] = 16_384
+    goals_limit: Annotated[int, Meta(ge=1, le=1_000_000, description="goals a user ever makes")] = 100_000
+    children_limit: Annotated[int, Meta(ge=1, le=1_000_000, description="goals under one parent, or at the top")] = (
+        20_000
+    )
+    text_limit: Annotated[
+        int, Meta(ge=1, le=200_000_000, description="characters of all names and descriptions of a user's goals")
+    ] = 20_000_000
+    batch_limit: Annotated[int, Meta(ge=1, le=1_000, description="commands of a batch")] = 1_000
+    events_limit: Annotated[int, Meta(ge=1, le=1_000_000, description="events a request may cause")] = 100_000
+    page_limit: Annotated[int, Meta(ge=1, le=1_000, description="events or users of a page")] = 1_000
+    streams_limit: Annotated[int, Meta(ge=1, le=10_000, description="streams of events a worker serves")] = 100
+    user_streams_limit: Annotated[
+        int, Meta(ge=1, le=10_000, description="streams of events a worker serves a user")
+    ] = 10
+    requests_limit: Annotated[
+        int, Meta(ge=0, le=1_000_000, description="requests a second of a user, on one machine; 0: any")
+    ] = 100
     log_level: Annotated[
         str, Meta(pattern="^(debug|info|warning|error)$", description="least level that is logged")
     ] = "info"

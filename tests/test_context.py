@@ -10,8 +10,8 @@ import pytest
 
 from es_goals.app import create_app
 from es_goals.http.context import Context
-from es_goals.projector import ProjectionBehind
 from es_goals.settings import Settings
+from es_goals.storage import Interrupted
 
 
 @contextmanager
@@ -30,9 +30,9 @@ def test_a_request_that_has_waited_its_deadline_waits_for_nothing_more_and_the_n
 
     async def requests(context: Context) -> None:
         context.begin()
-        with pytest.raises(ProjectionBehind):
+        with pytest.raises(Interrupted):
             await context.in_thread(busy.wait)
-        with pytest.raises(ProjectionBehind):
+        with pytest.raises(Interrupted):
             await context.in_thread(lambda: 1)
         context.begin()
         answered.append(await context.in_thread(lambda: 2))

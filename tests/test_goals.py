@@ -22,6 +22,7 @@ from es_goals.events import (
     instant,
 )
 from es_goals.goals import (
+    DEFAULTS,
     AmbiguousName,
     ChangeGoal,
     Command,
@@ -33,6 +34,8 @@ from es_goals.goals import (
     GoalNotFound,
     Goals,
     InvalidValue,
+    LimitReached,
+    Limits,
     MoveGoal,
     Named,
     NameTaken,
@@ -94,10 +97,12 @@ def live(goals: Goals) -> dict[str, tuple[str | None, str]]:
     return {goal.id: (goal.parent_id, goal.rank) for goal in goals.known.values() if goal.root is None}
 
 
-def refused(kind: type[Rejected], goals: Goals, command: Command, message: str | None = None) -> str | None:
+def refused(
+    kind: type[Rejected], goals: Goals, command: Command, message: str | None = None, limits: Limits = DEFAULTS
+) -> str | None:
     """The field at fault."""
     with pytest.raises(Rejected, match=message) as refusal:
-        decide(goals, command, NOW)
+        decide(goals, command, NOW, limits)
     assert type(refusal.value) is kind
     return refusal.value.field
 
@@ -915,3 +920,124 @@ def test_20_000_goals_in_a_chain_or_in_a_row_go_through_every_command(many: Call
     assert len(when(goals, RestoreGoal("g0"))) == MANY
     assert live(goals) == before
     assert len(when(goals, MoveGoal(last, None), MoveGoal("g0", last))) == 1
+
+
+# Limits.
+
+
+@pytest.mark.parametrize("length", [1, 200, 1000])
+def test_a_name_may_be_as_long_as_the_limit_and_no_longer(length: int) -> None:
+    goals, limits, name = given(created("a")), Limits(name=length), "\N{RUNNER}" * length
+
+    assert decide(goals, CreateGoal("b", name), NOW, limits)
+    assert decide(goals, ChangeGoal("a", name=name), NOW, limits)
+    for command in (CreateGoal("b", name + "x"), ChangeGoal("a", name=name + "x")):
+        assert refused(InvalidValue, goals, command, f"1 to {length} characters; found {length + 1}$", limits) == "name"
+
+
+def test_a_goal_is_found_by_a_name_that_only_a_raised_limit_permits() -> None:
+    goals, limits = given(created("a", name="\xe9" * 900)), Limits(name=1000)
+
+    assert decide(goals, CompleteGoal(Named("e\N{COMBINING ACUTE ACCENT}" * 900)), NOW, limits)
+
+
+@pytest.mark.parametrize("length", [1, 16_384, 20_000])
+def test_a_description_may_be_as_long_as_the_limit_and_no_longer(length: int) -> None:
+    goals, limits, text = given(created("a")), Limits(description=length), "\N{RUNNER}" * length
+
+    assert decide(goals, CreateGoal("b", "b", description=text), NOW, limits)
+    assert decide(goals, ChangeGoal("a", description=text), NOW, limits)
+    for command in (CreateGoal("b", "b", description=text + "x"), ChangeGoal("a", description=text + "x")):
+        message = f"at most {length} characters; found {length + 1}$"
+        assert refused(InvalidValue, goals, command, message, limits) == "description"
+
+
+def test_a_user_may_make_as_many_goals_as_the_limit_and_deleted_ones_count() -> None:
+    goals, command = family(), CreateGoal("n", "n")
+    when(goals, DeleteGoal("p"))
+
+    assert decide(goals, command, NOW, Limits(goals=7))
+    message = "at most 6 goals of one user, deleted ones too; found 7$"
+    assert refused(LimitReached, goals, command, message, Limits(goals=6)) is None
+
+
+@pytest.mark.parametrize("limits", [Limits(goals=1), Limits(children=1), Limits(text=1)], ids=str)
+def test_who_has_more_than_a_lowered_limit_may_still_change_complete_delete_and_shorten(limits: Limits) -> None:
+    goals = family()
+    commands: list[Command] = [
+        ChangeGoal("a", due=NOW), CompleteGoal("p", cascade=True), ReopenGoal("p"), ChangeGoal("a", name="z"),
+        MoveGoal("a", before="c"), MoveGoal("b", after="c"), DeleteGoal("p"),
+    ]  # fmt: skip
+
+    for command in commands:
+        for event in decide(goals, command, NOW, limits):
+            evolve(goals, event, 1)
+
+    assert list(live(goals)) == ["q"]
+
+
+COMING = {
+    "create": CreateGoal("n", "n", "p"),
+    "move": MoveGoal("q", "p"),
+    "restore": RestoreGoal("a"),
+    "restore elsewhere": RestoreGoal("x", "p"),
+}
+
+
+@pytest.mark.parametrize("command", COMING.values(), ids=COMING)
+def test_a_parent_may_have_as_many_goals_as_the_limit_and_deleted_ones_do_not_count(command: Command) -> None:
+    goals = family()
+    when(goals, DeleteGoal("a"), DeleteGoal("x"))
+
+    assert decide(goals, command, NOW, Limits(children=3))
+    message = "at most 2 goals under one parent; found 3$"
+    assert refused(LimitReached, goals, command, message, Limits(children=2)) == "parent_id"
+
+
+@pytest.mark.parametrize("command", [CreateGoal("n", "n"), MoveGoal("a", None), RestoreGoal("x", None)], ids=str)
+def test_at_the_top_there_may_be_as_many_goals_as_the_limit(command: Command) -> None:
+    goals = family()
+    when(goals, DeleteGoal("x"))
+
+    assert decide(goals, command, NOW, Limits(children=3))
+    assert refused(LimitReached, goals, command, "at most 2 goals at the top; found 3$", Limits(children=2))
+
+
+def test_a_place_that_is_full_takes_another_goal_once_one_has_left_it() -> None:
+    goals, limits, command = family(), Limits(children=3), CreateGoal("n", "n", "p")
+
+    refused(LimitReached, goals, command, limits=limits)
+    when(goals, MoveGoal("a", "q"))
+    assert decide(goals, command, NOW, limits)
+    when(goals, MoveGoal("a", "p"), DeleteGoal("b"))
+    assert decide(goals, command, NOW, limits)
+    when(goals, RestoreGoal("b"))
+    refused(LimitReached, goals, command, limits=limits)
+
+
+GROWING = {
+    "create": CreateGoal("n", "four"),
+    "create with a description": CreateGoal("n", "n", description="two"),
+    "rename": ChangeGoal("a", name="fives"),
+    "describe": ChangeGoal("a", description="four"),
+    "both": ChangeGoal("a", name="yes", description="no"),
+}
+
+
+@pytest.mark.parametrize("command", GROWING.values(), ids=GROWING)
+def test_names_and_descriptions_may_have_as_many_characters_as_the_limit_together(command: Command) -> None:
+    goals = family()  # of six characters
+    when(goals, DeleteGoal("q"))
+
+    assert decide(goals, command, NOW, Limits(text=10))
+    message = "at most 9 characters of names and descriptions of one user's goals; found 10$"
+    assert refused(LimitReached, goals, command, message, Limits(text=9)) is None
+
+
+def test_a_description_that_is_taken_away_makes_room() -> None:
+    goals, limits = family(), Limits(text=10)
+    when(goals, ChangeGoal("a", description="four"))
+
+    refused(LimitReached, goals, CreateGoal("n", "n"), limits=limits)
+    when(goals, ChangeGoal("a", description=None))
+    assert decide(goals, CreateGoal("n", "four"), NOW, limits)

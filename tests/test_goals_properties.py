@@ -1,6 +1,7 @@
 """The laws: what holds after any commands at all, in any order, sensible or not."""
 
 import copy
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from datetime import UTC, datetime, timedelta
 from itertools import islice
@@ -18,6 +19,7 @@ from es_goals.goals import (
     CreateGoal,
     DeleteGoal,
     Goals,
+    Limits,
     MoveGoal,
     Named,
     Rejected,
@@ -198,6 +200,33 @@ def test_goals_are_a_forest_after_every_event(history: list[Command]) -> None:
     for event in events_of(history):
         fold([event], goals)
         assert_forest(goals)
+
+
+@law
+@given(histories)
+def test_what_is_counted_for_limits_is_what_there_is(history: list[Command]) -> None:
+    goals = Goals()
+
+    for event in events_of(history):
+        fold([event], goals)
+        there = Counter(goal.parent_id for goal in goals.known.values() if goal.root is None)
+        assert {parent: living for parent, living in goals.living.items() if living} == there
+        assert goals.text == sum(len(goal.name) + len(goal.description or "") for goal in goals.known.values())
+
+
+@law
+@given(histories, st.builds(Limits, goals=st.integers(1, 8), children=st.integers(1, 4), text=st.integers(1, 60)))
+def test_no_history_leads_beyond_a_limit(history: list[Command], limits: Limits) -> None:
+    goals = Goals()
+
+    for command in history:
+        try:
+            fold(decide(goals, command, NOW, limits), goals)
+        except Rejected:
+            continue
+        assert len(goals.known) <= limits.goals
+        assert max(goals.living.values()) <= limits.children
+        assert goals.text <= limits.text
 
 
 @law

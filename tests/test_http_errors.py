@@ -172,7 +172,10 @@ MAPPED: dict[str, type[Exception]] = {
 }
 """Those that /v2 cannot be brought to answer from outside: the original API's own, and those of a failing disk."""
 
-ELSEWHERE = {"request-timeout", "nothing-to-roll-back-to"}
+ELSEWHERE = {
+    "request-timeout", "nothing-to-roll-back-to", "limit-reached", "took-too-long", "too-many-streams",
+    "too-many-own-streams",
+}  # fmt: skip
 """Those that have tests of their own, on services of their own."""
 
 

@@ -20,9 +20,8 @@ import projections.goal_tree
 from es_goals.app import create_app
 from es_goals.clock import wall_clock
 from es_goals.http.edge import Gate
-from es_goals.projector import ProjectionBehind
 from es_goals.settings import Settings
-from es_goals.storage import open_storage
+from es_goals.storage import Interrupted, open_storage
 from tests.load import Follower, Load, fill, serving
 from tests.postgres import fresh, recorded, shared
 from tests.serving import Served, refused, wait_for
@@ -210,7 +209,7 @@ def test_looks_at_the_logs_end_do_not_use_up_one_deadline_together(nodes: Nodes)
 
     async def looks() -> int:
         context.begin()
-        with pytest.raises(ProjectionBehind):
+        with pytest.raises(Interrupted):
             await context.in_thread(busy.wait)
         busy.set()
         return await Gate(context)._look()

@@ -4,15 +4,17 @@ import asyncio
 import copy
 import itertools
 import random
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from datetime import timedelta
-from typing import cast
+from typing import Any, cast
 
 import pytest
 from msgspec import structs
 
+from es_goals import service as service_module
 from es_goals.events import GoalEvent, Recorded, UserRegistered, instant, moment
 from es_goals.goals import (
     ChangeGoal,
@@ -25,6 +27,8 @@ from es_goals.goals import (
     GoalNotFound,
     Goals,
     InvalidValue,
+    LimitReached,
+    Limits,
     MoveGoal,
     Named,
     Rejected,
@@ -38,6 +42,7 @@ from es_goals.service import Changed, Expected, KeyReused, Outcome, Registered, 
 from es_goals.storage import (
     Cause,
     Head,
+    Interrupted,
     Log,
     OutcomeUnknown,
     StorageError,
@@ -54,9 +59,9 @@ ROOMY = 100_000
 
 
 @contextmanager
-def serving(log: Log, cached_goals: int = ROOMY) -> Iterator[Service]:
+def serving(log: Log, cached_goals: int = ROOMY, **settings: Any) -> Iterator[Service]:
     with ThreadPoolExecutor(4) as pool:
-        service = Service(log, pool, cached_goals)
+        service = Service(log, pool, cached_goals, **settings)
         try:
             yield service
         finally:
@@ -870,3 +875,73 @@ def test_a_refused_command_of_a_user_without_goals_leaves_no_trace(service: Serv
         do(service, "nobody", DeleteGoal("never"))
 
     assert (log.head(), log.streams()) == (Head(), [])
+
+
+# Limits.
+
+
+TREE = [new("a"), new("b", "a"), new("c", "a")]
+
+
+def test_a_request_may_cause_as_many_events_as_the_limit(log: FaultyLog) -> None:
+    with serving(log.log, events=3) as service:
+        assert len(do(service, "ann", *TREE).results) == 3
+        assert do(service, "ann", CompleteGoal("a", cascade=True)).version == 6
+        assert do(service, "ann", DeleteGoal("a")).version == 9
+
+
+def test_one_event_more_than_the_limit_is_refused_and_none_of_them_recorded(log: FaultyLog) -> None:
+    with serving(log.log) as roomy:
+        do(roomy, "ann", *TREE)
+    with serving(log.log, events=2) as service:
+        for command in (CompleteGoal("a", cascade=True), DeleteGoal("a")):
+            with pytest.raises(LimitReached, match=r"at most 2 events of one request; found 3$"):
+                do(service, "ann", command)
+        assert do(service, "ann", CompleteGoal("a")).version == 4
+
+    assert log.head().position == 4
+
+
+@pytest.mark.parametrize("many", [TREE, [new("a"), new("b"), CompleteGoal("a", cascade=True)]], ids=["made", "done"])
+def test_in_a_batch_the_command_that_causes_too_many_events_is_named(log: FaultyLog, many: list[Command]) -> None:
+    with serving(log.log, events=2) as service:
+        with pytest.raises(RejectedAt, match=r"at most 2 events of one request; found 3$") as refusal:
+            do(service, "ann", *many)
+        assert do(service, "ann", *many[:2]).version == 2
+
+    assert (refusal.value.index, type(refusal.value.error)) == (2, LimitReached)
+    assert log.head().position == 2
+
+
+def test_the_limits_of_goals_hold_for_commands_that_come_together(log: FaultyLog) -> None:
+    with serving(log.log, limits=Limits(goals=3)) as service:
+        answers = at_once(*((service, request("ann", new(f"goal-{number}"))) for number in range(5)))
+
+    assert Counter(map(type, answers)) == {Outcome: 3, LimitReached: 2}
+    assert log.head().position == 3
+
+
+def test_a_batch_that_takes_too_long_is_given_up_between_two_commands_and_nothing_of_it_recorded(
+    log: FaultyLog, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    clock = itertools.count()
+    with serving(log.log, deadline=8.0) as service:
+        do(service, "ann", new("a"))
+        monkeypatch.setattr(service_module, "monotonic", lambda: float(next(clock)))
+        version = do(service, "ann", *(new(f"in time {number}") for number in range(4))).version
+        with pytest.raises(Interrupted, match="found 4 decided, and recorded none"):
+            do(service, "ann", *(new(f"late {number}") for number in range(5)))
+
+        monkeypatch.undo()
+        assert do(service, "ann", new("b")).version == version + 1
+    assert [line.data for line in all_lines(log.log) if b"late" in line.data] == []
+
+
+def test_a_user_whose_goals_cannot_be_read_in_time_is_told_that_nothing_was_recorded(log: FaultyLog) -> None:
+    with serving(log.log) as service:
+        do(service, "ann", new("a"))
+    with serving(log.log) as service:
+        with pytest.raises(Interrupted):
+            asyncio.run(service.execute(request("ann", new("b")), 0.0))
+
+        assert do(service, "ann", new("b")).version == 2

@@ -32,6 +32,21 @@ DEFAULTS = {
     "cached_answers": 12_582_912,
     "tick": 0.1,
     "threads": 4,
+    "body_limit": 1_048_576,
+    "line_limit": 4_094,
+    "header_limit": 16_384,
+    "headers_limit": 100,
+    "name_limit": 200,
+    "description_limit": 16_384,
+    "goals_limit": 100_000,
+    "children_limit": 20_000,
+    "text_limit": 20_000_000,
+    "batch_limit": 1_000,
+    "events_limit": 100_000,
+    "page_limit": 1_000,
+    "streams_limit": 100,
+    "user_streams_limit": 10,
+    "requests_limit": 100,
     "log_level": "info",
 }
 
@@ -95,6 +110,39 @@ def test_PORT_is_honoured_and_our_own_variable_comes_first() -> None:
     assert from_env({"PORT": "9001"}).port == 9001
     assert from_env({"PORT": "9001", "ES_GOALS_PORT": "9002"}).port == 9002
     assert from_env({"PORT": "rubbish", "ES_GOALS_PORT": "9002"}).port == 9002
+
+
+LIMITS = {
+    "body": (1_024, 16_777_216),
+    "line": (256, 8_190),
+    "header": (1_024, 65_536),
+    "headers": (16, 1_000),
+    "name": (1, 1_000),
+    "description": (1, 262_144),
+    "goals": (1, 1_000_000),
+    "children": (1, 1_000_000),
+    "text": (1, 200_000_000),
+    "batch": (1, 1_000),
+    "events": (1, 1_000_000),
+    "page": (1, 1_000),
+    "streams": (1, 10_000),
+    "user_streams": (1, 10_000),
+    "requests": (0, 1_000_000),
+}
+
+
+@pytest.mark.parametrize(("limit", "least", "most"), [(limit, *bounds) for limit, bounds in LIMITS.items()])
+def test_a_limit_has_limits_of_its_own(limit: str, least: int, most: int) -> None:
+    variable = f"ES_GOALS_{limit.upper()}_LIMIT"
+
+    assert [getattr(from_env({variable: str(one)}), f"{limit}_limit") for one in (least, most)] == [least, most]
+    for one in (least - 1, most + 1):
+        with pytest.raises(InvalidSetting, match=variable):
+            from_env({variable: str(one)})
+
+
+def test_every_limit_is_tried_at_its_limits() -> None:
+    assert {f"{limit}_limit" for limit in LIMITS} == {one for one in DEFAULTS if one.endswith("_limit")}
 
 
 @pytest.mark.parametrize("variable", ["ES_GOALS_DBS", "ES_GOALS_", "ES_GOALS_WORKER", "ES_GOALS_DB_", "ES_GOALS__DB"])

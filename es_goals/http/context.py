@@ -19,14 +19,17 @@ from es_goals.goals import Command, GoalNotFound
 from es_goals.http import requests
 from es_goals.http.access import Callers
 from es_goals.http.problems import Refusal
+from es_goals.http.rates import Rates
 from es_goals.http.recent import Asker, Recent, uuid_of
 from es_goals.http.replica import Reading, Replica
+from es_goals.http.shares import Streams
 from es_goals.http.trees import Forest, Lru, Ready
 from es_goals.projector import ProjectionBehind, Projector
 from es_goals.service import Outcome, Service
 from es_goals.service import Request as Commands
 from es_goals.settings import Settings
-from es_goals.storage import Cause, Clock, Storage, StorageError, Transaction, User
+from es_goals.storage import Cause, Clock, Interrupted, Storage, StorageError, Transaction, User
+from es_goals.storage.deadlines import hurried
 
 log = structlog.get_logger()
 
@@ -59,10 +62,11 @@ class Context:
         new_id: Callable[[], str],
         replica: Replica | None = None,
         failed: Callable[[], None] = lambda: None,
+        rates: Rates | None = None,
     ) -> None:
         self.settings, self.storage, self.log = settings, storage, storage.log
         self.service, self.projector, self.pool = service, projector, pool
-        self.clock, self.new_id = clock, new_id
+        self.clock, self.new_id, self.rates = clock, new_id, rates
         self._primary, self._replica = Reading(storage, projector), replica
         self.recent = Recent(storage.log, lambda: projector.sound_generation(TREE).id, failed)
         self.sessions = storage.sessions
@@ -74,6 +78,7 @@ class Context:
         self.answers: Lru[tuple[str, str | None, str], Ready] = Lru(
             settings.cached_answers, lambda ready: len(ready.data) + 300
         )
+        self.streams = Streams(settings.streams_limit, settings.user_streams_limit)
         self.tail = Tail(settings.tick)
         self._background: set[asyncio.Future[None]] = set()
 
@@ -82,24 +87,26 @@ class Context:
         _left.set(self.settings.deadline)
 
     async def _waited(self, work: Awaitable[T]) -> T:
-        """What a request waits for counts, however often it waits. Raises ProjectionBehind at the deadline."""
+        """What a request waits for counts, however often it waits. Raises Interrupted at the deadline."""
         loop, left = asyncio.get_running_loop(), _left.get(self.settings.deadline)
         began = loop.time()
         try:
             async with asyncio.timeout(left):
                 return await work
         except TimeoutError:
-            raise ProjectionBehind("expected an answer before the deadline; found the storage still busy") from None
+            raise Interrupted("expected an answer before the deadline; found the storage still busy") from None
         finally:
             _left.set(left + began - loop.time())
 
     async def in_thread(self, work: Callable[[], T]) -> T:
-        """A read that may take longer than the event loop should wait. Raises ProjectionBehind at the deadline."""
-        return await self._waited(asyncio.get_running_loop().run_in_executor(self.pool, work))
+        """A read that may take longer than the event loop should wait, and ends at the deadline too. Raises
+        Interrupted."""
+        until = monotonic() + _left.get(self.settings.deadline)
+        return await self._waited(asyncio.get_running_loop().run_in_executor(self.pool, hurried, work, until))
 
     async def ask(self, question: Callable[[], T]) -> T:
         """What `recent` knows after a look at the log's end. Where the log is near, the event loop asks, in some µs;
-        else one thread does for all. Raises ProjectionBehind at the deadline."""
+        else one thread does for all. Raises Interrupted at the deadline."""
         if self._asker is None:
             self.recent.follow()
             return question()
@@ -117,6 +124,8 @@ class Context:
                     done = work(reading)
                     metrics.replica_reads.inc()
                     return done
+            except Interrupted:
+                raise
             except StorageError as error:
                 self._replica.rest(str(error))
         return work(self._primary)

@@ -20,7 +20,7 @@ from es_goals.http.access import expect_allowed, operation_of, secret_of
 from es_goals.http.context import Context
 from es_goals.http.operation import Operation
 from es_goals.http.problems import Refusal
-from es_goals.http.requests import BODY_LIMIT
+from es_goals.http.shares import asks
 from es_goals.logs import RequestLog
 from es_goals.storage import StorageError
 
@@ -43,7 +43,7 @@ class Bodies:
     it is refused here; so is one that is too large, before it is in memory, or not there in time."""
 
     def __init__(self, app: App, context: Context) -> None:
-        self._app, self._seconds = app, context.settings.body_deadline
+        self._app, self._seconds, self._limit = app, context.settings.body_deadline, context.settings.body_limit
         self.context = context
 
     async def __call__(self, scope: Message, receive: Receive, send: Any) -> None:
@@ -51,15 +51,15 @@ class Bodies:
             await send({"type": "websocket.close"})
             return
         if scope["type"] == "http" and any(name in _FRAMING and value != b"0" for name, value in scope["headers"]):
-            body = _Body(receive, asyncio.get_running_loop().time() + self._seconds)
+            body = _Body(receive, asyncio.get_running_loop().time() + self._seconds, self._limit)
             await self._app(scope, body.receive, body.closing(send))
         else:
             await self._app(scope, receive, send)
 
 
 class _Body:
-    def __init__(self, receive: Receive, deadline: float) -> None:
-        self._receive, self._deadline = receive, deadline
+    def __init__(self, receive: Receive, deadline: float, limit: int) -> None:
+        self._receive, self._deadline, self._limit = receive, deadline, limit
         self._size = 0
         self._begun = self._ended = False
 
@@ -78,8 +78,8 @@ class _Body:
         if message["type"] == "http.disconnect":
             raise Refusal("malformed-request", "expected the whole body; found it cut short")
         self._size += len(message.get("body", b""))
-        if self._size > BODY_LIMIT:
-            raise Refusal("body-too-large", f"expected at most {BODY_LIMIT} bytes; found more")
+        if self._size > self._limit:
+            raise Refusal("body-too-large", f"expected at most {self._limit} bytes; found more")
         self._ended = not message.get("more_body", False)
         return message
 
@@ -108,20 +108,22 @@ class Gate:
         req.context.caller = None
         req.context.address = req.remote_addr or ""
         self._context.begin()
+        asks(None)
         given = req.headers.get("x-request-id")
         req.context.request_id = given if given and _REQUEST_ID.fullmatch(given) else next(self._ids)
         resp.set_header("X-Request-Id", req.context.request_id)
         host, origin = req.headers.get("host"), req.headers.get("origin")
         if self._context.settings.open:
             _expect_this_machine(host, origin)
-        if (req.content_length or 0) > BODY_LIMIT:
-            raise Refusal("body-too-large", f"expected at most {BODY_LIMIT} bytes; found {req.content_length}")
+        if (req.content_length or 0) > (limit := self._context.settings.body_limit):
+            raise Refusal("body-too-large", f"expected at most {limit} bytes; found {req.content_length}")
 
     async def process_resource(self, req: Request, resp: Response, resource: object, params: Message) -> None:
         """Falcon answers 400 to a method that HTTP does not know; it is one that the path does not take."""
         del resp, params
         if not self._context.settings.open:
-            req.context.caller = await self._admitted(req, operation_of(resource, req.method))
+            req.context.caller = caller = await self._admitted(req, operation_of(resource, req.method))
+            asks(None if caller is None else caller.user.id)
         if req.method not in _METHODS:
             taken = [method for method in falcon.HTTP_METHODS if hasattr(resource, f"on_{method.lower()}")]
             raise falcon.HTTPMethodNotAllowed([*taken, "OPTIONS"])

@@ -1,6 +1,6 @@
 """The audit: the log as pages, as a stream of lines, and live."""
 
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncGenerator, Awaitable, Callable
 from datetime import datetime
 from functools import partial
 from time import monotonic
@@ -26,6 +26,7 @@ NDJSON = "application/x-ndjson"
 EVENT_STREAM = "text/event-stream"
 STREAM_PAGE = 1000
 KEEP_ALIVE_SECONDS = 15.0
+_CROWDED = ("too-many-streams", "too-many-own-streams", "took-too-long")
 
 Still = Callable[[], Awaitable[bool]]
 
@@ -60,7 +61,7 @@ class OwnEventsQuery(Struct, frozen=True, forbid_unknown_fields=True):
     """Which events of a user or a goal."""
 
     after: requests.Position = 0
-    limit: requests.Limit = 100
+    limit: requests.Limit = requests.PAGE
     type: Annotated[str, Meta(description="an event's type")] | None = None
     until: Annotated[str, Meta(description="an RFC 3339 time or a log position")] | None = None
 
@@ -84,7 +85,8 @@ class Filter(Struct, frozen=True):
 class Events(Door):
     """/v2/events"""
 
-    @operation("The log, in order", {200: EventPage}, query=EventsQuery, problems=("user-not-found", "goal-not-found"),
+    @operation("The log, in order", {200: EventPage}, query=EventsQuery,
+               problems=("user-not-found", "goal-not-found", *_CROWDED),
                produces=("application/json", NDJSON, EVENT_STREAM))  # fmt: skip
     async def on_get(self, req: Request, resp: Response) -> None:
         """A page; with Accept: application/x-ndjson all of it, with text/event-stream all of it and what comes."""
@@ -100,7 +102,7 @@ class Events(Door):
 class UserEvents(Door):
     """/v2/users/{user}/events"""
 
-    @operation("A user's history", {200: EventPage}, query=OwnEventsQuery, problems=("user-not-found",),
+    @operation("A user's history", {200: EventPage}, query=OwnEventsQuery, problems=("user-not-found", *_CROWDED),
                produces=("application/json", NDJSON, EVENT_STREAM))  # fmt: skip
     async def on_get(self, req: Request, resp: Response, user: str) -> None:
         """As /v2/events."""
@@ -112,7 +114,7 @@ class UserEvents(Door):
 class GoalHistory(Door):
     """/v2/goals/{goal_id}/history"""
 
-    @operation("A goal's history", {200: EventPage}, query=OwnEventsQuery, problems=("goal-not-found",),
+    @operation("A goal's history", {200: EventPage}, query=OwnEventsQuery, problems=("goal-not-found", *_CROWDED),
                produces=("application/json", NDJSON, EVENT_STREAM))  # fmt: skip
     async def on_get(self, req: Request, resp: Response, goal_id: str) -> None:
         """A deleted goal's too."""
@@ -129,14 +131,16 @@ async def answer(context: Context, req: Request, resp: Response, query: OwnEvent
     resp.set_header("Cache-Control", "private, no-cache")
     match req.client_prefers(["application/json", NDJSON, EVENT_STREAM]):
         case "application/x-ndjson":
+            head = await context.ask(context.recent.head)
+            resp.stream = context.streams.open(_lines(context, still, wanted, after, head))
             resp.content_type = NDJSON
-            resp.stream = _lines(context, still, wanted, after, await context.ask(context.recent.head))
         case "text/event-stream":
+            resp.stream = context.streams.open(_follow(context, still, wanted, _last_seen(req, after)))
             resp.content_type = EVENT_STREAM
             resp.set_header("X-Accel-Buffering", "no")  # proxies are to hand on each event at once
-            resp.stream = _follow(context, still, wanted, _last_seen(req, after))
         case _:
-            await _page(context, req, resp, wanted, after, query.limit)
+            limit = requests.page_size(req, query.limit, context.settings.page_limit)
+            await _page(context, req, resp, wanted, after, limit)
 
 
 async def _page(context: Context, req: Request, resp: Response, wanted: Filter, after: int, limit: int) -> None:
@@ -159,14 +163,14 @@ async def _still_in(context: Context, req: Request) -> bool:
     return await context.ask(lambda: context.callers.caller(secret_of(req) or "")) is not None
 
 
-async def _lines(context: Context, still: Still, wanted: Filter, after: int, head: int) -> AsyncIterator[bytes]:
+async def _lines(context: Context, still: Still, wanted: Filter, after: int, head: int) -> AsyncGenerator[bytes, None]:
     while await still() and (lines := await context.in_thread(partial(_read, context, wanted, after, head))):
         yield b"".join(_encode(event_answer(line)) + b"\n" for line in lines)
         after = lines[-1].position
         context.begin()
 
 
-async def _follow(context: Context, still: Still, wanted: Filter, after: int) -> AsyncIterator[bytes]:
+async def _follow(context: Context, still: Still, wanted: Filter, after: int) -> AsyncGenerator[bytes, None]:
     """Every event behind `after`, once, in order; polling promises it, being woken only makes it sooner."""
     yield b": the log, live\n\n"
     comment_at = monotonic() + KEEP_ALIVE_SECONDS

@@ -18,7 +18,7 @@ from es_goals.http.trees import GoalAnswer, Shape
 from es_goals.service import Outcome, RejectedAt, Result
 from es_goals.storage import User
 
-Name = Annotated[str, Meta(min_length=1, description="1 to 200 characters, trimmed and in NFC")]
+Name = Annotated[str, Meta(min_length=1, description="1 to 200 characters, unless set otherwise, trimmed and in NFC")]
 Time = Annotated[datetime, Meta(tz=True)]
 OptionalId = uuid.UUID | None
 
@@ -229,10 +229,13 @@ class UserCommands(Door):
                problems=("user-not-found", "goal-not-found", "goal-exists", "not-a-sibling", "under-itself",
                          "not-the-root", "parent-deleted"))  # fmt: skip
     async def on_post(self, req: Request, resp: Response, user: str) -> None:
-        """At most 1,000, recorded under one command id."""
+        """At most 1,000, or what the service is set to, recorded under one command id."""
         context = self._context
         owner = await context.user(req, user)
         batch = await requests.body(req, Batch)
+        if len(batch.commands) > (most := context.settings.batch_limit):
+            detail = f"expected at most {most} commands; found {len(batch.commands)}"
+            raise Refusal("invalid-value", detail, pointer="/commands")
         commands = [await command(context, owner, one, index) for index, one in enumerate(batch.commands)]
         outcome = await context.command(req, resp, owner, commands, reason=batch.reason, batch=True)
         results = [_result(result, owner) for result in outcome.results]

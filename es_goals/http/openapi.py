@@ -28,7 +28,7 @@ _SCHEMES: Json = {
 }
 _WITH_QUERY = ("malformed-request", "invalid-value")
 _WITH_BODY = ("malformed-request", "request-timeout", "body-too-large", "media-type", "invalid-value")
-_COMMAND = ("changed", "key-reused", *UNSURE)
+_COMMAND = ("changed", "key-reused", "limit-reached", "took-too-long", *UNSURE)
 _HEADERS: Mapping[str, tuple[str, Json]] = {
     "Idempotency-Key": (
         "A repeat with the same key gives the first answer.",

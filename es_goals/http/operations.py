@@ -8,6 +8,7 @@ from es_goals import __version__, metrics
 from es_goals.http.context import JSON, Context, Door
 from es_goals.http.operation import operation
 from es_goals.projector import ProjectionBehind
+from es_goals.storage import Interrupted
 
 _encode = msgspec.json.Encoder().encode
 
@@ -70,7 +71,7 @@ class Metrics(Door):
         del req
         try:
             resp.data = await self._context.in_thread(lambda: metrics.exposition(self._gauges))
-        except ProjectionBehind:  # a storage that does not answer hides nothing of what was counted
+        except Interrupted:  # a storage that does not answer hides nothing of what was counted
             resp.data = metrics.exposition(None)
         resp.content_type = "text/plain; version=0.0.4; charset=utf-8"
 

@@ -83,6 +83,7 @@ _SLUGS: Mapping[type[Exception], str] = {
     goals.AmbiguousName: "ambiguous-name",
     goals.UnderItself: "under-itself",
     goals.NotTheRoot: "not-the-root",
+    goals.LimitReached: "limit-reached",
     goals.ParentDeleted: "parent-deleted",
     service.KeyReused: "key-reused",
     service.Changed: "changed",
@@ -92,6 +93,7 @@ _SLUGS: Mapping[type[Exception], str] = {
     storage.StorageFull: "storage-full",
     storage.OutcomeUnknown: "outcome-unknown",
     storage.Unavailable: "storage-unavailable",
+    storage.Interrupted: "took-too-long",
     projector.ProjectionBehind: "projection-behind",
     storage.GenerationGone: "projection-behind",
     projector.AlreadyRebuilding: "already-rebuilding",
@@ -161,7 +163,7 @@ async def handle(req: Request, resp: Response, error: Exception, params: dict[st
     if isinstance(error, falcon.HTTPError) and error.headers:
         resp.set_headers(dict(error.headers))
     resp.set_header("Cache-Control", "no-store")
-    if body.status == 503:
+    if body.status in (429, 503) and resp.get_header("Retry-After") is None:
         resp.set_header("Retry-After", RETRY_AFTER)
     if isinstance(error, Refusal) and error.retry_after is not None:
         resp.set_header("Retry-After", str(error.retry_after))

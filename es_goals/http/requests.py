@@ -19,9 +19,9 @@ from es_goals.http.problems import Refusal
 from es_goals.service import Expected
 from es_goals.storage import Cause
 
-BODY_LIMIT = 1_048_576
 REASON_LENGTH = 1_000
 LARGEST = 2**63 - 1
+PAGE = 100
 
 Position = Annotated[int, Meta(ge=0, le=LARGEST)]
 Limit = Annotated[int, Meta(ge=1, le=1000)]
@@ -64,6 +64,15 @@ def query(req: Request, type: type[T]) -> T:
     except msgspec.ValidationError as error:
         steps, detail = _located(str(error))
         raise Refusal("invalid-value", detail, parameter="".join(steps)) from None
+
+
+def page_size(req: Request, given: int, most: int) -> int:
+    """How much a page may have: what was asked for, PAGE or `most` if nothing was. Raises Refusal."""
+    if given <= most:
+        return given
+    if given == PAGE and "limit" not in parameters(req):
+        return most
+    raise Refusal("invalid-value", f"expected a limit of at most {most}; found {given}", parameter="limit")
 
 
 def parameters(req: Request) -> dict[str, str]:

@@ -64,7 +64,7 @@ class UserPage(Struct, frozen=True):
 class PageQuery(Struct, frozen=True, forbid_unknown_fields=True):
     """Which page of a list."""
 
-    limit: requests.Limit = 100
+    limit: requests.Limit = requests.PAGE
     cursor: str = ""
 
 
@@ -75,11 +75,12 @@ class Users(Door):
     async def on_get(self, req: Request, resp: Response) -> None:
         """In the order in which they were made."""
         page = requests.query(req, PageQuery)
-        found = await self._context.quickly(lambda: self._context.log.users(page.cursor, page.limit + 1))
-        more = f"/v2/users?cursor={found[page.limit - 1].id}&limit={page.limit}" if len(found) > page.limit else None
+        limit = requests.page_size(req, page.limit, self._context.settings.page_limit)
+        found = await self._context.quickly(lambda: self._context.log.users(page.cursor, limit + 1))
+        more = f"/v2/users?cursor={found[limit - 1].id}&limit={limit}" if len(found) > limit else None
         if more:
             resp.set_header("Link", f'<{more}>; rel="next"')
-        resp.data = _encode(UserPage([_answer(user) for user in found[: page.limit]], more))
+        resp.data = _encode(UserPage([_answer(user) for user in found[:limit]], more))
         resp.content_type = JSON
 
     @operation("Make a user", {201: UserAnswer}, body=NewUser, command=True, problems=("user-name-taken",),

@@ -110,7 +110,7 @@ class Goals(Door):
             return caller.user
         if "user" in given:
             return await self._user(given["user"])
-        wanted = goals.valid_name(name)
+        wanted = goals.valid_name(name, self._context.settings.name_limit)
         rows: list[Row] = await self._context.in_thread(lambda: self._context.projector.read_all("goal_tree"))
         matches = [row for row in rows if row.name == wanted and row.root is None]
         owners = {row.user for row in matches}

@@ -49,6 +49,10 @@ class OutcomeUnknown(Unavailable):
     """The commit itself failed: what it held may or may not be on disk. A repeat with the same key settles it."""
 
 
+class Interrupted(StorageError):
+    """The work had a deadline, and was stopped there; it recorded nothing."""
+
+
 class Conflict(StorageError):
     """The stream is not at the version that the append expected."""
 

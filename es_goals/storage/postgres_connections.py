@@ -15,7 +15,8 @@ from psycopg.abc import PQGen
 from psycopg.conninfo import conninfo_to_dict, make_conninfo
 from psycopg_pool import ConnectionPool, PoolClosed, PoolTimeout
 
-from es_goals.storage import StorageFailed, StorageFull, Unusable, shown
+from es_goals.storage import Interrupted, StorageFailed, StorageFull, Unusable, shown
+from es_goals.storage.deadlines import expect_time, limited
 
 OLDEST_POSTGRES = 150_000
 UNHURRIED_SECONDS = 86_400.0
@@ -87,6 +88,8 @@ class _Translated:
         told = " ".join(str(error).split())
         if isinstance(error, PoolTimeout | PoolClosed):
             raise StorageFailed(f"the database cannot be reached: {told}") from error
+        if isinstance(error, errors.QueryCanceled) and limited():
+            raise Interrupted("expected an answer before the deadline; found a question that takes longer") from error
         if isinstance(error, errors.DiskFull):
             raise StorageFull(f"no space is left for the database: {told}") from error
         if isinstance(error, errors.UndefinedTable):
@@ -158,6 +161,7 @@ class Connections:
         need. Raises StorageFailed."""
         if os.getpid() != self._pid:
             raise Unusable(f"expected {self.url} to be opened in the process that uses it; found a fork of that one")
+        expect_time()
         with translated, self._pool.connection() as connection:
             if not unhurried:
                 yield connection

@@ -8,10 +8,12 @@ from types import TracebackType
 
 import apsw
 
-from es_goals.storage import StorageFailed, StorageFull, Unusable
+from es_goals.storage import Interrupted, StorageFailed, StorageFull, Unusable
+from es_goals.storage.deadlines import expect_time, limited, over
 
 CACHE = -1_000  # KiB a connection; each thread of a worker has two of them
 BUSY_MS = 5_000
+STEPS = 50_000  # of SQLite's machine, some 1 ms, between two looks at the deadline
 
 
 class _Translated:
@@ -25,6 +27,8 @@ class _Translated:
             raise Unusable(f"expected text in UTF-8; found a damaged one: {error}") from error
         if not isinstance(error, apsw.Error) or isinstance(error, apsw.ConstraintError):
             return
+        if isinstance(error, apsw.InterruptError):
+            raise Interrupted("expected an answer before the deadline; found a question that takes longer") from error
         if isinstance(error, apsw.FullError):
             raise StorageFull(f"no space is left for the database: {error}") from error
         if isinstance(error, apsw.NotADBError | apsw.CorruptError | apsw.FormatError | apsw.SQLError):
@@ -53,7 +57,8 @@ def beside(log_path: str, what: str) -> str:
 
 
 class Connections:
-    """One connection a thread, opened on first use: none crosses a fork or a thread."""
+    """One connection a thread, opened on first use: none crosses a fork or a thread. What one asks under a deadline is
+    interrupted there."""
 
     def __init__(self, path: str, **pragmas: str | int) -> None:
         self.path = path
@@ -70,9 +75,15 @@ class Connections:
             connection = connect(self.path)
             for name, value in self._pragmas.items():
                 connection.pragma(name, value)
-            self._mine.connection = connection
+            self._mine.connection, self._mine.watched = connection, False
             self._all.append(connection)
         mine: apsw.Connection = self._mine.connection
+        if limited():
+            expect_time()
+            if not self._mine.watched:
+                # Only threads that ever hurry look at the clock: a look takes the interpreter's lock.
+                mine.set_progress_handler(over, STEPS)
+                self._mine.watched = True
         return mine
 
     def close(self) -> None:
