@@ -105,12 +105,13 @@ class Result(Struct, frozen=True):
 
 class Outcome(Struct, frozen=True):
     """The answer to a request. `position` is that of its last event, of the user's last event where it
-    recorded nothing; `version` the user's then."""
+    recorded nothing; `version` the user's then; `events` counts those that this request recorded."""
 
     position: int
     version: int
     results: Sequence[Result]
     replayed: bool = False
+    events: int = 0
 
 
 class Registered(Struct, frozen=True):
@@ -247,7 +248,7 @@ class Service:
             raise
         self._count(cached)
         self._shrink(stream)
-        return Outcome(cached.position, goals.version, results)
+        return Outcome(cached.position, goals.version, results, events=len(events))
 
     def _append(
         self, transaction: Transaction, request: Request, stream: str, version: int, events: list[GoalEvent]

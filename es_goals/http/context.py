@@ -37,6 +37,9 @@ FOLD_SECONDS = 1.0
 """Between two folds into the stored rows, which share the interpreter's lock with requests: many events at once cost
 half as much, and no read waits for them."""
 
+EVENTS_A_REQUEST = 100
+"""What records more counts as so many requests more: the writer's time is everybody's."""
+
 TREE = "goal_tree"
 """The read model that the doors answer from."""
 
@@ -198,6 +201,8 @@ class Context:
         expected = requests.expected(req, goal_id)
         request = Commands(user.id, commands, cause, key, digest, expected, batch)
         outcome = await self.service.execute(request, _left.get(None))
+        if self.rates is not None and cause.actor is not None and outcome.events > EVENTS_A_REQUEST:
+            self.rates.charge(cause.actor, outcome.events / EVENTS_A_REQUEST - 1)
         resp.set_header("Position", str(outcome.position))
         if outcome.replayed:
             resp.set_header("Idempotent-Replayed", "true")

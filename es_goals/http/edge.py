@@ -20,6 +20,7 @@ from es_goals.http.access import expect_allowed, operation_of, secret_of
 from es_goals.http.context import Context
 from es_goals.http.operation import Operation
 from es_goals.http.problems import Refusal
+from es_goals.http.rates import tell
 from es_goals.http.shares import asks
 from es_goals.logs import RequestLog
 from es_goals.storage import StorageError
@@ -119,30 +120,41 @@ class Gate:
             raise Refusal("body-too-large", f"expected at most {limit} bytes; found {req.content_length}")
 
     async def process_resource(self, req: Request, resp: Response, resource: object, params: Message) -> None:
-        """Falcon answers 400 to a method that HTTP does not know; it is one that the path does not take."""
-        del resp, params
+        """Let in who may be. Falcon answers 400 to a method that HTTP does not know; the path does not take it."""
+        del params
         if not self._context.settings.open:
-            req.context.caller = caller = await self._admitted(req, operation_of(resource, req.method))
-            asks(None if caller is None else caller.user.id)
+            await self._admit(req, resp, operation_of(resource, req.method))
         if req.method not in _METHODS:
             taken = [method for method in falcon.HTTP_METHODS if hasattr(resource, f"on_{method.lower()}")]
             raise falcon.HTTPMethodNotAllowed([*taken, "OPTIONS"])
 
-    async def _admitted(self, req: Request, one: Operation) -> Caller | None:
+    async def _admit(self, req: Request, resp: Response, one: Operation) -> None:
         context, registration = self._context, self._context.settings.registration
         secret = None if one.needs == "nobody" else secret_of(req)
-        if secret is None:
-            if one.needs == "nobody" or (one.needs == "registration" and registration == "open"):
-                return None
-            raise Refusal("unauthenticated", "expected Authorization: Bearer <token>; found none")
-        found = await context.ask(lambda: context.callers.caller(secret))
+        found = None if secret is None else await context.ask(lambda: context.callers.caller(secret))
         if found is None:
-            raise Refusal("unauthenticated", "expected a token that is good; found one that is unknown or no more so")
-        caller, due = found
+            if not one.uncounted:
+                self._count(resp, req.context.address)
+            if secret is not None:
+                raise Refusal("unauthenticated", "expected a token that is good; found one that is not, or no more")
+            if one.needs == "nobody" or (one.needs == "registration" and registration == "open"):
+                return
+            raise Refusal("unauthenticated", "expected Authorization: Bearer <token>; found none")
+        req.context.caller, due = found
+        caller: Caller = req.context.caller
+        asks(caller.user.id)
+        self._count(resp, caller.user.id)
         if due:
             context.in_background(asyncio.to_thread(self._note, caller.credential))
         expect_allowed(one, req.method, caller, registration)
-        return caller
+
+    def _count(self, resp: Response, whose: str) -> None:
+        if (rates := self._context.rates) is None:
+            return
+        taken = rates.take(whose)
+        tell(resp, rates.quota, taken)
+        if not taken.allowed:
+            raise Refusal("too-many-requests", f"expected at most {rates.quota} requests a second; found more")
 
     def _note(self, credential: str) -> None:
         try:

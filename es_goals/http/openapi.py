@@ -17,6 +17,7 @@ METHODS = ("get", "post", "put", "patch", "delete")
 _REF = "#/components/schemas/{name}"
 _ALWAYS = ("foreign-origin", "misdirected")
 _SIGNED_IN = ("unauthenticated", "forbidden", "no-accounts")
+_COUNTED = ("too-many-requests",)
 _SECURITY: list[Json] = [{"bearer": []}, {"header": []}]
 _SCHEMES: Json = {
     "bearer": {
@@ -141,6 +142,7 @@ def _answers(one: Operation, schema_of: Mapping[int, Json]) -> Json:
 
 def _problems(one: Operation) -> Json:
     slugs = [*one.problems, *_ALWAYS, *(_SIGNED_IN if one.needs != "nobody" else ())]
+    slugs += () if one.uncounted else _COUNTED
     slugs += _WITH_BODY if one.body is not None or one.command else ()
     slugs += _WITH_QUERY if one.query is not None else ()
     slugs += _COMMAND if one.command else ()

@@ -14,7 +14,8 @@ class Operation(Struct, frozen=True):
 
     `needs`, where there are accounts: `nobody` signed in; `registration`, nobody or an administrator, as is set; a
     `user`; a user for the sake of one's own `credentials`, which auditors change too; an `auditor`, who reads all; an
-    `administrator`. Whose things a user may see is for the look-ups to say."""
+    `administrator`. Whose things a user may see is for the look-ups to say. `uncounted`: asked by what watches the
+    service, however often."""
 
     summary: str
     answers: Mapping[int, Any]
@@ -27,6 +28,7 @@ class Operation(Struct, frozen=True):
     produces: tuple[str, ...] = ("application/json",)
     original: bool = False
     needs: Literal["nobody", "registration", "user", "credentials", "auditor", "administrator"] = "user"
+    uncounted: bool = False
 
 
 UNSURE = ("outcome-unknown", "storage-unavailable", "storage-full")

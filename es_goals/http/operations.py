@@ -30,7 +30,7 @@ class Readiness(Struct, frozen=True):
 class Healthz(Door):
     """/healthz"""
 
-    @operation("Alive", {200: Health}, needs="nobody")
+    @operation("Alive", {200: Health}, needs="nobody", uncounted=True)
     async def on_get(self, req: Request, resp: Response) -> None:
         """Asks nothing of the storage."""
         del req
@@ -42,7 +42,7 @@ class Readyz(Door):
     """/readyz"""
 
     @operation("Able to serve", {200: Readiness}, problems=("storage-unavailable", "storage-full", "projection-behind"),
-               needs="nobody")  # fmt: skip
+               needs="nobody", uncounted=True)  # fmt: skip
     async def on_get(self, req: Request, resp: Response) -> None:
         """The log takes commands, and no read model has failed."""
         del req
