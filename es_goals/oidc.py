@@ -21,7 +21,7 @@ from urllib.parse import quote_plus
 import httpx2
 import msgspec
 from joserfc import jwk, jws
-from joserfc.errors import JoseError, UnsupportedAlgorithmError
+from joserfc.errors import JoseError
 from msgspec import Meta, Struct
 
 KEPT = 3600  # seconds that discovery and keys are kept
@@ -119,9 +119,7 @@ class _Key(Struct, frozen=True):
 class _Header(Struct, frozen=True):
     alg: str
     kid: str | None = None
-    # Nothing critical is understood, nor a payload that is not in base64.
-    crit: None = None
-    b64: None = None
+    crit: None = None  # nothing critical is understood
 
 
 class _TokenAnswer(Struct, frozen=True):
@@ -151,11 +149,9 @@ class _Claims(Struct, frozen=True):
 
 
 class _Algorithms(jws.JWSRegistry):
-    """Only ours, and without the library's warning of `EdDSA`, which providers still call so."""
+    """Those that a key has fitted, without the library's warning of `EdDSA`, which providers still call so."""
 
     def get_alg(self, name: str) -> Any:
-        if name not in ALGORITHMS:
-            raise UnsupportedAlgorithmError()
         return self.algorithms[name]
 
 
@@ -339,7 +335,7 @@ class Provider:
     ) -> tuple[int, bytes]:
         """Status and body. A client each: kept connections may be dead, when a code can be sent but once, and cookies
         are kept for nobody. What passes over loopback goes through no proxy that the environment names."""
-        wanted = {**headers, "Accept": "application/json", "Accept-Encoding": "identity", "Connection": "close"}
+        wanted = {**headers, "Accept": "application/json", "Accept-Encoding": "identity"}
         client = httpx2.AsyncClient(verify=self._tls, trust_env=not self._on_loopback, timeout=None)
         try:
             async with client, client.stream(method, url, data=form, headers=wanted) as answer:

@@ -2,6 +2,7 @@
 
 import base64
 import contextlib
+import gzip
 import hashlib
 import hmac
 import json
@@ -19,7 +20,7 @@ from urllib.parse import parse_qs, unquote_plus, urlencode, urlsplit
 
 from joserfc import jwk, jws
 
-CLIENT, SECRET = "over-achiever", "s3cret: with/what+needs&escaping %é"
+CLIENT, SECRET = "over:achiever", "s3cret: with/what+needs&escaping %é"
 Form = dict[str, str]
 Claims = dict[str, Any]
 
@@ -54,6 +55,7 @@ class Fault(Enum):
     KEY_IN_THE_HEADER = auto()
     NO_KID_AND_TWO_KEYS = auto()
     KEY_FOR_ENCRYPTION = auto()
+    KEY_FOR_ANOTHER_ALGORITHM = auto()
     CRITICAL_HEADER = auto()
     PAYLOAD_CHANGED = auto()
     NO_TOKEN_AT_ALL = auto()
@@ -251,6 +253,8 @@ class MockProvider:
         found = [dict(key.as_dict(private=False)) for key in self.keys + more]
         if self.fault is Fault.KEY_FOR_ENCRYPTION:
             found = [{**key, "use": "enc"} for key in found]
+        if self.fault is Fault.KEY_FOR_ANOTHER_ALGORITHM:
+            found = [{**key, "alg": "ES384"} for key in found]
         return {"keys": [*found, *self.more_keys]}
 
 
@@ -338,7 +342,7 @@ class Handler(BaseHTTPRequestHandler):
             case Fault.BROKEN | Fault.ERROR_WITHOUT_WORDS as fault:
                 self.answer(500 if fault is Fault.BROKEN else 400, str(form).encode())
             case Fault.GARBAGE | Fault.DEEP_JSON | Fault.NO_ID_TOKEN as fault:
-                bodies = {Fault.GARBAGE: b"{", Fault.DEEP_JSON: b"[" * 100_000, Fault.NO_ID_TOKEN: b"{}"}
+                bodies = {Fault.GARBAGE: b"{", Fault.DEEP_JSON: b'{"x":' + b"[" * 100_000, Fault.NO_ID_TOKEN: b"{}"}
                 self.answer(200, bodies[fault])
             case Fault.COMPRESSED:
                 self.answer(200, b"\x1f\x8b", **{"Content-Encoding": "gzip"})
@@ -355,7 +359,9 @@ class Handler(BaseHTTPRequestHandler):
                 self.answer(status, json.dumps(told).encode())
 
     def answer(self, status: int, body: bytes, **headers: str) -> None:
-        """A whole answer."""
+        """A whole answer, compressed for who takes that."""
+        if body and "gzip" in self.headers.get("Accept-Encoding", ""):
+            body, headers = gzip.compress(body), {**headers, "Content-Encoding": "gzip"}
         self.send_response(status)
         for name, value in {"Content-Type": "application/json", "Set-Cookie": "who=knows", **headers}.items():
             self.send_header(name, value)

@@ -137,6 +137,12 @@ def test_a_key_needs_no_name_where_only_one_fits(mock: MockProvider, algorithm: 
     assert sign_in(client_of(mock)).subject == "248289761001"
 
 
+def test_a_token_names_its_key_where_several_fit(mock: MockProvider) -> None:
+    mock.keys = [key_of("ES256", "this"), key_of("ES256", "that")]
+
+    assert sign_in(client_of(mock)).subject == "248289761001"
+
+
 def test_keys_that_nobody_understands_do_no_harm(mock: MockProvider) -> None:
     mock.more_keys = [
         {},
@@ -262,6 +268,7 @@ IN_THE_TOKEN = {
     Fault.KEY_IN_THE_HEADER: "no key",
     Fault.NO_KID_AND_TWO_KEYS: "no key",
     Fault.KEY_FOR_ENCRYPTION: "no key",
+    Fault.KEY_FOR_ANOTHER_ALGORITHM: "no key",
     Fault.PAYLOAD_CHANGED: "no key",
     Fault.CRITICAL_HEADER: "no signed token",
     Fault.NO_TOKEN_AT_ALL: "no signed token",
@@ -442,13 +449,13 @@ def test_what_the_provider_tells_everybody_is_asked_for_once_an_hour(mock: MockP
 
     async def attempts() -> list[int]:
         counts = []
-        for seconds in (0, 3599, 1):
+        for seconds in (0, 3599, 1, -1):
             clock.now += seconds
             await signing_in(client)
             counts.append(sum(path not in ("/authorize", "/token") for path in mock.asked))
         return counts
 
-    assert asyncio.run(attempts()) == [2, 2, 4]
+    assert asyncio.run(attempts()) == [2, 2, 4, 6]
 
 
 def test_many_who_come_together_ask_for_it_once(mock: MockProvider) -> None:
