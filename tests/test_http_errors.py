@@ -15,7 +15,7 @@ import projections
 from es_goals.goals import AmbiguousName, NameTaken
 from es_goals.http.problems import PROBLEMS, slug_of
 from es_goals.projector import AlreadyRebuilding
-from es_goals.storage import OutcomeUnknown, StorageFailed, StorageFull
+from es_goals.storage import Interrupted, OutcomeUnknown, StorageFailed, StorageFull
 from tests.serving import Served, refused, wait_for
 
 Json = dict[str, Any]
@@ -168,13 +168,13 @@ MAPPED: dict[str, type[Exception]] = {
     "outcome-unknown": OutcomeUnknown,
     "storage-unavailable": StorageFailed,
     "storage-full": StorageFull,
+    "took-too-long": Interrupted,
     "internal-error": ZeroDivisionError,
 }
 """Those that /v2 cannot be brought to answer from outside: the original API's own, and those of a failing disk."""
 
 ELSEWHERE = {
-    "request-timeout", "nothing-to-roll-back-to", "limit-reached", "took-too-long", "too-many-streams",
-    "too-many-own-streams",
+    "request-timeout", "nothing-to-roll-back-to", "limit-reached", "too-many-streams", "too-many-own-streams"
 }  # fmt: skip
 """Those that have tests of their own, on services of their own."""
 

@@ -7,12 +7,19 @@ from collections.abc import AsyncGenerator, Callable, Iterator
 from concurrent.futures import Future
 from contextlib import contextmanager
 from contextvars import copy_context
+from pathlib import Path
+from types import SimpleNamespace
 from typing import TypeVar
 
 import pytest
+from falcon.asgi import Request, Response
+from falcon.testing import create_scope
 
+from es_goals.app import create_app
+from es_goals.http.edge import Gate
 from es_goals.http.problems import Refusal
 from es_goals.http.shares import Readers, Stream, Streams, asks
+from es_goals.settings import Settings
 from tests.engines import DEADLINE, wait_until
 
 T = TypeVar("T")
@@ -179,3 +186,45 @@ def test_a_stream_that_was_never_begun_frees_its_place_once_it_is_forgotten() ->
     del held
     gc.collect()
     assert opened(streams, "ann")
+
+
+def request(caller: str | None) -> Request:
+    """Of a signed-in user; of nobody where the service is open."""
+    req = Request(create_scope(host="localhost"), None)  # type: ignore[arg-type]
+    if caller is not None:
+        req.context.caller = SimpleNamespace(user=SimpleNamespace(id=caller))
+    return req
+
+
+def test_a_request_has_the_share_of_its_caller_and_leaves_nothing_of_that_to_the_next_on_its_connection(
+    tmp_path: Path,
+) -> None:
+    context = create_app(Settings(str(tmp_path / "events.db"), user_streams_limit=1)).context
+    gate, held = Gate(context), list[Stream]()
+
+    async def requests(*callers: str | None) -> list[str]:
+        answers = []
+        for caller in callers:
+            req, resp = request(caller), Response()
+            await gate.process_request(req, resp)
+            await gate.process_resource(req, resp, None, {})
+            try:
+                held.append(context.streams.open(parts()))
+                answers.append("open")
+            except Refusal as refused:
+                answers.append(refused.slug)
+        return answers
+
+    try:
+        own = "too-many-own-streams"
+        assert asyncio.run(requests("ann", None, "ann", "bob", None, "bob")) == [
+            "open",
+            "open",
+            own,
+            "open",
+            "open",
+            own,
+        ]
+    finally:
+        context.service.close()
+        context.close()
