@@ -78,7 +78,7 @@ class UserNameTaken(StorageError):
 
 
 class CredentialTaken(StorageError):
-    """A user has this identity already."""
+    """There is such a credential already, nobody has the user's id, or it is no text that can be kept."""
 
 
 class Head(Struct, frozen=True):
