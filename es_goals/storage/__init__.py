@@ -220,10 +220,11 @@ class Reader(Protocol):
 
 class Transaction(Reader, Protocol):
     """A write transaction; its reads see what it wrote. `at` is the time of every event it appends, `position` that of
-    its last one, or of the log's."""
+    its last one, or of the log's; `changes` is another number after whatever it wrote."""
 
     at: int
     position: int
+    changes: int
 
     def append(self, stream: str, expected: int, events: Sequence[Event], cause: Cause) -> list[Recorded]:
         """Add events to a stream at version `expected` (0: it must not exist). All or none of them.

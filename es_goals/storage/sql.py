@@ -217,6 +217,7 @@ class SqlTransaction(SqlReader):
         self._together = False
         self.position = head.position
         self.at = max(clock(), head.at)
+        self.changes = 0
 
     @abstractmethod
     def _ask(self, sql: str, *values: str | int | None) -> list[tuple[Any, ...]]:
@@ -263,6 +264,7 @@ class SqlTransaction(SqlReader):
         else:
             self._insert_alone(lines)
         self.position += len(lines)
+        self.changes += 1
         return lines
 
     def _insert_alone(self, lines: Sequence[Recorded]) -> None:
@@ -323,6 +325,7 @@ class SqlTransaction(SqlReader):
             self._try(_ADD_USER, *structs.astuple(user), folded(user.name))
         except Misfit as misfit:
             raise _taken(user) from misfit
+        self.changes += 1
 
     def change_user(self, user: User) -> None:
         self._write_kept()
@@ -331,6 +334,7 @@ class SqlTransaction(SqlReader):
             self._try(_CHANGE_USER, *values)
         except Misfit as misfit:
             raise _taken(user) from misfit
+        self.changes += 1
 
     def add(self, credential: Credential) -> None:
         self._write_kept()
@@ -347,9 +351,11 @@ class SqlTransaction(SqlReader):
             self._try(sql, *values)
         except Misfit as misfit:  # whose message would hold the row
             raise refused from misfit
+        self.changes += 1
 
     def revoke(self, token_id: str, at: int) -> None:
         self._rows(_REVOKE, at, token_id)
+        self.changes += 1
 
     @contextmanager
     def together(self) -> Iterator[None]:
