@@ -6,12 +6,20 @@ from typing import Any
 from msgspec import Struct, structs
 
 from es_goals.events import (
+    AccountEvent,
     Event,
     GoalCreated,
     GoalRenamed,
+    IdentityLinked,
     Instant,
+    PasswordChanged,
     Recorded,
+    TokenIssued,
+    TokenRevoked,
+    UserDisabled,
+    UserEnabled,
     UserRegistered,
+    UserRenamed,
     account_stream,
     encode,
     goals_stream,
@@ -21,6 +29,17 @@ from es_goals.storage import Cause, Key, Log, ReadModel, User
 
 START = Instant("2026-11-23T08:00:00Z")
 RANK = "V00000"
+ACCOUNT: list[AccountEvent] = [
+    UserRegistered("ann", "auditor"),
+    UserRenamed("ann"),
+    PasswordChanged("ann"),
+    IdentityLinked("ann"),
+    TokenIssued("ann", "t", "read", START),
+    TokenRevoked("ann", "t"),
+    UserDisabled("ann"),
+    UserEnabled("ann"),
+]
+"""Every fact about an account."""
 
 
 def created(goal_id: str, parent_id: str | None = None, rank: str = RANK, name: str | None = None) -> GoalCreated:
@@ -30,7 +49,7 @@ def created(goal_id: str, parent_id: str | None = None, rank: str = RANK, name: 
 
 def recorded(event: Event, at: int = 0, position: int = 1, user: str = "ann") -> Recorded:
     """A line as a log would answer it."""
-    stream = account_stream(user) if isinstance(event, UserRegistered) else goals_stream(user)
+    stream = account_stream(user) if isinstance(event, AccountEvent) else goals_stream(user)
     line = (stream, position, type(event).__name__, subject_of(event), at)
     return Recorded(position, *line, None, f"command-{position}", None, encode(event))
 

@@ -14,12 +14,11 @@ from es_goals.events import (
     GoalReopened,
     GoalRestored,
     GoalScheduled,
-    UserRegistered,
     micros,
 )
 from projections import activity
 from projections.activity import Row
-from tests.histories import START, created, folded, recorded
+from tests.histories import ACCOUNT, START, created, folded, recorded
 
 MIDNIGHT = micros(datetime(2026, 11, 23, tzinfo=UTC))
 
@@ -46,7 +45,7 @@ def test_each_kind_is_counted_by_itself(event: Event, after: Row) -> None:
         GoalScheduled("g", START),
         GoalMoved("g", "r"),
         GoalRestored("g", "r"),
-        UserRegistered("ann"),
+        *ACCOUNT,
     ],
     ids=lambda value: type(value).__name__,
 )

@@ -50,7 +50,7 @@ from tests.commands import (
     spoil,
 )
 from tests.engines import HandClock
-from tests.histories import START, created, many, record
+from tests.histories import ACCOUNT, START, created, many, record
 
 CONTRACT = {
     "serve": {"--host", "--port", "--workers", "--open"},
@@ -618,6 +618,18 @@ STORY: list[tuple[Event, str]] = [
     (GoalCompleted("b", Instant("2026-11-23T08:00:17Z")), "completed “Shoes”"),
 ]
 
+ACCOUNT_STORY = [
+    "registered as auditor",
+    "changed name or address",
+    "got a new password",
+    "was linked to an identity",
+    "got a token to read, t, until 2026-11-23T08:00:00Z",
+    "lost the token t",
+    "was disabled",
+    "was enabled again",
+]
+"""What is told of each of ACCOUNT."""
+
 
 @pytest.fixture
 def story() -> None:
@@ -634,7 +646,7 @@ def story() -> None:
 
 
 def test_the_story_has_every_event() -> None:
-    assert {type(event).__name__ for event, _ in STORY} == set(TYPES)
+    assert {type(event).__name__ for event in (*(event for event, _ in STORY), *ACCOUNT)} == set(TYPES)
 
 
 @pytest.mark.usefixtures("story")
@@ -647,6 +659,15 @@ def test_the_history_tells_when_who_what_and_why() -> None:
     assert [line.split("  ")[-2:] for line in told[len(STORY) :]] == [
         ["bob", "registered"],
         ["bob", "created “Sleep”"],
+    ]
+
+
+def test_the_history_tells_what_became_of_an_account() -> None:
+    with opened() as storage, storage.log.writing() as transaction:
+        transaction.append("account:ann", 0, ACCOUNT, Cause("command"))
+
+    assert [line.split("  ")[-2:] for line in done(cli("replay")).splitlines()] == [
+        ["ann", what] for what in ACCOUNT_STORY
     ]
 
 

@@ -7,17 +7,22 @@ from pathlib import Path
 from typing import Any, cast
 
 import pytest
+from msgspec import structs
 
 from es_goals.clock import wall_clock
-from es_goals.events import Recorded, UserRegistered, account_stream
+from es_goals.events import UserRegistered, account_stream
 from es_goals.storage import (
     Cause,
     Conflict,
+    Credential,
     Head,
+    Identity,
     Log,
+    Password,
     Remembered,
     Storage,
     StorageError,
+    Token,
     Transaction,
     User,
     open_storage,
@@ -25,7 +30,7 @@ from es_goals.storage import (
 from es_goals.storage import copying as module
 from es_goals.storage.copying import copy
 from es_goals.verification import anchor, verify_log
-from tests.engines import ENGINES, HandClock
+from tests.engines import ENGINES, NOW, HandClock
 from tests.histories import created, many, record, register
 from tests.load import fill
 
@@ -60,23 +65,37 @@ def unheard(done: int, total: int) -> None:
     del done, total
 
 
-def whole(log: Log) -> tuple[list[Recorded], list[User], list[Remembered]]:
-    return log.read(limit=10_000), log.users(limit=10_000), log.commands(limit=10_000)
+def whole(log: Log) -> tuple[list[Any], ...]:
+    """Events, users, commands, passwords, tokens, identities."""
+    kinds = (log.credentials(Password), log.credentials(Token), log.credentials(Identity))
+    return log.read(limit=10_000), log.users(limit=10_000), log.commands(limit=10_000), *kinds
 
 
 def small(log: Log, users: int = 4) -> None:
-    """Users, each with a key of the registration, some events, and keys of those."""
+    """Users, each with a key of the registration, credentials, some events, and keys of those."""
     for number in range(users):
         user = register(log, f"id-{number}", f"Ünser {number}")
         lines = record(log, user.id, *many(5, first=10 * number))
         with log.writing() as transaction:
             position = lines[0].position
+            for credential in credentials(user.id):
+                transaction.add(credential)
             transaction.remember(
                 Remembered("account:", f"key-{number}", bytes([number] * 32), position - 1, position - 1)
             )
             transaction.remember(
                 Remembered(f"user:{user.id}", 'k \\ "', b"\x00\xff" * 16, position, lines[-1].position)
             )
+
+
+def credentials(user_id: str) -> list[Credential]:
+    """One of each, and a token that is good no more."""
+    return [
+        Password(user_id, f"hash of {user_id}"),
+        Token(f"a {user_id}", user_id, "Ünser 🗝", "read", f"a hash {user_id}", NOW, 2**53 + 1),
+        Token(f"b {user_id}", user_id, "", "write", f"b hash {user_id}", NOW, NOW, NOW + 1),
+        Identity(f"https://issuer.example/é {user_id}", user_id),
+    ]
 
 
 class Cut(Exception):
@@ -105,9 +124,10 @@ class CutOff:
 def test_a_copy_is_the_same_in_all_that_was_recorded(both: tuple[Storage, Storage]) -> None:
     source, target = (storage.log for storage in both)
     fill(both[0], 1_200, users=3)
+    small(source)
     with source.writing() as transaction:
         transaction.append(account_stream("eve"), 0, [UserRegistered("eve")], CAUSE)
-        transaction.add_user(User("eve", "Éve 🏃", "eve@example.org", 2**53 + 1))
+        transaction.add_user(User("eve", "Éve 🏃", "eve@example.org", 2**53 + 1, "auditor", 7, 2**53 + 1))
         transaction.append("user:eve", 0, [created("e1", name="null \0 and \u2028, „x“ \\u0000 \"'")], CAUSE)
         transaction.remember(Remembered("account:", "a key\\", b"\x00\xff" * 16, 1, 1))
     told = list[tuple[int, int]]()
@@ -118,7 +138,7 @@ def test_a_copy_is_the_same_in_all_that_was_recorded(both: tuple[Storage, Storag
     assert [target.user_named("ÉVE 🏃"), target.owner("e1")] == [source.user("eve"), "eve"]
     assert target.id != source.id
     assert anchor(target, head.position, unheard) == anchor(source, head.position, unheard)
-    assert verify_log(target, anchor(source, 1_000, unheard), unheard).users == 4
+    assert verify_log(target, anchor(source, 1_000, unheard), unheard).users == 8
     assert told[-1] == (head.position, head.position)
     assert all(before < after for (before, _), (after, _) in pairwise(told))
 
@@ -147,7 +167,7 @@ def test_a_copy_goes_on_as_a_log_of_its_own(pair: tuple[Log, Log]) -> None:
 
 def test_a_copy_of_nothing_is_nothing(pair: tuple[Log, Log]) -> None:
     assert copy(*pair, unheard) == Head()
-    assert whole(pair[1]) == ([], [], [])
+    assert whole(pair[1]) == ([],) * 6
 
 
 def test_a_copy_that_was_cut_off_behind_any_page_goes_on_there(
@@ -165,7 +185,8 @@ def test_a_copy_that_was_cut_off_behind_any_page_goes_on_there(
             cuts += 1
             sizes.append(sum(len(part) for part in whole(target)))
 
-    assert cuts == 8 + 2 + 3 - 1  # pages of 24 events, 4 users, 8 commands, of which the last one is not cut off
+    # Pages of 24 events, 4 users, 4 passwords, 8 tokens, 4 identities, 8 commands; the last one is not cut off.
+    assert cuts == 8 + 2 + 2 + 3 + 2 + 3 - 1
     assert sizes == sorted(set(sizes))
     assert whole(target) == whole(source)
     assert head == source.head()
@@ -205,6 +226,8 @@ def test_what_is_recorded_while_a_log_is_copied_is_left_to_the_next_copy(
         (line,) = record(source, user.id, created(f"goal-{user.id}"))
         with source.writing() as transaction:
             transaction.remember(Remembered(line.stream, "key", bytes(32), line.position, line.position))
+            for credential in credentials(user.id):
+                transaction.add(credential)
 
     head = copy(source, target, busy)
     assert (head.position, whole(target)) == (len(before[0]), before)
@@ -213,6 +236,78 @@ def test_what_is_recorded_while_a_log_is_copied_is_left_to_the_next_copy(
 
     assert later == source.head() != head
     assert whole(target) == whole(source)
+
+
+def change(log: Log, *users: User) -> None:
+    with log.writing() as transaction:
+        for user in users:
+            transaction.change_user(user)
+
+
+def test_what_became_of_accounts_since_the_last_copy_is_brought_to_the_target(pair: tuple[Log, Log]) -> None:
+    source, target = pair
+    small(source)
+    copy(source, target, unheard)
+    zero, *others = source.users()
+    change(source, *(structs.replace(user, name=f"Another {user.id}") for user in others))
+    change(source, User("id-0", "ünser 0", "new@example.org", zero.created_at, "user", NOW, NOW + 1))
+    with source.writing() as transaction:
+        transaction.add(Password("id-1", "another hash"))
+        transaction.revoke("a id-1", NOW + 7)
+        transaction.add(Token("c", "id-1", "new", "read", "c hash", NOW, NOW))
+        transaction.add(Identity("another issuer", "id-1"))
+    copy(source, target, unheard)
+
+    assert whole(target) == whole(source)
+    assert (target.user_named("ANOTHER ID-1"), target.user_named("Ünser 1")) == (source.user("id-1"), None)
+    assert [one.revoked_at for one in target.tokens("id-1")] == [NOW + 7, NOW + 1, None]
+
+
+@pytest.mark.parametrize("new", ["a", "z"])
+def test_a_name_that_somebody_else_has_by_now_is_theirs_in_the_target_too(
+    pair: tuple[Log, Log], monkeypatch: pytest.MonkeyPatch, new: str
+) -> None:
+    source, target = pair
+    small(source)
+    copy(source, target, unheard)
+    monkeypatch.setattr(module, "PAGE", 1)
+    _, one, two, three = source.users()
+    change(source, *(structs.replace(user, name=user.id) for user in (one, two, three)))
+    change(source, structs.replace(one, name=two.name), structs.replace(two, name=one.name))
+    register(source, new, three.name)
+    for pages in (2, 1):  # cut off behind the events and the names that were given up, and behind the next user
+        with pytest.raises(Cut):
+            copy(source, cast(Log, CutOff(target, pages)), unheard)
+    copy(source, target, unheard)
+
+    assert whole(target) == whole(source)
+
+
+@pytest.mark.parametrize(
+    "other",
+    [
+        Token("a id-1", "id-1", "another name", "read", "a hash id-1", NOW, 2**53 + 1),
+        Token("a id-1", "id-1", "Ünser 🗝", "write", "a hash id-1", NOW, 2**53 + 1),
+        Token("a id-1", "id-1", "Ünser 🗝", "read", "a hash id-1", NOW, 2**53 + 1, NOW),
+        Token("b id-1", "id-1", "", "write", "b hash id-1", NOW, NOW, NOW + 2),
+        Token("zz", "id-1", "", "write", "zz", NOW, NOW),
+        Identity("https://issuer.example/é id-1", "id-2"),
+        Identity("another", "id-1"),
+    ],
+    ids=lambda one: "-".join(map(str, structs.astuple(one))),
+)
+def test_a_target_with_other_credentials_is_refused(pair: tuple[Log, Log], other: Token | Identity) -> None:
+    source, target = pair
+    small(source)
+    with target.writing() as transaction:
+        transaction.copy(source.read(), ())
+        for user in source.users():
+            transaction.add_user(user)
+        transaction.add(other)
+
+    with pytest.raises(Conflict, match=r"expected nothing in the target but what the source has; found"):
+        copy(source, target, unheard)
+    assert other in [*target.credentials(Token), *target.credentials(Identity)]
 
 
 # Another log is never mixed with this one.
@@ -245,7 +340,7 @@ def test_a_target_with_other_events_is_refused_and_left_as_it_was(pair: tuple[Lo
     "user",
     [
         User("id-1", "Another", None, 1),
-        User("id-1", "Ünser 1", "with@an.address", 1),
+        User("id-1", "Ünser 1", None, NOW, "administrator"),
         User("another id", "ünser 1", None, 1),
         User("a", "Before", None, 1),
         User("id-11", "Between", None, 1),

@@ -25,10 +25,17 @@ from es_goals.events import (
     GoalReopened,
     GoalRestored,
     GoalScheduled,
+    IdentityLinked,
     Instant,
+    PasswordChanged,
     Recorded,
+    TokenIssued,
+    TokenRevoked,
     UndecodableEvent,
+    UserDisabled,
+    UserEnabled,
     UserRegistered,
+    UserRenamed,
     account_stream,
     decode,
     encode,
@@ -41,6 +48,7 @@ from es_goals.events import (
 
 ID = "019ab001-0000-7000-8000-000000000001"
 PARENT = "019ab001-0000-7000-8000-000000000002"
+USER, TOKEN = "019ab001-0000-7000-8000-000000000009", "019ab001-0000-7000-8000-00000000000a"
 START, DUE = Instant("2026-11-23T08:00:00Z"), Instant("2026-12-24T17:30:00.250000Z")
 
 # What is written today. Never change a line, only add: logs out there hold them.
@@ -118,7 +126,28 @@ GOLDEN: Sequence[tuple[str, bytes, Event]] = [
         b'{"goal_id":"019ab001-0000-7000-8000-000000000001","rank":"V00000"}',
         GoalRestored(ID, "V00000"),
     ),
-    ("UserRegistered", b'{"user_id":"019ab001-0000-7000-8000-000000000009"}', UserRegistered(ID[:-1] + "9")),
+    ("UserRegistered", b'{"user_id":"019ab001-0000-7000-8000-000000000009"}', UserRegistered(USER)),
+    (
+        "UserRegistered",
+        b'{"user_id":"019ab001-0000-7000-8000-000000000009","role":"auditor"}',
+        UserRegistered(USER, "auditor"),
+    ),
+    ("UserRenamed", b'{"user_id":"019ab001-0000-7000-8000-000000000009"}', UserRenamed(USER)),
+    ("PasswordChanged", b'{"user_id":"019ab001-0000-7000-8000-000000000009"}', PasswordChanged(USER)),
+    ("IdentityLinked", b'{"user_id":"019ab001-0000-7000-8000-000000000009"}', IdentityLinked(USER)),
+    (
+        "TokenIssued",
+        b'{"user_id":"019ab001-0000-7000-8000-000000000009","token_id":"019ab001-0000-7000-8000-00000000000a",'
+        b'"scope":"read","expires":"2026-12-24T17:30:00.250000Z"}',
+        TokenIssued(USER, TOKEN, "read", DUE),
+    ),
+    (
+        "TokenRevoked",
+        b'{"user_id":"019ab001-0000-7000-8000-000000000009","token_id":"019ab001-0000-7000-8000-00000000000a"}',
+        TokenRevoked(USER, TOKEN),
+    ),
+    ("UserDisabled", b'{"user_id":"019ab001-0000-7000-8000-000000000009"}', UserDisabled(USER)),
+    ("UserEnabled", b'{"user_id":"019ab001-0000-7000-8000-000000000009"}', UserEnabled(USER)),
 ]
 
 # The least that a first version wrote. A field that is added later may not be needed to read these.
@@ -136,7 +165,18 @@ OLDEST: Sequence[tuple[str, bytes, Event]] = [
     ("GoalReopened", b'{"goal_id": "g"}', GoalReopened("g")),
     ("GoalDeleted", b'{"goal_id": "g", "root": "r"}', GoalDeleted("g", "r")),
     ("GoalRestored", b'{"goal_id": "g", "rank": "V00000"}', GoalRestored("g", "V00000", None)),
-    ("UserRegistered", b'{"user_id": "u"}', UserRegistered("u")),
+    ("UserRegistered", b'{"user_id": "u"}', UserRegistered("u", "user")),
+    ("UserRenamed", b'{"user_id": "u"}', UserRenamed("u")),
+    ("PasswordChanged", b'{"user_id": "u"}', PasswordChanged("u")),
+    ("IdentityLinked", b'{"user_id": "u"}', IdentityLinked("u")),
+    (
+        "TokenIssued",
+        b'{"user_id": "u", "token_id": "t", "scope": "write", "expires": "2026-11-23T08:00:00Z"}',
+        TokenIssued("u", "t", "write", START),
+    ),
+    ("TokenRevoked", b'{"user_id": "u", "token_id": "t"}', TokenRevoked("u", "t")),
+    ("UserDisabled", b'{"user_id": "u"}', UserDisabled("u")),
+    ("UserEnabled", b'{"user_id": "u"}', UserEnabled("u")),
 ]
 
 TEXT = st.text(st.characters(codec="utf-8"))
@@ -284,7 +324,7 @@ def test_goals_and_accounts_have_streams_of_their_own() -> None:
 
 @pytest.mark.parametrize(("type", "event"), [(type, event) for type, _, event in OLDEST])
 def test_the_subject_is_the_goal_and_an_accounts_fact_has_none(type: str, event: Event) -> None:
-    assert subject_of(event) == (None if type == "UserRegistered" else "g")
+    assert subject_of(event) == ("g" if type.startswith("Goal") else None)
 
 
 @pytest.mark.parametrize(

@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 from msgspec import structs
 
 from es_goals.events import (
+    AccountEvent,
     GoalCompleted,
     GoalCreated,
     GoalDeleted,
@@ -21,11 +22,10 @@ from es_goals.events import (
     GoalRestored,
     GoalScheduled,
     Instant,
-    UserRegistered,
 )
 from projections import goal_tree
 from projections.goal_tree import Node, Row, tree
-from tests.histories import START, created, recorded
+from tests.histories import ACCOUNT, START, created, recorded
 
 END = Instant("2026-11-24T08:00:00Z")
 DUE = Instant("2026-12-24T18:00:00Z")
@@ -63,8 +63,9 @@ def test_an_event_of_a_goal_changes_the_row_of_its_user_and_goal() -> None:
     assert goal_tree.key(recorded(GoalReopened("g"), user="bob")) == ("bob", "g")
 
 
-def test_a_fact_about_an_account_changes_no_row() -> None:
-    assert goal_tree.key(recorded(UserRegistered("ann"))) is None
+@pytest.mark.parametrize("event", ACCOUNT, ids=lambda event: type(event).__name__)
+def test_a_fact_about_an_account_changes_no_row(event: AccountEvent) -> None:
+    assert goal_tree.key(recorded(event)) is None
 
 
 def test_a_created_goal_is_a_row_with_all_that_was_decided() -> None:
@@ -109,9 +110,10 @@ def test_an_event_of_a_goal_that_was_never_created_is_refused_with_its_position(
         goal_tree.fold(None, recorded(GoalReopened("g"), position=12))
 
 
-def test_a_fact_about_an_account_is_refused_where_a_goal_is_expected() -> None:
+@pytest.mark.parametrize("event", ACCOUNT, ids=lambda event: type(event).__name__)
+def test_a_fact_about_an_account_is_refused_where_a_goal_is_expected(event: AccountEvent) -> None:
     with pytest.raises(TypeError):
-        goal_tree.fold(FULL, recorded(UserRegistered("ann")))
+        goal_tree.fold(FULL, recorded(event))
 
 
 def test_no_rows_make_an_empty_tree() -> None:

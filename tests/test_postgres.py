@@ -22,15 +22,20 @@ from es_goals.storage import (
     DEFAULTS,
     Cause,
     Clash,
+    Credential,
+    Identity,
     Log,
     Options,
     OutcomeUnknown,
+    Password,
     Remembered,
+    Session,
     Storage,
     StorageError,
     StorageFailed,
     StorageFull,
     StreamHead,
+    Token,
     Unavailable,
     Unusable,
     User,
@@ -42,7 +47,7 @@ from es_goals.storage import (
 from es_goals.storage import postgres as module
 from es_goals.storage import sqlite as sqlite_module
 from es_goals.storage.postgres import PostgresLog
-from es_goals.storage.sql import SCHEMA
+from es_goals.storage.sql import BASE, SCHEMA, statements
 from tests import postgres
 from tests.engines import ENGINES, Engine, hear, say, start, tell, wait_until
 from tests.histories import Model, created, record
@@ -240,7 +245,7 @@ def test_no_transactions_number_is_kept_and_no_sequence_gives_a_position(url: st
         pass
     columns = execute(
         url,
-        "SELECT format_type(atttypid, NULL), attidentity, atthasdef FROM pg_attribute"
+        "SELECT format_type(atttypid, NULL), attidentity, atthasdef AND relname <> 'users' FROM pg_attribute"
         " JOIN pg_class ON pg_class.oid = attrelid"
         " WHERE relnamespace = 'es_goals'::regnamespace AND attnum > 0 AND relkind = 'r'",
     )
@@ -274,6 +279,13 @@ def roles_on(url: str) -> Roles:
     return Roles(url, *(url.replace(f"//{postgres.SERVICE_USER}", f"//{role}") for role in (OWNER, SERVICE, STRANGER)))
 
 
+CREDENTIALS: list[Credential] = [
+    Password("ann", "a hash"),
+    Token("token", "ann", "laptop", "read", "its hash", 1, 2),
+    Identity("issuer subject", "ann"),
+]
+
+
 @pytest.fixture(scope="module", params=postgres.VERSIONS)
 def attacked(request: pytest.FixtureRequest) -> Iterator[Roles]:
     """A log that all attacks share, since each must leave it as it is: Ann's three events under a key, Bob's one."""
@@ -286,6 +298,8 @@ def attacked(request: pytest.FixtureRequest) -> Iterator[Roles]:
                 transaction.append("user:ann", 0, events, Cause("command-1"))
                 transaction.remember(Remembered("user:ann", "key", b"digest", 1, 3))
                 transaction.add_user(User("ann", "Ann", None, 1))
+                for credential in CREDENTIALS:
+                    transaction.add(credential)
             record(storage.log, "bob", created("b1"))
             storage.views.live(Model())
         with ExitStack() as kept:
@@ -294,7 +308,8 @@ def attacked(request: pytest.FixtureRequest) -> Iterator[Roles]:
             _KEPT.clear()
 
 
-DEFENDED = ("events", "commands", "counter", "log", "users")
+SESSIONS_TABLES = ("origin", "sessions", "uses", "attempts")
+DEFENDED = ("events", "commands", "counter", "log", "users", "passwords", "tokens", "identities")
 
 
 MADE = (
@@ -458,9 +473,25 @@ NOT_THE_SERVICES = [
     "SELECT position FROM es_goals.counter FOR UPDATE",
     "UPDATE es_goals.log SET schema = 1",
     "DELETE FROM es_goals.log",
-    "UPDATE es_goals.users SET name = 'Eve'",
+    "UPDATE es_goals.users SET role = 'administrator'",
+    "UPDATE es_goals.users SET id = 'eve'",
+    "UPDATE es_goals.users SET created_at = 0",
+    "INSERT INTO es_goals.users VALUES ('ann', 'Ann', 'ann', NULL, 1) ON CONFLICT (id) DO UPDATE SET role = 'auditor'",
     "DELETE FROM es_goals.users",
-    "TRUNCATE es_goals.users",
+    "TRUNCATE es_goals.users CASCADE",
+    "UPDATE es_goals.passwords SET user_id = 'bob'",
+    "DELETE FROM es_goals.passwords",
+    "TRUNCATE es_goals.passwords",
+    *(
+        f"UPDATE es_goals.tokens SET {column} = {column}"
+        for column in ("id", "user_id", "name", "scope", "hash", "created_at", "expires_at")
+    ),
+    "DELETE FROM es_goals.tokens",
+    "TRUNCATE es_goals.tokens",
+    "UPDATE es_goals.identities SET user_id = 'bob'",
+    "UPDATE es_goals.identities SET identity = 'another'",
+    "DELETE FROM es_goals.identities",
+    "TRUNCATE es_goals.identities",
     "DELETE FROM es_goals.probe",
     "SET session_replication_role = replica",
     f"SET ROLE {OWNER}",
@@ -506,6 +537,44 @@ def test_who_serves_may_read_and_append_and_nothing_more(attacked: Roles, attack
     assert (contents(attacked.root), made(attacked.root)) == before
 
 
+CHANGES_OF_ACCOUNTS = [
+    *(f"UPDATE es_goals.users SET {column} = {column}" for column in ("name", "folded", "email")),
+    *(f"UPDATE es_goals.users SET {column} = {column}" for column in ("disabled_at", "password_at")),
+    "UPDATE es_goals.passwords SET hash = hash",
+    "UPDATE es_goals.tokens SET revoked_at = revoked_at",
+    *(f"DELETE FROM es_goals_sessions.{table} WHERE false" for table in SESSIONS_TABLES),
+]
+
+
+def test_who_serves_may_change_of_an_account_what_changes_and_forget_sessions(attacked: Roles) -> None:
+    before = contents(attacked.root)
+    execute(attacked.service, *CHANGES_OF_ACCOUNTS)
+
+    assert contents(attacked.root) == before
+
+
+@pytest.mark.parametrize(
+    "attack",
+    [
+        "INSERT INTO es_goals.users VALUES ('eve', 'Eve', 'eve', NULL, 1, 'god')",
+        "INSERT INTO es_goals.users VALUES ('eve', 'ANN', 'ann', NULL, 1)",
+        "INSERT INTO es_goals.passwords VALUES ('ann', 'another')",
+        "INSERT INTO es_goals.passwords VALUES ('nobody', 'hash')",
+        "INSERT INTO es_goals.tokens VALUES ('t', 'ann', '', 'read', 'its hash', 1, 2)",
+        "INSERT INTO es_goals.tokens VALUES ('t', 'ann', '', 'all', 'hash', 1, 2)",
+        "INSERT INTO es_goals.tokens VALUES ('t', 'nobody', '', 'read', 'hash', 1, 2)",
+        "INSERT INTO es_goals.identities VALUES ('issuer subject', 'ann')",
+        "INSERT INTO es_goals.identities VALUES ('another', 'nobody')",
+    ],
+)
+def test_the_database_refuses_accounts_that_cannot_be(attacked: Roles, attack: str) -> None:
+    before = contents(attacked.root)
+    with pytest.raises(errors.IntegrityError):
+        execute(attacked.service, attack)
+
+    assert contents(attacked.root) == before
+
+
 def test_who_serves_can_give_nobody_more_than_it_has(attacked: Roles) -> None:
     before = made(attacked.root)
     for granted in ("ALL ON es_goals.events", "UPDATE ON es_goals.events", "ALL ON SCHEMA es_goals"):
@@ -517,7 +586,13 @@ def test_who_serves_can_give_nobody_more_than_it_has(attacked: Roles) -> None:
 
 @pytest.mark.parametrize(
     "attack",
-    ["SELECT * FROM es_goals.events", "SELECT es_goals.lock_log()", "SELECT * FROM es_goals_views.generations"],
+    [
+        "SELECT * FROM es_goals.events",
+        "SELECT es_goals.lock_log()",
+        "SELECT * FROM es_goals_views.generations",
+        *(f"SELECT * FROM es_goals.{table}" for table in ("users", "passwords", "tokens", "identities")),
+        *(f"SELECT * FROM es_goals_sessions.{table}" for table in SESSIONS_TABLES),
+    ],
 )
 def test_who_is_neither_owner_nor_service_sees_nothing(attacked: Roles, attack: str) -> None:
     with pytest.raises(errors.InsufficientPrivilege):
@@ -687,6 +762,116 @@ def test_a_role_that_may_not_make_or_upgrade_a_log_is_told_what_may(url: str, mo
     migrate(roles.owner, wall_clock)
     with opened(roles.service) as storage:
         record(storage.log, "ann", created("a1"))
+
+
+SERVICE_2 = f"""
+    GRANT USAGE ON SCHEMA es_goals TO {SERVICE};
+    GRANT SELECT ON es_goals.log, es_goals.counter, es_goals.probe TO {SERVICE};
+    GRANT SELECT, INSERT ON es_goals.events, es_goals.commands, es_goals.users TO {SERVICE};
+    GRANT UPDATE ON es_goals.probe TO {SERVICE};
+    GRANT EXECUTE ON FUNCTION es_goals.lock_log() TO {SERVICE};
+    ALTER SCHEMA es_goals_views OWNER TO {SERVICE};
+    ALTER TABLE es_goals_views.source OWNER TO {SERVICE};
+    ALTER TABLE es_goals_views.generations OWNER TO {SERVICE};
+"""
+
+
+@pytest.fixture
+def older(url: str) -> Roles:
+    """A log of the first schema on PostgreSQL, with a user, events, a key and a read model, and a role that served."""
+    roles = roles_on(url)
+    with connected(roles.owner) as connection:
+        for file in ("postgres.sql", "postgres_views.sql"):
+            connection.execute(f"BEGIN; {statements(file)}; COMMIT")
+        connection.execute("INSERT INTO es_goals.log VALUES ('the id', %s)", [BASE])
+        connection.execute(SERVICE_2)
+        connection.execute("INSERT INTO es_goals.users VALUES ('ann', 'Ann', 'ann', 'ann@example.org', 7)")
+    lines = f"{row('1', version='1', type='GoalCreated')}, {row('2', version='2')}"
+    execute(
+        roles.service,
+        f"INSERT INTO es_goals.events VALUES {lines}",
+        "INSERT INTO es_goals.commands VALUES ('user:ann', 'key', '\\x01', 1, 2)",
+        "INSERT INTO es_goals_views.generations (name, revision, shape, state, position)"
+        " VALUES ('kept', 1, '', 'live', 2)",
+    )
+    return roles
+
+
+KEPT = ("events", "commands", "counter", "probe")
+
+
+def kept(roles: Roles) -> list[list[tuple[Any, ...]]]:
+    tables = [*(f"es_goals.{table}" for table in KEPT), "es_goals_views.generations"]
+    return [execute(roles.root, f"SELECT * FROM {table}") for table in tables]
+
+
+def test_an_older_log_is_upgraded_with_all_that_is_in_it_and_who_served_can_use_all_of_it(older: Roles) -> None:
+    before = kept(older)
+    assert migrate(older.owner, wall_clock, service=SERVICE) == SCHEMA
+
+    assert kept(older) == before
+    ann = User("ann", "Ann", "ann@example.org", 7, "user", None, 0)
+    session = Session("hash", "ann", "::1", 0, 1, LATE)
+    with opened(older.service) as storage:
+        assert (storage.log.id, storage.log.users(), storage.log.head().position) == ("the id", [ann], 2)
+        with storage.log.writing() as transaction:
+            transaction.change_user(User("ann", "Anna", None, 7, password_at=9))
+            for credential in CREDENTIALS:
+                transaction.add(credential)
+            transaction.add(Password("ann", "another hash"))
+            transaction.revoke("token", 8)
+        record(storage.log, "bob", created("b1"))
+        storage.sessions.begin(session)
+        storage.sessions.tidy(0, 0, 0)
+        assert storage.sessions.session("hash") == session
+        assert storage.log.user_named("anna") == User("ann", "Anna", None, 7, password_at=9)
+        assert storage.log.password("ann") == Password("ann", "another hash")
+        assert [token.revoked_at for token in storage.log.tokens("ann")] == [8]
+
+
+def test_what_an_upgrade_makes_is_what_a_new_log_has(older: Roles) -> None:
+    migrate(older.owner, wall_clock, service=SERVICE)
+    with postgres.fresh(postgres.VERSIONS[-1]) as url:
+        roles = roles_on(url)
+        migrate(roles.owner, wall_clock, service=SERVICE)
+
+        assert shape(older.root) == shape(url)
+
+
+def shape(url: str) -> list[list[tuple[Any, ...]]]:
+    """The columns, indexes and rights of what is in our schemas."""
+    ours = "IN ('es_goals', 'es_goals_views', 'es_goals_sessions')"
+    questions = (
+        "SELECT table_schema, table_name, column_name, data_type, is_nullable, column_default, collation_name"
+        f" FROM information_schema.columns WHERE table_schema {ours}",
+        f"SELECT tablename, indexdef FROM pg_indexes WHERE schemaname {ours}",
+        "SELECT table_schema, table_name, column_name, grantee, privilege_type"
+        f" FROM information_schema.column_privileges WHERE table_schema {ours}",
+        f"SELECT schemaname, tablename, tableowner FROM pg_tables WHERE schemaname {ours}",
+    )
+    return [sorted(execute(url, question), key=str) for question in questions]
+
+
+def test_a_role_that_could_serve_before_an_upgrade_and_was_given_no_more_is_told_what_to_do(older: Roles) -> None:
+    with pytest.raises(Unusable, match="es-goals migrate"):
+        open_storage(older.service, wall_clock)
+    assert execute(older.root, "SELECT schema FROM es_goals.log") == [(BASE,)]
+    migrate(older.owner, wall_clock)
+
+    for options in (DEFAULTS, Options(standby=True)):
+        with pytest.raises(Unusable, match=f"{SERVICE}, which may not: .* es-goals migrate --service {SERVICE}"):
+            open_storage(older.service, wall_clock, options)
+    with opened(older.owner) as storage:
+        assert storage.log.users() == [User("ann", "Ann", "ann@example.org", 7)]
+        assert storage.sessions.session("hash") is None
+    migrate(older.owner, wall_clock, service=SERVICE)
+    with opened(older.service) as storage:
+        record(storage.log, "bob", created("b1"))
+
+
+def test_a_standby_that_has_not_followed_an_upgrade_yet_is_not_read_from(older: Roles) -> None:
+    with pytest.raises(Unusable, match=f"expected a log of schema {SCHEMA}; found {BASE}"):
+        open_storage(older.service, wall_clock, Options(standby=True))
 
 
 def test_a_service_role_that_does_not_exist_is_named_and_nothing_is_made(newest: str) -> None:
@@ -1035,7 +1220,9 @@ def test_each_connection_searches_and_writes_as_it_must(url: str) -> None:
         with log._connections.alone() as connection:
             alone = [connection.execute(f"SHOW {name}").fetchall()[0][0] for name in names]
 
-    assert found == alone == ["es_goals, es_goals_views, pg_temp", "on", "1800ms", "1800ms", "es-goals"]
+    assert (
+        found == alone == ["es_goals, es_goals_views, es_goals_sessions, pg_temp", "on", "1800ms", "1800ms", "es-goals"]
+    )
 
 
 SCANS = "SELECT sum(seq_scan), sum(idx_scan) FROM pg_stat_user_tables WHERE relname IN ('events', 'commands', 'users')"
@@ -1238,7 +1425,13 @@ def test_what_holds_a_nul_is_found_nowhere(newest: str) -> None:
         log = storage.log
 
         assert [log.user(NUL), log.user_named(NUL), log.owner(NUL), log.remembered("user:ann", NUL)] == [None] * 4
+        assert [log.password(NUL), log.token(NUL), log.identity(NUL), storage.sessions.session(NUL)] == [None] * 4
+        assert [log.tokens(NUL), log.tokens("ann", NUL), log.credentials(Token, NUL)] == [[], [], []]
         assert log.stream_head(NUL) == StreamHead()
+        with log.writing() as transaction:
+            assert [transaction.user(NUL), transaction.identity(NUL), transaction.owner(NUL)] == [None] * 3
+            transaction.revoke(NUL, 1)
+            assert (transaction.tokens(NUL), transaction.head().position) == ([], 1)
         assert [log.read(stream=NUL), log.read(subject=NUL), log.read(type=NUL)] == [[], [], []]
         assert log.head().position == 1
 

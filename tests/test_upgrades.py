@@ -8,14 +8,26 @@ from pathlib import Path
 
 import apsw
 import pytest
+from msgspec import structs
 
 from es_goals.clock import wall_clock
 from es_goals.events import Recorded, encode
 from es_goals.goals import CreateGoal
 from es_goals.projector import Projector
 from es_goals.service import KeyReused, Outcome, Request, Service
-from es_goals.storage import Cause, Remembered, Storage, StorageError, Unusable, User, open_storage
+from es_goals.storage import (
+    Cause,
+    Identity,
+    Password,
+    Remembered,
+    Storage,
+    StorageError,
+    Unusable,
+    User,
+    open_storage,
+)
 from es_goals.storage import sqlite as module
+from es_goals.storage.sql import BASE, SCHEMA, statements
 from es_goals.storage.sqlite import APPLICATION_ID, SqliteLog
 from es_goals.storage.sqlite_views import SCHEMA as VIEWS_SCHEMA
 from tests.engines import NOW
@@ -74,24 +86,31 @@ EVENTS = [
     Recorded(number, ANN, number, "GoalCreated", goal, NOW, None, f"command-{number}", None, encode(created(goal)))
     for number, goal in enumerate(("a", "b"), start=1)
 ]
+ANN_HERSELF = User("ann", "Ann", "ann@example.org", NOW, "user", None, 0)
 KEYS = [Remembered(ANN, f"key-{number}", DIGEST, number, number) for number in (1, 2)]
 
 
-@pytest.fixture
-def path(tmp_path: Path) -> str:
-    """A log of schema 1: a user, two events, each under a key."""
-    path = str(tmp_path / "events.db")
+def make_log(path: str, tables: str, schema: int) -> None:
+    """A log of a schema: a user, two events, each under a key."""
     with closing(apsw.Connection(path)) as connection, connection:
-        connection.execute(LOG_1)
+        connection.execute(tables)
         connection.pragma("application_id", APPLICATION_ID)
-        connection.execute("INSERT INTO log VALUES (?, 1)", (LOG_ID,))
-        connection.execute("INSERT INTO users VALUES ('ann', 'Ann', 'ann', NULL, ?)", (NOW,))
+        connection.execute("INSERT INTO log VALUES (?, ?)", (LOG_ID, schema))
+        connection.execute("INSERT INTO users VALUES ('ann', 'Ann', 'ann', 'ann@example.org', ?)", (NOW,))
         columns = ", ".join(Recorded.__struct_fields__)
         for line, key in zip(EVENTS, KEYS, strict=True):
             row = tuple(getattr(line, column) for column in Recorded.__struct_fields__)
             connection.execute(f"INSERT INTO events ({columns}) VALUES ({', '.join('?' * len(row))})", row)
-            values = (key.stream, key.key, line.command, key.digest, key.first, key.last)
-            connection.execute("INSERT INTO commands VALUES (?, ?, ?, ?, ?, ?)", values)
+            values = (key.stream, key.key, key.digest, key.first, key.last, *([line.command] if schema == 1 else []))
+            fields = "stream, key, digest, first, last" + (", command" if schema == 1 else "")
+            connection.execute(f"INSERT INTO commands ({fields}) VALUES ({', '.join('?' * len(values))})", values)
+
+
+@pytest.fixture
+def path(tmp_path: Path) -> str:
+    """A log of schema 1."""
+    path = str(tmp_path / "events.db")
+    make_log(path, LOG_1, 1)
     return path
 
 
@@ -104,25 +123,53 @@ def opened(path: str) -> Iterator[Storage]:
         storage.close()
 
 
-def schema(path: str) -> tuple[int, list[str]]:
-    """A log's number, and the columns of its commands."""
+def schema(path: str) -> tuple[int, set[tuple[object, ...]]]:
+    """A log's number; and its tables' columns, and indexes."""
     with closing(apsw.Connection(path)) as connection:
         number = int(connection.execute("SELECT schema FROM log").get)
-        return number, [str(row[1]) for row in connection.execute("PRAGMA table_info(commands)")]
+        columns = connection.execute(
+            'SELECT one.name, field.name, field.type, field."notnull", field.dflt_value, field.pk'
+            " FROM sqlite_schema AS one, pragma_table_info(one.name) AS field WHERE one.type = 'table'"
+        ).fetchall()
+        indexes = connection.execute("SELECT name, tbl_name FROM sqlite_schema WHERE type = 'index'").fetchall()
+        return number, {*columns, *indexes}
 
 
-def test_an_older_log_keeps_its_events_users_and_keys(path: str, tmp_path: Path) -> None:
+def keys_columns(path: str) -> list[str]:
+    with closing(apsw.Connection(path)) as connection:
+        return [str(row[1]) for row in connection.execute("PRAGMA table_info(commands)")]
+
+
+@pytest.mark.parametrize("number", range(1, SCHEMA))
+def test_an_older_log_keeps_its_events_users_and_keys(tmp_path: Path, number: int) -> None:
+    path = str(tmp_path / "events.db")
+    make_log(path, LOG_1 if number == 1 else statements("sqlite.sql"), number)
     for _ in range(2):
         with opened(path) as storage:
             assert isinstance(storage.log, SqliteLog)
             assert (storage.log.id, storage.log.read()) == (LOG_ID, EVENTS)
-            assert storage.log.users() == [User("ann", "Ann", None, NOW)]
+            assert storage.log.users() == [ANN_HERSELF]
             assert [storage.log.remembered(ANN, key.key) for key in KEYS] == KEYS
             assert storage.log.integrity() == []
     with opened(str(tmp_path / "new.db")):
         pass
 
-    assert schema(path) == schema(str(tmp_path / "new.db")) == (2, ["stream", "key", "digest", "first", "last"])
+    assert schema(path) == schema(str(tmp_path / "new.db"))
+    assert (schema(path)[0], BASE, SCHEMA) == (SCHEMA, 2, 3)
+
+
+def test_the_users_of_an_older_log_get_what_accounts_have(path: str) -> None:
+    with opened(path) as storage, storage.log.writing() as transaction:
+        changed = structs.replace(ANN_HERSELF, password_at=NOW, disabled_at=NOW + 1)
+        transaction.change_user(changed)
+        transaction.add(Password("ann", "hash"))
+        transaction.add(Identity("issuer subject", "ann"))
+        transaction.add_user(User("root", "Root", None, NOW, "administrator"))
+
+        assert transaction.users() == [changed, User("root", "Root", None, NOW, "administrator")]
+        assert (transaction.password("ann"), transaction.identity("issuer subject")) == (
+            Password("ann", "hash"), Identity("issuer subject", "ann"),
+        )  # fmt: skip
 
 
 @pytest.mark.parametrize(
@@ -178,19 +225,21 @@ def test_of_many_that_open_an_older_log_at_once_all_can(path: str) -> None:
 
     with ThreadPoolExecutor(8) as pool:
         assert list(pool.map(read, range(8))) == [EVENTS] * 8
-    assert schema(path)[0] == 2
+    assert schema(path)[0] == SCHEMA
 
 
 def test_an_upgrade_that_fails_leaves_the_log_as_it_was_and_can_be_tried_again(
     path: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    before = schema(path)
-    with monkeypatch.context() as patch:
-        patch.setattr(module, "_UPGRADES", {1: "ALTER TABLE commands DROP COLUMN command; DROP TABLE nothing"})
-        with pytest.raises(StorageError):
-            open_storage(path, wall_clock)
+    before, steps = schema(path), module._UPGRADES
+    for number, step in steps.items():
+        with monkeypatch.context() as patch:
+            patch.setattr(module, "_UPGRADES", {**steps, number: f"{statements(step)}; DROP TABLE nothing"})
+            with pytest.raises(StorageError):
+                open_storage(path, wall_clock)
 
-    assert before == schema(path) == (1, ["stream", "key", "command", "digest", "first", "last"])
+        assert before == schema(path)
+        assert (before[0], keys_columns(path)) == (1, ["stream", "key", "command", "digest", "first", "last"])
     with opened(path) as storage:
         assert storage.log.read() == EVENTS
 

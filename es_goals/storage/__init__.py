@@ -82,7 +82,7 @@ class UserNameTaken(StorageError):
 
 
 class CredentialTaken(StorageError):
-    """A user has this identity already."""
+    """There is such a credential already, nobody has the user's id, or it is no text that can be kept."""
 
 
 class Head(Struct, frozen=True):
@@ -227,10 +227,11 @@ class Reader(Protocol):
 
 class Transaction(Reader, Protocol):
     """A write transaction; its reads see what it wrote. `at` is the time of every event it appends, `position` that of
-    its last one, or of the log's."""
+    its last one, or of the log's; `changes` is another number after whatever it wrote."""
 
     at: int
     position: int
+    changes: int
 
     def append(self, stream: str, expected: int, events: Sequence[Event], cause: Cause) -> list[Recorded]:
         """Add events to a stream at version `expected` (0: it must not exist). All or none of them.

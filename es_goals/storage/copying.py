@@ -4,7 +4,7 @@ from collections.abc import Callable, Container, Iterable, Iterator, Sequence
 from functools import partial
 from typing import TypeVar, get_args
 
-from msgspec.structs import astuple
+from msgspec import structs
 
 from es_goals.events import account_stream
 from es_goals.storage import (
@@ -42,13 +42,7 @@ def copy(source: Log, target: Log, progress: Progress) -> Head:
         done = lines[-1].position
         progress(done, head.position)
     known = frozenset(all_streams(target))
-    for users in _pages(source.users, target.users, lambda user: user.id, ""):
-        with target.writing() as transaction:
-            for user, old in users:
-                if old is not None:
-                    transaction.change_user(user)
-                elif account_stream(user.id) in known:  # else registered since we began
-                    transaction.add_user(user)
+    _copy_users(source, target, known)
     for kind in get_args(Credential):
         _copy_credentials(kind, source, target, known)
     for commands in _pages(source.commands, target.commands, lambda one: (one.stream, one.key), ("", "")):
@@ -59,15 +53,38 @@ def copy(source: Log, target: Log, progress: Progress) -> Head:
     return head
 
 
+def _copy_users(source: Log, target: Log, known: Container[str]) -> None:
+    def pages() -> Iterator[Sequence[tuple[User, User | None]]]:
+        return _pages(source.users, target.users, lambda user: user.id, "")
+
+    both = [(user, old) for users in pages() for user, old in users if old is not None]
+    _expect_none(user.id for user, old in both if (old.created_at, old.role) != (user.created_at, user.role))
+    # Somebody else may have a name by now; an id is nobody's.
+    if renamed := [old for user, old in both if old.name not in (user.name, old.id)]:
+        with target.writing() as transaction:
+            for old in renamed:
+                transaction.change_user(structs.replace(old, name=old.id))
+    for users in pages():
+        with target.writing() as transaction:
+            for user, old in users:
+                if old is not None:
+                    transaction.change_user(user)
+                elif account_stream(user.id) in known:  # else registered since we began
+                    transaction.add_user(user)
+
+
 def _copy_credentials(kind: type[C], source: Log, target: Log, known: Container[str]) -> None:
     def place(row: C) -> str:
-        return str(astuple(row)[0])
+        return str(structs.astuple(row)[0])
 
     for rows in _pages(partial(source.credentials, kind), partial(target.credentials, kind), place, ""):
         with target.writing() as transaction:
             for row, old in rows:
-                if isinstance(row, Token) and old is not None and row.revoked_at is not None:
-                    transaction.revoke(row.id, row.revoked_at)
+                revoked_at = row.revoked_at if isinstance(row, Token) else None
+                if revoked_at is not None and old == structs.replace(row, revoked_at=None):
+                    transaction.revoke(place(row), revoked_at)
+                elif old is not None and not isinstance(row, Password):
+                    _expect_none([place(row)])
                 elif account_stream(row.user_id) in known:
                     transaction.add(row)
 

@@ -74,6 +74,10 @@ _OWNED = (
 )
 _ONES_OWN = "SELECT id, schema FROM es_goals.log"
 _THERE = "SELECT to_regclass('es_goals.log') IS NOT NULL"
+_MAY_SERVE = (
+    "SELECT current_user::text, has_schema_privilege('es_goals_sessions', 'USAGE')"
+    " AND has_table_privilege('es_goals.tokens', 'INSERT')"
+)
 _SERVICE = """
     GRANT USAGE ON SCHEMA es_goals TO {role};
     GRANT SELECT ON es_goals.log, es_goals.counter, es_goals.probe TO {role};
@@ -121,6 +125,9 @@ class PostgresTransaction(SqlTransaction):
                 return cursor.fetchall() if cursor.description else []
         except REFUSED as error:
             raise _misfit(error) from error
+
+    def _rows(self, sql: str, *values: str | int) -> list[tuple[Any, ...]]:
+        return [] if _nowhere(values) else super()._rows(sql, *values)
 
     def _of_events(self, lines: Sequence[Recorded]) -> tuple[str, str]:
         return _INSERT, as_json(lines).decode()
@@ -196,12 +203,11 @@ class PostgresLog(SqlReader):
             if not connections.standby:
                 _make_or_upgrade(connection, None)
             self.id = _recognised(connection)
+            _expect_to_serve(connection)
         connections.open()
 
     def _rows(self, sql: str, *values: str | int) -> list[tuple[Any, ...]]:
-        if any(isinstance(value, str) and "\0" in value for value in values):
-            return []  # which no row has, and PostgreSQL refuses in a question too
-        return self._connections.rows(sql, values)
+        return [] if _nowhere(values) else self._connections.rows(sql, values)
 
     def close(self) -> None:
         self._closed.set()
@@ -319,6 +325,14 @@ def _let_serve(connection: Connection, service: str) -> None:
         connection.execute(hand_over.format(table=Identifier(table), role=role).as_string(connection))
 
 
+def _expect_to_serve(connection: Connection) -> None:
+    """An upgrade without `service` leaves a role what it had, which is not enough."""
+    role, may = connection.execute(_MAY_SERVE).fetchall()[0]
+    if not may:
+        told = f"let the log's owner run es-goals migrate --service {role}"
+        raise Unusable(f"expected a role that may keep accounts and sessions; found {role}, which may not: {told}")
+
+
 def _schema(connection: Connection) -> int | None:
     if not connection.execute(_THERE).fetchall()[0][0]:
         return None
@@ -331,7 +345,14 @@ def _recognised(connection: Connection) -> str:
     log_id, schema = connection.execute(_ONES_OWN).fetchall()[0]
     if schema > SCHEMA:
         raise Unusable(f"expected a log of schema {SCHEMA} or older; found {schema}: upgrade the service")
+    if schema < SCHEMA:  # of a standby that has not followed an upgrade yet
+        raise Unusable(f"expected a log of schema {SCHEMA}; found {schema}, which es-goals migrate upgrades")
     return str(log_id)
+
+
+def _nowhere(values: Sequence[str | int]) -> bool:
+    """Whether one holds a NUL, which no row does, and which PostgreSQL refuses in a question too."""
+    return any(isinstance(value, str) and "\0" in value for value in values)
 
 
 def _note(notice: psycopg.errors.Diagnostic, warned: list[str]) -> None:

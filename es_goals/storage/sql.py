@@ -87,6 +87,14 @@ def statements(step: str) -> str:
     return resources.files("es_goals.storage").joinpath(step).read_text("utf-8") if step.endswith(".sql") else step
 
 
+def keepable(*values: object) -> bool:
+    """Whether rows can have these: PostgreSQL's text holds no NUL, and UTF-8 no half of a surrogate pair."""
+    try:
+        return not any(isinstance(value, str) and b"\0" in value.encode() for value in values)
+    except UnicodeEncodeError:
+        return False
+
+
 class Misfit(Exception):
     """The database refused rows that do not fit; the message has the constraint's name, or says why."""
 
@@ -175,6 +183,8 @@ class SqlReader(ABC):
         return [kind(*row) for row in self._rows(sql, after, limit)]
 
     def _credential(self, kind: type[C], column: str, value: str) -> C | None:
+        if not keepable(value):  # it may be whatever somebody sent
+            return None
         row = self._one(f"SELECT {', '.join(kind.__struct_fields__)} FROM {_TABLES[kind]} WHERE {column} = $1", value)
         return kind(*row) if row else None
 
@@ -210,6 +220,7 @@ class SqlTransaction(SqlReader):
         self._together = False
         self.position = head.position
         self.at = max(clock(), head.at)
+        self.changes = 0
 
     @abstractmethod
     def _ask(self, sql: str, *values: str | int | None) -> list[tuple[Any, ...]]:
@@ -256,6 +267,7 @@ class SqlTransaction(SqlReader):
         else:
             self._insert_alone(lines)
         self.position += len(lines)
+        self.changes += 1
         return lines
 
     def _insert_alone(self, lines: Sequence[Recorded]) -> None:
@@ -316,6 +328,7 @@ class SqlTransaction(SqlReader):
             self._try(_ADD_USER, *structs.astuple(user), folded(user.name))
         except Misfit as misfit:
             raise _taken(user) from misfit
+        self.changes += 1
 
     def change_user(self, user: User) -> None:
         self._write_kept()
@@ -324,6 +337,7 @@ class SqlTransaction(SqlReader):
             self._try(_CHANGE_USER, *values)
         except Misfit as misfit:
             raise _taken(user) from misfit
+        self.changes += 1
 
     def add(self, credential: Credential) -> None:
         self._write_kept()
@@ -332,15 +346,19 @@ class SqlTransaction(SqlReader):
         sql = f"INSERT INTO {_TABLES[type(credential)]} ({', '.join(fields)}) VALUES ({places})"
         if isinstance(credential, Password):
             sql += " ON CONFLICT (user_id) DO UPDATE SET hash = excluded.hash"
+        values = structs.astuple(credential)
+        refused = CredentialTaken(f"expected a new {type(credential).__name__.lower()}; found one that is taken")
+        if not keepable(*values):
+            raise refused
         try:
-            self._try(sql, *structs.astuple(credential))
+            self._try(sql, *values)
         except Misfit as misfit:  # whose message would hold the row
-            raise CredentialTaken(
-                f"expected a new {type(credential).__name__.lower()}; found one that is taken"
-            ) from misfit
+            raise refused from misfit
+        self.changes += 1
 
     def revoke(self, token_id: str, at: int) -> None:
         self._rows(_REVOKE, at, token_id)
+        self.changes += 1
 
     @contextmanager
     def together(self) -> Iterator[None]:

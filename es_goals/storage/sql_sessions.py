@@ -8,6 +8,7 @@ from typing import Any
 from msgspec import structs
 
 from es_goals.storage import Attempt, Session
+from es_goals.storage.sql import keepable
 
 FRESH = 60_000_000
 """µs within which another use of the same thing is not noted."""
@@ -28,7 +29,7 @@ _OF_ACCOUNT = "SELECT at, failed FROM attempts WHERE account = $1 AND at >= $2 O
 _OF_ADDRESS = "SELECT at, failed FROM attempts WHERE address = $1 AND at >= $2 ORDER BY at"
 _TRY = "INSERT INTO attempts (id, account, address, at, failed) VALUES ($1, $2, $3, $4, 0)"
 _FAILED = "UPDATE attempts SET failed = 1 WHERE id = $1"
-_HELD = "DELETE FROM attempts WHERE id = $1 OR (account = $2 AND address = $3 AND failed = 1)"
+_HELD = "DELETE FROM attempts WHERE id = $1 OR (account = $2 AND address = $3 AND (failed = 1 OR at < $4))"
 
 Ask = Callable[..., list[tuple[Any, ...]]]
 """A statement and its values, in a transaction; answers all rows."""
@@ -46,7 +47,7 @@ class SqlSessions(ABC):
         """A transaction that is alone in counting."""
 
     def session(self, hash: str) -> Session | None:
-        rows = self._rows(_SESSION, hash)
+        rows = self._rows(_SESSION, hash) if keepable(hash) else []
         return Session(*rows[0]) if rows else None
 
     def begin(self, session: Session) -> None:
@@ -66,7 +67,7 @@ class SqlSessions(ABC):
         return rows[0][0] if rows else None
 
     def last_use(self, id: str, made_at: int) -> int:
-        rows = self._rows(_USE, id) or self._rows("SELECT made_at FROM origin")
+        rows = (self._rows(_USE, id) if keepable(id) else []) or self._rows("SELECT made_at FROM origin")
         return max(made_at, int(rows[0][0]))
 
     def note_use(self, id: str, at: int) -> None:
@@ -95,7 +96,7 @@ class SqlSessions(ABC):
         self._write(_FAILED, attempt.id)
 
     def held(self, attempt: Attempt) -> None:
-        self._write(_HELD, attempt.id, attempt.account, attempt.address)
+        self._write(_HELD, attempt.id, attempt.account, attempt.address, attempt.at - _PENDING)
 
     def tidy(self, now: int, idle: int, since: int) -> None:
         with self._writing() as ask:

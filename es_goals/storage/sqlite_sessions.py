@@ -34,7 +34,9 @@ class SqliteSessions(SqlSessions):
                 if not Path(self.path).exists():
                     Path(self.path).touch(0o600)
                 self._make_or_clear(connections.get())
-        except (Unavailable, OSError) as error:
+        except OSError as error:
+            raise self._unwritable(error) from error
+        except Unavailable as error:
             raise Unusable(f"{error} ({self.path}, which may be deleted: all must sign in again)") from error
         return connections
 
@@ -54,8 +56,14 @@ class SqliteSessions(SqlSessions):
                     connection.execute(f"DELETE FROM {table}")
                 connection.execute("UPDATE origin SET log = ?, made_at = ?", (self._log_id, self._clock()))
 
+    def _unwritable(self, error: OSError) -> Unusable:
+        return Unusable(f"expected a writable folder for {self.path}; found: {error.strerror}")
+
     def writes(self) -> int | None:
-        return self._lock.turns()
+        try:
+            return self._lock.turns()
+        except OSError as error:
+            raise self._unwritable(error) from error
 
     def _rows(self, sql: str, *values: str | int) -> list[tuple[Any, ...]]:
         with translated:

@@ -243,14 +243,14 @@ def _refusals(items: Sequence[_Item | None], error: StorageError) -> list[_Resul
 
 
 def _judge(transaction: Transaction, item: _Item) -> _Result:
-    position = transaction.position
+    changes = transaction.changes
     try:
         return _Result(item, item.work(transaction), None)
     except (Unavailable, Clash):
         raise
     except Exception as error:
-        if transaction.position != position:
-            raise Clash("what was appended before the refusal must not stay") from error
+        if transaction.changes != changes:
+            raise Clash("what was written before the refusal must not stay") from error
         return _Result(item, None, error)
 
 
