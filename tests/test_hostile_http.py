@@ -269,7 +269,7 @@ def test_a_body_cut_short_records_nothing(served: Served, cut: bytes, abruptly: 
     assert head(served) == before + 10
     assert served.client.get("/v2/users/cut").status_code == 404
     lines = [line for line in served.output.read_bytes().splitlines() if request_id in line]
-    assert [msgspec.json.decode(line)["status"] for line in lines] in ([], [400])
+    assert [msgspec.json.decode(line)["status"] for line in lines] in ([], [400]), lines
 
 
 def sized(body: bytes) -> bytes:

@@ -15,7 +15,7 @@ Routes = Iterable[tuple[str, object]]
 
 METHODS = ("get", "post", "put", "patch", "delete")
 _REF = "#/components/schemas/{name}"
-_ALWAYS = ("foreign-origin", "misdirected")
+_ALWAYS = ("foreign-origin", "target-too-long", "misdirected", "head-too-large")
 _WITH_QUERY = ("malformed-request", "invalid-value")
 _WITH_BODY = ("malformed-request", "request-timeout", "body-too-large", "media-type", "invalid-value")
 _COMMAND = ("changed", "key-reused", "outcome-unknown", "storage-unavailable", "storage-full")
