@@ -4,10 +4,14 @@ import asyncio
 import gc
 import secrets
 import sys
+from array import array
 from collections.abc import Callable
+from contextlib import suppress
+from fcntl import ioctl
 from functools import partial
 from http import HTTPStatus
 from socket import socket
+from termios import TIOCOUTQ
 from time import sleep
 from typing import Any, Self, cast
 
@@ -60,9 +64,10 @@ class Protocol(ASGIProtocol):  # type: ignore[misc]
         self._keepalive_handle = self.worker.loop.call_later(self._patience, self._keepalive_timeout)
 
     def connection_lost(self, exc: Exception | None) -> None:
-        """Nobody is there to be waited for."""
+        """Nobody is there to be waited for, as gunicorn would for some seconds more."""
         self._look_away()
         super().connection_lost(exc)
+        self._flow_control.resume_writing()
 
     def pause_writing(self) -> None:
         """Much of an answer waits for the client to read."""
@@ -76,17 +81,24 @@ class Protocol(ASGIProtocol):  # type: ignore[misc]
 
     def _look_on(self) -> None:
         if self._watch is None:
-            self._unsent = self.transport.get_write_buffer_size()
+            self._unsent = self._untaken()
             self._watch = self.worker.loop.call_later(self._patience, self._look)
 
     def _look(self) -> None:
         self._watch = None
-        left = self.transport.get_write_buffer_size()
+        left = self._untaken()
         if left > self._unsent - LEAST_TAKEN:
             log.info("not_read", unsent=left)
             self.transport.abort()
         else:
             self._look_on()
+
+    def _untaken(self) -> int:
+        """With what the system holds of it, which asks for more only after a third of some MB is gone."""
+        waiting = array("i", [0])
+        with suppress(OSError):
+            ioctl(self.transport.get_extra_info("socket").fileno(), TIOCOUTQ, waiting)
+        return int(self.transport.get_write_buffer_size()) + waiting[0]
 
     def _look_away(self) -> None:
         if self._watch is not None:
@@ -98,6 +110,11 @@ class Protocol(ASGIProtocol):  # type: ignore[misc]
         super()._close_transport()
         if self.transport and self.transport.get_write_buffer_size():
             self._look_on()
+
+    def _resume_reading(self) -> None:
+        """Not while many requests wait: gunicorn would read on behind each of them, without end."""
+        if not self._is_buffer_full():
+            super()._resume_reading()
 
     def _keepalive_timeout(self) -> None:
         parser = self._callback_parser
