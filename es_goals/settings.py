@@ -1,6 +1,8 @@
 """Every setting: its default and its help, read from the environment once."""
 
+import re
 from collections.abc import Mapping
+from ipaddress import IPv4Network, IPv6Network, ip_network
 from pathlib import Path
 from typing import Annotated
 
@@ -8,6 +10,10 @@ import msgspec
 from msgspec import Meta, Struct
 
 PREFIX = "ES_GOALS_"
+
+Network = IPv4Network | IPv6Network
+
+_ORIGIN = re.compile(r"[a-z][a-z0-9+.-]*://([a-z0-9_-]+(\.[a-z0-9_-]+)*|\[[0-9a-f:.]+\])(:\d{1,5})?")
 
 
 class InvalidSetting(Exception):
@@ -46,7 +52,13 @@ class Settings(Struct, frozen=True, forbid_unknown_fields=True):
     oidc_client: Annotated[str, Meta(description="the service's client id there")] = ""
     oidc_secret: Annotated[str, Meta(description="its client secret there; empty for a public client")] = ""
     deadline: Annotated[float, Meta(gt=0, le=600, description="seconds that a request may wait for storage")] = 5.0
-    body_deadline: Annotated[float, Meta(gt=0, le=600, description="seconds in which a body must be there")] = 10.0
+    body_deadline: Annotated[
+        float, Meta(gt=0, le=600, description="seconds for a head, a body, or more of an answer")
+    ] = 10.0
+    proxies: Annotated[
+        str, Meta(description="addresses or networks of proxies, by commas, whose X-Forwarded-For and -Proto count")
+    ] = ""
+    origins: Annotated[str, Meta(description="origins, by commas, whose pages may use the API from a browser")] = ""
     cached_goals: Annotated[int, Meta(ge=0, description="goals a worker keeps in memory for deciding")] = 50_000
     cached_trees: Annotated[int, Meta(ge=0, description="goals a worker keeps in memory for reading")] = 20_000
     cached_answers: Annotated[int, Meta(ge=0, description="bytes of ready answers a worker keeps")] = 12_582_912
@@ -78,6 +90,30 @@ class Settings(Struct, frozen=True, forbid_unknown_fields=True):
     log_level: Annotated[
         str, Meta(pattern="^(debug|info|warning|error)$", description="least level that is logged")
     ] = "info"
+
+    def __post_init__(self) -> None:
+        networks(self.proxies)
+        exact_origins(self.origins)
+
+
+def networks(text: str) -> tuple[Network, ...]:
+    """Of `proxies`; a single address is a network of one. Raises ValueError."""
+    try:
+        return tuple(ip_network(item) for item in _items(text))
+    except ValueError as error:
+        raise ValueError(f"Expected addresses or networks such as 10.0.0.0/8: {error}") from None
+
+
+def exact_origins(text: str) -> frozenset[str]:
+    """Of `origins`, as browsers send them. Raises ValueError."""
+    origins = frozenset(_items(text))
+    if wrong := next((origin for origin in origins if not _ORIGIN.fullmatch(origin)), None):
+        raise ValueError(f"Expected origins such as https://goals.example:8443, without a path: {wrong!r} is none")
+    return origins
+
+
+def _items(text: str) -> list[str]:
+    return [item for item in (item.strip() for item in text.split(",")) if item]
 
 
 SECRET = ("db", "replica", "oidc_secret")

@@ -124,6 +124,14 @@ def _body_too_large(served: Served, user: str) -> httpx2.Response:
     return served.client.post(f"/v2/users/{user}/goals", content=b" " * (MIB + 1))
 
 
+def _target_too_long(served: Served, user: str) -> httpx2.Response:
+    return served.client.get(f"/v2/users/{user}", params={"x": "y" * 9000})
+
+
+def _head_too_large(served: Served, user: str) -> httpx2.Response:
+    return served.client.get(f"/v2/users/{user}", headers={"X-Long": "y" * 17_000})
+
+
 def _media_type(served: Served, user: str) -> httpx2.Response:
     headers = {"Content-Type": "application/xml"}
     return served.client.post(f"/v2/users/{user}/goals", content=b"<goal/>", headers=headers)
@@ -157,7 +165,8 @@ PROVOKED: dict[str, Provoke] = {
     for provoke in (
         _malformed_request, _foreign_origin, _not_found, _user_not_found, _goal_not_found, _projection_not_found,
         _method_not_allowed, _goal_exists, _user_name_taken, _under_itself, _not_the_root, _parent_deleted, _changed,
-        _body_too_large, _media_type, _misdirected, _invalid_value, _not_a_sibling, _key_reused, _projection_behind,
+        _body_too_large, _target_too_long, _head_too_large, _media_type, _misdirected, _invalid_value, _not_a_sibling,
+        _key_reused, _projection_behind,
     )
 }  # fmt: skip
 

@@ -10,6 +10,7 @@ from string import Template
 import msgspec
 from falcon.asgi import Request, Response
 
+from es_goals.http.headers import PAGE_POLICY
 from es_goals.http.openapi import Json
 from es_goals.http.operation import NOBODY
 from es_goals.http.problems import PROBLEMS, Refusal
@@ -46,7 +47,7 @@ class Page:
         """Swagger UI over /openapi.json."""
         del req
         resp.data = _own("docs.html")
-        resp.content_type = _HTML
+        _is_page(resp)
 
 
 class File:
@@ -78,7 +79,7 @@ class ProblemPage:
         page = Template(_own("problem.html").decode())
         values = {"slug": slug, "status": problem.status, "title": problem.title, "text": escape(problem.text)}
         resp.text = page.substitute(values)
-        resp.content_type = _HTML
+        _is_page(resp)
 
 
 class Root:
@@ -91,6 +92,11 @@ class Root:
         del req
         resp.status = "302 Found"
         resp.set_header("Location", "/docs")
+
+
+def _is_page(resp: Response) -> None:
+    resp.content_type = _HTML
+    resp.set_header("Content-Security-Policy", PAGE_POLICY)
 
 
 @cache

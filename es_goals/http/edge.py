@@ -16,6 +16,7 @@ from falcon.asgi import Request, Response
 
 from es_goals import metrics
 from es_goals.accounts import Caller
+from es_goals.http import headers, peers
 from es_goals.http.access import expect_allowed, operation_of, secret_of
 from es_goals.http.context import Context
 from es_goals.http.operation import Operation
@@ -23,6 +24,7 @@ from es_goals.http.problems import Refusal
 from es_goals.http.rates import tell
 from es_goals.http.shares import asks
 from es_goals.logs import RequestLog
+from es_goals.settings import exact_origins, networks
 from es_goals.storage import StorageError
 
 log = structlog.get_logger()
@@ -48,9 +50,6 @@ class Bodies:
         self.context = context
 
     async def __call__(self, scope: Message, receive: Receive, send: Any) -> None:
-        if scope["type"] == "websocket":
-            await send({"type": "websocket.close"})
-            return
         if scope["type"] == "http" and any(name in _FRAMING and value != b"0" for name, value in scope["headers"]):
             body = _Body(receive, asyncio.get_running_loop().time() + self._seconds, self._limit)
             await self._app(scope, body.receive, body.closing(send))
@@ -96,33 +95,46 @@ class _Body:
 
 
 class Gate:
-    """Falcon's middleware: who is let in while the service is open, and what is told of every request."""
+    """Falcon's middleware: where a request comes from, whether it is let in, and what is told of it."""
 
     def __init__(self, context: Context) -> None:
         self._context = context
         self._ids = map(f"{secrets.token_hex(4)}-{{:08x}}".format, count())
         self._log = RequestLog(sys.stderr.buffer) if context.settings.log_level in ("debug", "info") else None
+        self._locate = peers.locator(networks(context.settings.proxies))
+        self._origins = exact_origins(context.settings.origins)
+        self._open = context.settings.open
 
     async def process_request(self, req: Request, resp: Response) -> None:
-        """Give the request its id; refuse what a page on the web could send."""
+        """Give the request its id and its origin; refuse what a page on the web could send."""
         req.context.started = perf_counter()
         req.context.caller = None
-        req.context.address = req.remote_addr or ""
         self._context.begin()
         asks(None)
         given = req.headers.get("x-request-id")
         req.context.request_id = given if given and _REQUEST_ID.fullmatch(given) else next(self._ids)
         resp.set_header("X-Request-Id", req.context.request_id)
-        host, origin = req.headers.get("host"), req.headers.get("origin")
-        if self._context.settings.open:
-            _expect_this_machine(host, origin)
+        req.context.address, req.context.secure = self._locate(req.scope, req.headers)
+        if req.context.secure:
+            resp.set_header("Strict-Transport-Security", headers.STRICT_TRANSPORT)
+        if self._open:
+            self._expect_local(req.headers.get("host"), req.headers.get("origin"))
         if (req.content_length or 0) > (limit := self._context.settings.body_limit):
             raise Refusal("body-too-large", f"expected at most {limit} bytes; found {req.content_length}")
+        if self._origins and headers.is_preflight(req) and req.headers.get("origin") in self._origins:
+            headers.permit(resp)
+
+    def _expect_local(self, host: str | None, origin: str | None) -> None:
+        """Where nobody signs in, a page on the web must not get in through the browser of somebody here."""
+        if host is not None and not _is_loopback(host):
+            raise Refusal("misdirected", f"expected a loopback name as Host; found {host[:100]!r}")
+        if origin is not None and origin not in self._origins and not _ORIGIN.fullmatch(origin):
+            raise Refusal("foreign-origin", f"expected an origin on this machine; found {origin[:100]!r}")
 
     async def process_resource(self, req: Request, resp: Response, resource: object, params: Message) -> None:
         """Let in who may be. Falcon answers 400 to a method that HTTP does not know; the path does not take it."""
         del params
-        if not self._context.settings.open:
+        if not self._open:
             await self._admit(req, resp, operation_of(resource, req.method))
         if req.method not in _METHODS:
             taken = [method for method in falcon.HTTP_METHODS if hasattr(resource, f"on_{method.lower()}")]
@@ -134,7 +146,7 @@ class Gate:
         found = None if secret is None else await context.ask(lambda: context.callers.caller(secret))
         if found is None:
             if not one.uncounted:
-                self._count(resp, req.context.address)
+                self._count(resp, peers.address_key(req.context.address))
             if secret is not None:
                 raise Refusal("unauthenticated", "expected a token that is good; found one that is not, or no more")
             if one.needs == "nobody" or (one.needs == "registration" and registration == "open"):
@@ -165,6 +177,8 @@ class Gate:
     async def process_response(self, req: Request, resp: Response, resource: object, succeeded: bool) -> None:
         """Count it and log it."""
         del resource, succeeded
+        if self._origins:
+            headers.share(resp, req.headers.get("origin"), self._origins)
         seconds = perf_counter() - req.context.started
         # Free text from a client would make a series of its own each time.
         route, method = req.uri_template or "none", req.method if req.method in _METHODS else "other"
@@ -199,13 +213,6 @@ class Gate:
         await asyncio.to_thread(context.service.close)
         await context.drain()
         context.close()
-
-
-def _expect_this_machine(host: str | None, origin: str | None) -> None:
-    if host is not None and not _is_loopback(host):
-        raise Refusal("misdirected", f"expected a loopback name as Host; found {host[:100]!r}")
-    if origin is not None and not _ORIGIN.fullmatch(origin):
-        raise Refusal("foreign-origin", f"expected an origin on this machine; found {origin[:100]!r}")
 
 
 @lru_cache

@@ -15,7 +15,7 @@ Routes = Iterable[tuple[str, object]]
 
 METHODS = ("get", "post", "put", "patch", "delete")
 _REF = "#/components/schemas/{name}"
-_ALWAYS = ("foreign-origin", "misdirected")
+_ALWAYS = ("foreign-origin", "target-too-long", "misdirected", "head-too-large")
 _SIGNED_IN = ("unauthenticated", "forbidden", "no-accounts")
 _COUNTED = ("too-many-requests",)
 _SECURITY: list[Json] = [{"bearer": []}, {"header": []}]

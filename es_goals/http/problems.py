@@ -104,6 +104,13 @@ _SLUGS: Mapping[type[Exception], str] = {
 
 _FALCON: Mapping[int, str] = {404: "not-found", 405: "method-not-allowed", 413: "body-too-large", 415: "media-type"}
 
+_UNREADABLE: Mapping[int, str] = {
+    408: "request-timeout",
+    414: "target-too-long",
+    431: "head-too-large",
+    500: "internal-error",
+}
+
 _encode = msgspec.json.Encoder().encode
 
 
@@ -140,6 +147,12 @@ def answer(error: Exception, request_id: str, *, message: bool = False) -> Probl
         index,
         detail if message else None,
     )
+
+
+def refused(status: int, detail: str, request_id: str) -> tuple[int, bytes]:
+    """Status and body for what the server could not read as a request, or could not answer."""
+    body = answer(Refusal(_UNREADABLE.get(status, "malformed-request"), detail), request_id)
+    return body.status, _encode(body)
 
 
 def _faults(error: Exception, detail: str, index: int | None) -> list[Fault]:

@@ -9,6 +9,7 @@ from falcon.asgi import Request
 from es_goals import accounts, metrics
 from es_goals.accounts import Caller
 from es_goals.http.context import Context
+from es_goals.http.peers import address_key
 from es_goals.http.problems import Refusal
 from es_goals.names import folded
 from es_goals.passwords import hashed, matches, outdated
@@ -56,14 +57,16 @@ async def begin(context: Context, req: Request, user: User) -> tuple[str, Sessio
     """A session of somebody who has shown who they are, and its token."""
     secret, now = accounts.new_secret(accounts.SESSION), context.clock()
     ends = now + context.settings.session_lifetime * 1_000_000
-    session = Session(accounts.fingerprint(secret), user.id, req.context.address, user.password_at, now, ends)
+    session = Session(
+        accounts.fingerprint(secret), user.id, address_key(req.context.address), user.password_at, now, ends
+    )
     await context.in_thread(lambda: context.sessions.begin(session))
     note(req, "in", user)
     return secret, session
 
 
 async def _holds(context: Context, req: Request, account: str, user: User | None, password: str) -> bool:
-    attempt = Attempt(context.new_id(), account, req.context.address, context.clock())
+    attempt = Attempt(context.new_id(), account, address_key(req.context.address), context.clock())
     await _expect_few(context, req, attempt, user)
     kept = await context.quickly(lambda: context.log.password(user.id if user else ""))
     holds = await context.hashing(lambda: matches(kept.hash if kept else None, password))
