@@ -1,4 +1,5 @@
-"""The original API over real HTTP: every case of its compatibility table that applies without accounts."""
+"""The original API over real HTTP: every case of its compatibility table that applies without accounts. Those that
+apply with them as they stand are run again in test_v1_accounts."""
 
 import re
 import uuid

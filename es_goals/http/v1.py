@@ -229,7 +229,8 @@ def _shown_name(name: str, taken: dict[str, int]) -> str:
 
 
 async def _parameters(req: Request) -> dict[str, str]:
-    """What the client gave: JSON beats the query string beats a form. Raises Refusal."""
+    """What the client gave: JSON beats the query string beats a form. Who is signed in is the user, whatever is said.
+    Raises Refusal."""
     raw = req.context.body = await req.stream.read()
     kind = (req.content_type or "").partition(";")[0].strip().lower()
     merged: dict[str, Any] = {}
@@ -240,6 +241,8 @@ async def _parameters(req: Request) -> dict[str, str]:
     merged.update(requests.parameters(req))
     if kind == "application/json" and raw:
         merged.update(_json(raw))
+    if req.context.caller is not None:
+        merged.pop("user", None)
     given = {name: merged[name] for name in PARAMETERS if name in merged}
     absent = [name for name in ("parent_name", "description") if given.get(name, "") is None]
     return {name: _text(name, value) for name, value in given.items() if name not in absent}
