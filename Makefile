@@ -22,8 +22,9 @@ types: $(VENV)/test
 	@$(BIN)/mypy
 
 # How much of the code is run is counted in CI only: it takes half as long again.
+# Each service that is started would compile all modules anew where no bytecode is kept.
 unit: $(VENV)/test
-	@$(BIN)/pytest -n 2 --dist worksteal $(if $(CI),--cov)
+	@PYTHONDONTWRITEBYTECODE= $(BIN)/pytest -n 2 --dist worksteal $(if $(CI),--cov)
 
 clean:
 	rm -rf $(VENV)

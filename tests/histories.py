@@ -136,3 +136,28 @@ class Model:
         self.INDEXES = indexes
         self.key = key
         self.fold = fold
+
+
+def out_of_order(row: Callable[..., str]) -> dict[str, str]:
+    """Lines that may not come next, by what is wrong with them: behind Ann's three and Bob's one. `row` writes
+    what would come next, at position 5 and as version 4 of Ann's stream, but for what it is told."""
+    return {
+        "first line again": row(position="1", version="1"),
+        "last line again": row(position="4", stream="'user:bob'", version="1"),
+        "position taken": row(position="4"),
+        "position after the next": row(position="6"),
+        "position 0": row(position="0"),
+        "position -1": row(position="-1"),
+        "no position": row(position="NULL"),
+        "first version again": row(version="1"),
+        "version taken": row(version="3"),
+        "version after the next": row(version="5"),
+        "version 0": row(version="0"),
+        "no version": row(version="NULL"),
+        "version 2 of a new stream": row(stream="'user:new'", version="2"),
+        "version 0 of a new stream": row(stream="'user:new'", version="0"),
+        "at goes back": row(at="0"),
+        "at before 1970": row(at="-1"),
+        "goal created again": row(type="GoalCreated"),
+        "another user's goal": row(stream="'user:new'", version="1", type="GoalCreated", subject="b1"),
+    }

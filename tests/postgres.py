@@ -150,7 +150,7 @@ def shared(version: str) -> Server:
     """One for all tests of this process that need no server of their own. Nothing of it is on disk."""
     folder = Path(tempfile.mkdtemp(prefix=f"es-goals-postgres-{version}-"))
     folder.chmod(0o755)
-    server = Server(version, folder / "server", "fsync = off", "full_page_writes = off", "max_connections = 300")
+    server = Server(version, folder / "server", *_FAST, "max_connections = 300")
 
     def end() -> None:
         server.stop()
@@ -218,7 +218,8 @@ def is_synchronous(primary: Server) -> bool:
     return primary.execute("SELECT sync_state FROM pg_stat_replication") == [("sync",)]
 
 
-_FAST = ("fsync = off", "full_page_writes = off", "max_connections = 100")
+_SMALL = "max_wal_size = 128MB"  # it may be in memory
+_FAST = ("fsync = off", "full_page_writes = off", "max_connections = 100", _SMALL)
 
 
 @contextmanager

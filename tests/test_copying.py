@@ -1,6 +1,6 @@
 """Logs copied from engine to engine: the same, byte for byte; gone on with where it was cut off; never into another."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from itertools import pairwise
 from pathlib import Path
@@ -336,6 +336,16 @@ def test_a_target_with_other_events_is_refused_and_left_as_it_was(pair: tuple[Lo
     assert whole(target) == before
 
 
+def expect_refused(pair: tuple[Log, Log], write: Callable[[Transaction], None], error: type[StorageError]) -> None:
+    """A copy to a target that already has something else, here written to it."""
+    source, target = pair
+    small(source)
+    with target.writing() as transaction:
+        write(transaction)
+    with pytest.raises(error, match=r"expected .*; found"):
+        copy(source, target, unheard)
+
+
 @pytest.mark.parametrize(
     "user",
     [
@@ -349,14 +359,9 @@ def test_a_target_with_other_events_is_refused_and_left_as_it_was(pair: tuple[Lo
     ids=lambda user: f"{user.id}-{user.name}",
 )
 def test_a_target_with_other_users_is_refused(pair: tuple[Log, Log], user: User) -> None:
-    source, target = pair
-    small(source)
-    with target.writing() as transaction:
-        transaction.add_user(user)
+    expect_refused(pair, lambda transaction: transaction.add_user(user), StorageError)
 
-    with pytest.raises(StorageError, match=r"expected .*; found"):
-        copy(source, target, unheard)
-    assert target.user(user.id) == user
+    assert pair[1].user(user.id) == user
 
 
 @pytest.mark.parametrize(
@@ -370,14 +375,9 @@ def test_a_target_with_other_users_is_refused(pair: tuple[Log, Log], user: User)
     ids=lambda command: f"{command.stream}-{command.key}",
 )
 def test_a_target_with_other_commands_is_refused(pair: tuple[Log, Log], command: Remembered) -> None:
-    source, target = pair
-    small(source)
-    with target.writing() as transaction:
-        transaction.remember(command)
+    expect_refused(pair, lambda transaction: transaction.remember(command), Conflict)
 
-    with pytest.raises(Conflict, match=r"expected .*; found"):
-        copy(source, target, unheard)
-    assert target.remembered(command.stream, command.key) == command
+    assert pair[1].remembered(command.stream, command.key) == command
 
 
 def test_lines_that_do_not_come_next_are_refused_and_none_of_them_kept(pair: tuple[Log, Log]) -> None:

@@ -17,8 +17,8 @@ from tests.postgres import Fault, Proxy, Server, is_synchronous, own, pair, reco
 from tests.serving import Served, refused, wait_for
 
 VERSION = "18"
-DEADLINE = 2.0
-PATIENT = 4 * DEADLINE
+DEADLINE = 1.0
+PATIENT = 8 * DEADLINE
 """Seconds after which a client takes it that nobody will answer."""
 RECOVERED = 10.0
 """Seconds until a node serves again, once there is a database."""

@@ -25,7 +25,7 @@ LINES = ["\r\n", "\n", "\r", "\t"]
 CONTROLS = ["\0", "\1", "\b", "\x1b", "\x7f", "\x80", "\x85", "\x9f", "\u2028", "\u2029", *BIDI]
 
 MANY = settings(
-    max_examples=150, deadline=None, database=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
+    max_examples=100, deadline=None, database=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
 )
 
 
@@ -724,7 +724,7 @@ def answered(answer: httpx2.Response) -> None:
             assert (answer.status_code, list(answer.json())) == (400, ["message"])
 
 
-@settings(parent=MANY, max_examples=250)
+@settings(parent=MANY, max_examples=150)
 @given(route=st.sampled_from(ROUTES), body=BODIES)
 def test_any_json_is_answered(served: Served, user: str, goal: str, route: tuple[str, str], body: object) -> None:
     method, path = route[0], route[1].replace("USER", user).replace("GOAL", goal)

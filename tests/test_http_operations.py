@@ -12,7 +12,6 @@ import httpx2
 import jsonschema_rs
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
-from schemathesis.specs.openapi.definitions import OPENAPI_31
 
 import projections
 from es_goals import __version__
@@ -300,6 +299,9 @@ def test_an_unknown_path_makes_no_metric_of_its_own(served: Served, user: str) -
 
 
 def test_the_description_is_valid_openapi_3_1(document: Json) -> None:
+    # Imported here, since it takes half a second and every worker would pay for it.
+    from schemathesis.specs.openapi.definitions import OPENAPI_31
+
     assert document["openapi"].startswith("3.1.")
     jsonschema_rs.Draft202012Validator(OPENAPI_31).validate(document)
 

@@ -460,7 +460,7 @@ def test_any_commands_give_what_a_plain_model_gives_at_every_position(kind: str)
         OnThisEngine,
         settings=settings(
             deadline=None,
-            max_examples=50 if kind == "sqlite" else 5,  # ten times as slow
+            max_examples=30 if kind == "sqlite" else 4,  # ten times as slow
             stateful_step_count=40,
             suppress_health_check=list(HealthCheck),
         ),

@@ -7,7 +7,7 @@ import random
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from datetime import timedelta
 from typing import Any, cast
 
@@ -524,20 +524,28 @@ def test_after_a_full_disk_the_goals_are_as_if_the_command_had_never_come(servic
     assert [line.subject for line in log.read()] == ["top", "run", "swim"]
 
 
-@pytest.mark.parametrize("kept", [False, True], ids=["lost", "kept"])
-def test_a_retry_with_the_same_key_settles_an_unknown_outcome(log: FaultyLog, engine: Engine, kept: bool) -> None:
+@contextmanager
+def in_doubt(log: FaultyLog, kept: bool) -> Iterator[tuple[Service, list[bool]]]:
+    """A service whose commit of Ann's command under the key "k" has failed, and how often it said that it must end."""
     ended: list[bool] = []
-    with ThreadPoolExecutor(1) as pool:
-        service = Service(log.log, pool, ROOMY, failed=lambda: ended.append(True))
-        do(service, "ann", new("top"))
+    with (
+        ThreadPoolExecutor(1) as pool,
+        closing(Service(log.log, pool, ROOMY, failed=lambda: ended.append(True))) as own,
+    ):
+        do(own, "ann", new("top"))
         log.trouble, log.kept = OutcomeUnknown("the commit failed"), kept
         with pytest.raises(OutcomeUnknown):
-            run(service, request("ann", new("run", "top"), key="k"))
+            run(own, request("ann", new("run", "top"), key="k"))
+        yield own, ended
+
+
+@pytest.mark.parametrize("kept", [False, True], ids=["lost", "kept"])
+def test_a_retry_with_the_same_key_settles_an_unknown_outcome(log: FaultyLog, engine: Engine, kept: bool) -> None:
+    with in_doubt(log, kept) as (service, ended):
         wait_until(lambda: ended == [True])
         log.trouble = None
         with pytest.raises(StorageError):
             do(service, "ann", new("refused"))
-        service.close()
     with serving(engine.open().log) as restarted:
         settled = run(restarted, request("ann", new("run", "top"), key="k"))
 
@@ -550,20 +558,14 @@ def test_where_the_log_resumes_the_same_process_settles_an_unknown_outcome(
     log: FaultyLog, monkeypatch: pytest.MonkeyPatch, kept: bool
 ) -> None:
     monkeypatch.setattr(writer_module, "PROBE_SECONDS", 0.01)
-    log.resumes, ended = True, list[bool]()
-    with ThreadPoolExecutor(1) as pool:
-        service = Service(log.log, pool, ROOMY, failed=lambda: ended.append(True))
-        do(service, "ann", new("top"))
-        log.trouble, log.kept = OutcomeUnknown("the commit failed"), kept
-        with pytest.raises(OutcomeUnknown):
-            run(service, request("ann", new("run", "top"), key="k"))
+    log.resumes = True
+    with in_doubt(log, kept) as (service, ended):
         with pytest.raises(StorageError):
             do(service, "ann", new("refused"))
         log.trouble = None
         wait_until(lambda: service.writer.trouble is None)
         settled = run(service, request("ann", new("run", "top"), key="k"))
         renamed = do(service, "ann", rename("run", "Run"))
-        service.close()
 
     assert (settled.replayed, settled.version, renamed.version) == (kept, 2, 3)
     assert [line.subject for line in log.read()] == ["top", "run", "run"]

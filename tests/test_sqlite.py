@@ -33,7 +33,7 @@ from es_goals.storage.sql import SCHEMA
 from es_goals.storage.sqlite import SqliteLog, SqliteTransaction
 from es_goals.storage.sqlite_connections import BUSY_MS, Connections
 from tests.engines import hear, say, start, tell
-from tests.histories import Model, created, record
+from tests.histories import Model, created, out_of_order, record
 
 LATE = 2**62
 CAUSE = Cause("command")
@@ -104,29 +104,10 @@ def test_the_next_line_is_taken_by_the_database(raw: apsw.Connection, log: Log, 
     assert log.read(4) == [Recorded(5, "user:ann", 4, "GoalRenamed", "a1", LATE, None, "c", None, b"{}")]
 
 
-OUT_OF_ORDER = [
-    pytest.param(row(position="1", version="1"), id="first line again"),
-    pytest.param(row(position="4", stream="'user:bob'", version="1"), id="last line again"),
-    pytest.param(row(position="4"), id="position taken"),
-    pytest.param(row(position="6"), id="position after the next"),
-    pytest.param(row(position="0"), id="position 0"),
-    pytest.param(row(position="-1"), id="position -1"),
-    pytest.param(row(position="NULL"), id="no position"),
-    pytest.param(row(version="1"), id="first version again"),
-    pytest.param(row(version="3"), id="version taken"),
-    pytest.param(row(version="5"), id="version after the next"),
-    pytest.param(row(version="0"), id="version 0"),
-    pytest.param(row(version="NULL"), id="no version"),
-    pytest.param(row(stream="'user:new'", version="2"), id="version 2 of a new stream"),
-    pytest.param(row(stream="'user:new'", version="0"), id="version 0 of a new stream"),
-    pytest.param(row(at="0"), id="at goes back"),
-    pytest.param(row(at="-1"), id="at before 1970"),
-    pytest.param(row(type="GoalCreated"), id="goal created again"),
-    pytest.param(row(stream="'user:new'", version="1", type="GoalCreated", subject="b1"), id="another user's goal"),
-]
+OUT_OF_ORDER = out_of_order(row)
 
 
-@pytest.mark.parametrize("line", OUT_OF_ORDER)
+@pytest.mark.parametrize("line", OUT_OF_ORDER.values(), ids=OUT_OF_ORDER)
 def test_the_database_refuses_a_line_that_is_not_the_next_one(raw: apsw.Connection, path: str, line: str) -> None:
     before = contents(path)
     for verb in ("INSERT", "INSERT OR REPLACE", "REPLACE", "INSERT OR IGNORE", "INSERT OR FAIL", "INSERT OR ROLLBACK"):

@@ -266,7 +266,7 @@ def working(number: int, what: str, user: str, pick: int) -> Work:
     return work
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=30, deadline=None)
 @given(st.lists(commands, min_size=2, max_size=8))
 def test_whatever_a_batch_holds_it_ends_as_if_each_command_had_come_alone(chosen: list[tuple[str, str, int]]) -> None:
     found = []

@@ -19,7 +19,7 @@ from tests.bench.results import Figure, Verdict, figures, figures_table, verdict
 Measure = Callable[[Bench], Iterable[Sample]]
 
 GROUPS = ("limits", "commands", "reads", "big", "growth", "rebuild", "operating", "postgres")
-SMALL_SECONDS = 0.2
+SMALL_SECONDS = 0.1
 
 
 class Report(Struct, frozen=True):

@@ -3,7 +3,7 @@
 import os
 import subprocess
 import sys
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import closing
 from importlib import resources
 from pathlib import Path
@@ -35,11 +35,14 @@ _INSERT = f"INSERT INTO events ({_COLUMNS}) VALUES ({', '.join('?' * len(Recorde
 def measure(bench: Bench) -> Iterator[Sample]:
     """All of them, one behind the other."""
     log = kept_log(bench.logs, 1_000 if bench.small else EVENTS) / "events.db"
-    for name in limits(log, bench.folder, bench.small):
-        arguments = [name, log, bench.folder.absolute() / name, *(["--small"] if bench.small else [])]
+    names = list(limits(log, bench.folder, bench.small))
+    # Where no number means anything, one process is enough.
+    for group in [names] if bench.small else [[name] for name in names]:
+        arguments = [log, bench.folder.absolute(), *group, *(["--small"] if bench.small else [])]
         command = [sys.executable, "-m", "tests.bench.limits", *map(str, arguments)]
         said = subprocess.run(command, check=True, cwd=ROOT, capture_output=True, text=True).stdout  # noqa: S603
-        yield bench.sample(f"limits.{name}", float(said), "/s")
+        for name, rate in zip(group, said.split(), strict=True):
+            yield bench.sample(f"limits.{name}", float(rate), "/s")
 
 
 def limits(log: Path, scratch: Path, small: bool) -> Mapping[str, Callable[[], float]]:
@@ -117,16 +120,17 @@ def replay(log: Path) -> float:
 
 
 @click.command()
-@click.argument("name")
 @click.argument("log", type=click.Path(path_type=Path))
-@click.argument("scratch", type=click.Path(path_type=Path))
+@click.argument("folder", type=click.Path(path_type=Path))
+@click.argument("names", nargs=-1)
 @click.option("--small", is_flag=True)
-def main(name: str, log: Path, scratch: Path, small: bool) -> None:
-    """Measure one of the limits."""
+def main(log: Path, folder: Path, names: Sequence[str], small: bool) -> None:
+    """Measure some of the limits."""
     with log.open("rb", buffering=0) as file:
         while file.read(2**20):  # from the disk into memory, which takes no part in this
             pass
-    click.echo(limits(log, scratch, small)[name]())
+    for name in names:
+        click.echo(limits(log, folder / name, small)[name]())
 
 
 if __name__ == "__main__":
