@@ -64,7 +64,7 @@ def address_key(text: str) -> str:
 
 def _peer(scope: Mapping[str, Any]) -> str:
     # A client that is gone before it was taken has no address any more.
-    client = scope["client"]
+    client = scope.get("client")
     return client[0] if client else ""
 
 
