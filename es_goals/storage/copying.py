@@ -62,8 +62,8 @@ def _copy_users(source: Log, target: Log, known: Container[str]) -> None:
     # Somebody else may have a name by now; an id is nobody's.
     if renamed := [old for user, old in both if old.name not in (user.name, old.id)]:
         with target.writing() as transaction:
-            for old in renamed:
-                transaction.change_user(structs.replace(old, name=old.id))
+            for one in renamed:
+                transaction.change_user(structs.replace(one, name=one.id))
     for users in pages():
         with target.writing() as transaction:
             for user, old in users:
