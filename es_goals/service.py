@@ -223,7 +223,7 @@ class Service:
         then = _folded(self._log, stream, done.last)
         lines = self._log.read(done.first - 1, done.last - done.first + 1, until=done.last)
         events = [cast(GoalEvent, line.event) for line in lines]
-        return Outcome(done.last, then.goals.version, _results(then.goals, request.commands, events), True)
+        return Outcome(done.last, then.goals.version, _results(then.goals, request.commands, events), True, len(events))
 
     def _decide(
         self, transaction: Transaction, request: Request, stream: str, cold: list[_Cached], seconds: float

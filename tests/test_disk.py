@@ -336,7 +336,7 @@ class Process:
 
     def __init__(self, db: Path) -> None:
         self.failed = False
-        self._app: Bodies = create_app(Settings(str(db)), failed=self._fail)
+        self._app: Bodies = create_app(Settings(str(db), open=True), failed=self._fail)
         self.client = httpx2.AsyncClient(
             transport=httpx2.ASGITransport(cast(Any, self._app)), base_url="http://localhost"
         )
