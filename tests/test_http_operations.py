@@ -352,6 +352,55 @@ def test_every_operation_is_told_apart_and_says_what_it_takes_and_answers(docume
         assert all("application/problem+json" in one["content"] for one in problems)
 
 
+def test_every_operation_says_who_must_be_signed_in_for_it(document: Json, context: Context) -> None:
+    asked: list[Json] = [{"bearer": []}, {"header": []}]
+    shown = {"nobody": None, "registration": [{}, *asked]}
+
+    for path, resource in routes(context):
+        for method, described in document["paths"].get(path, {}).items():
+            needs = getattr(resource, f"on_{method}").operation.needs
+            assert described.get("security") == shown.get(needs, asked), (path, method)
+            refused = {"401", "403"} <= set(described["responses"])
+            assert refused or needs == "nobody", (path, method)
+    schemes = document["components"]["securitySchemes"]
+    assert {name: (one["type"], one.get("scheme", one.get("name"))) for name, one in schemes.items()} == {
+        "bearer": ("http", "bearer"), "header": ("apiKey", "Access-Token"),
+    }  # fmt: skip
+
+
+def test_only_these_operations_are_for_who_is_not_signed_in(document: Json) -> None:
+    free = {
+        (path, method)
+        for path, item in document["paths"].items()
+        for method, one in item.items()
+        if {} in one.get("security", [{}])
+    }
+
+    assert free == {("/v2/users", "post"), ("/v2/sessions", "post"), ("/healthz", "get"), ("/readyz", "get")}
+
+
+def test_the_description_says_how_to_sign_in_and_how_long_to_wait(document: Json) -> None:
+    wanted = {"401": {"WWW-Authenticate"}, "429": {"Retry-After"}, "503": {"Retry-After"}}
+    for path, item in document["paths"].items():
+        for method, one in item.items():
+            for status, answer in one["responses"].items():
+                assert set(answer.get("headers", {})) == wanted.get(status, set()), (path, method, status)
+    assert "content" not in document["paths"]["/v2/sessions/current"]["delete"]["responses"]["204"]
+
+
+def test_a_body_is_asked_for_where_some_member_of_it_is(document: Json) -> None:
+    bodies = {
+        (path, method): one["requestBody"]["required"]
+        for path, item in document["paths"].items()
+        for method, one in item.items()
+        if "requestBody" in one
+    }
+
+    assert bodies["/v2/users/{user}/goals", "post"]
+    assert not bodies["/v2/goals/{goal_id}/reopen", "post"]
+    assert not bodies["/v2/users/{user}", "patch"]
+
+
 def test_commands_are_described_with_their_headers_and_problems(document: Json) -> None:
     create = document["paths"]["/v2/users/{user}/goals"]["post"]
 
@@ -434,7 +483,9 @@ def test_the_page_of_the_api_works_offline(served: Served) -> None:
         assert file.headers["Content-Type"].startswith(kind)
     for text in (page.text, served.client.get("/docs/docs.js").text):
         assert not re.search(r"(https?:)?//[a-z]", text)
-    assert "/openapi.json" in served.client.get("/docs/docs.js").text
+    script = served.client.get("/docs/docs.js").text
+    assert "/openapi.json" in script
+    assert "persistAuthorization: false" in script, "expected no token to be kept by the browser"
 
 
 def test_the_beginning_shows_the_way(served: Served) -> None:

@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 
+import falcon
 from falcon.asgi import Request
 
 from es_goals import accounts
@@ -84,14 +85,23 @@ def secret_of(req: Request) -> str | None:
 
 
 def operation_of(resource: object, method: str) -> Operation:
-    """What answers there. Where nothing says what it is, signing in is asked for all the same."""
+    """What answers there. Where nothing says what it is, signing in is asked for all the same; but that a path for
+    everybody does not take a method is for everybody to know."""
     if method == "OPTIONS":
         return NOBODY
     handler = getattr(resource, f"on_{method.lower()}", None)
     if method == "HEAD" and not hasattr(handler, "operation"):
         handler = getattr(resource, "on_get", None)
-    found: Operation = getattr(handler, "operation", None) or getattr(resource, "operation", None) or Operation("", {})
+    found: Operation | None = getattr(handler, "operation", None) or getattr(resource, "operation", None)
+    if found is None:
+        found = NOBODY if handler is None and _is_for_everybody(resource) else Operation("", {})
     return found
+
+
+def _is_for_everybody(resource: object) -> bool:
+    handlers = (getattr(resource, f"on_{method.lower()}", None) for method in falcon.HTTP_METHODS)
+    needs = {handler.operation.needs for handler in handlers if handler and hasattr(handler, "operation")}
+    return needs == {"nobody"}
 
 
 def expect_allowed(one: Operation, method: str, caller: Caller, registration: str) -> None:

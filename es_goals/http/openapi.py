@@ -16,7 +16,7 @@ Routes = Iterable[tuple[str, object]]
 METHODS = ("get", "post", "put", "patch", "delete")
 _REF = "#/components/schemas/{name}"
 _ALWAYS = ("foreign-origin", "target-too-long", "misdirected", "head-too-large")
-_SIGNED_IN = ("unauthenticated", "forbidden", "no-accounts")
+_SIGNED_IN = ("unauthenticated", "forbidden")
 _COUNTED = ("too-many-requests",)
 _SECURITY: list[Json] = [{"bearer": []}, {"header": []}]
 _SCHEMES: Json = {
@@ -37,6 +37,14 @@ _HEADERS: Mapping[str, tuple[str, Json]] = {
     ),
     "X-Reason": ("Why, percent-encoded UTF-8; recorded with the events.", {"type": "string", "pattern": "^[ -~]*$"}),
     "If-Match": ("The tag last seen; refused with 412 if the goal has changed since.", {"type": "string"}),
+}
+_CHALLENGE: Json = {"description": "How to sign in.", "required": True, "schema": {"type": "string"}}
+_WAIT: Json = {"description": "Seconds until another try may fare better.", "required": True,
+               "schema": {"type": "integer", "minimum": 1}}  # fmt: skip
+_WITH_PROBLEM: Mapping[int, Json] = {
+    401: {"WWW-Authenticate": _CHALLENGE},
+    429: {"Retry-After": _WAIT},
+    503: {"Retry-After": _WAIT},
 }
 _PATH: Mapping[str, tuple[str, Json]] = {
     "user": ("A user's name or id", {"type": "string", "minLength": 1}),
@@ -89,7 +97,7 @@ def _operation(path: str, method: str, one: Operation, schema_of: Mapping[int, J
             made["parameters"].append({"name": name, "in": "header", "description": text, "schema": schema})
     if one.body is not None:
         content = {kind: {"schema": schema_of[id(one.body)]} for kind in one.media_types}
-        made["requestBody"] = {"required": "required" in _resolved(schema_of[id(one.body)], components)}
+        made["requestBody"] = {"required": bool(_resolved(schema_of[id(one.body)], components).get("required"))}
         made["requestBody"]["content"] = content
     if one.needs != "nobody":
         made["security"] = [{}, *_SECURITY] if one.needs == "registration" else _SECURITY
@@ -150,11 +158,13 @@ def _problems(one: Operation) -> Json:
     for slug in dict.fromkeys(slugs):
         by_status.setdefault(PROBLEMS[slug].status, []).append(PROBLEMS[slug].title)
     content = {PROBLEM_JSON: {"schema": {"$ref": _REF.format(name="ProblemAnswer")}}}
-    old = {**content, "application/json": {"schema": {"type": "object", "properties": {"message": {"type": "string"}}}}}
+    message = {"type": ["string", "object"], "additionalProperties": {"type": "string"}}
+    old = {**content, "application/json": {"schema": {"type": "object", "properties": {"message": message}}}}
     return {
         str(status): {
             "description": " · ".join(titles),
             "content": old if one.original and status in (400, 401) else content,
+            **({"headers": _WITH_PROBLEM[status]} if status in _WITH_PROBLEM else {}),
         }
         for status, titles in sorted(by_status.items())
     }
