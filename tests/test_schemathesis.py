@@ -34,7 +34,7 @@ CHECKS = (
 @pytest.fixture(scope="module")
 def own(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
     """A service of one's own, with accounts: its projections are rebuilt and rolled back at random."""
-    served = Served(tmp_path_factory.mktemp("described"), accounts=True)
+    served = Served(tmp_path_factory.mktemp("described"), accounts=True, env={"ES_GOALS_REQUESTS_LIMIT": "0"})
     try:
         served.make_goal(served.make_user("alice"), "Run a marathon")
         yield served

@@ -60,7 +60,7 @@ Enrol = Callable[..., Person]
 @pytest.fixture(scope="module")
 def service(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
     """A service with accounts whose client is nobody's."""
-    served = Served(tmp_path_factory.mktemp("v1"), accounts=True)
+    served = Served(tmp_path_factory.mktemp("v1"), accounts=True, env={"ES_GOALS_REQUESTS_LIMIT": "0"})
     try:
         del served.client.headers["Authorization"]
         yield served
