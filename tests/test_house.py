@@ -364,7 +364,7 @@ def test_the_top_level_is_the_designs() -> None:
 
     assert tops == {
         "es_goals", "projections", "tests", "docs", ".ci", "pyproject.toml", "docker-compose.yml", "README.md",
-        "CHANGELOG.md", "LICENSE", "Makefile", ".gitignore", ".dockerignore", "constraints.txt",
+        "CHANGELOG.md", "SECURITY.md", "LICENSE", "Makefile", ".gitignore", ".dockerignore", "constraints.txt",
     }  # fmt: skip
 
 

@@ -7,7 +7,7 @@ import sys
 from collections.abc import Awaitable, Callable
 from functools import lru_cache
 from itertools import count
-from time import perf_counter
+from time import monotonic, perf_counter
 from typing import Any
 
 import falcon
@@ -16,7 +16,7 @@ from falcon.asgi import Request, Response
 
 from es_goals import metrics
 from es_goals.accounts import Caller
-from es_goals.http import headers, peers
+from es_goals.http import headers, peers, signing
 from es_goals.http.access import expect_allowed, operation_of, secret_of
 from es_goals.http.context import Context
 from es_goals.http.operation import Operation
@@ -28,6 +28,9 @@ from es_goals.settings import exact_origins, networks
 from es_goals.storage import StorageError
 
 log = structlog.get_logger()
+
+TIDY_SECONDS = 3600.0
+"""Between two looks for sessions and attempts that are over."""
 
 _HOST = r"(localhost|[a-z0-9.-]+\.localhost|127(\.\d{1,3}){3}|\[::1\])(:\d{1,5})?"
 _LOOPBACK = re.compile(_HOST, re.IGNORECASE)
@@ -103,7 +106,7 @@ class Gate:
         self._log = RequestLog(sys.stderr.buffer) if context.settings.log_level in ("debug", "info") else None
         self._locate = peers.locator(networks(context.settings.proxies))
         self._origins = exact_origins(context.settings.origins)
-        self._open = context.settings.open
+        self._open, self._tidies_at = context.settings.open, 0.0
 
     async def process_request(self, req: Request, resp: Response) -> None:
         """Give the request its id and its origin; refuse what a page on the web could send."""
@@ -198,7 +201,16 @@ class Gate:
         """Also where nobody is known to have written."""
         context = self._context
         context.begin()
+        if not self._open and monotonic() >= self._tidies_at:
+            self._tidies_at = monotonic() + TIDY_SECONDS
+            context.in_background(asyncio.to_thread(self._tidy))
         return context.recent.look() if context.log.near else await context.ask(context.recent.head)
+
+    def _tidy(self) -> None:
+        try:
+            signing.tidy(self._context)
+        except StorageError as error:
+            log.warning("sessions_not_tidied", detail=str(error))
 
     def _tick(self) -> None:
         self._context.log.tidy()

@@ -100,3 +100,10 @@ def note(req: Request, outcome: str, user: User | None) -> None:
     metrics.sign_ins.labels(outcome).inc()
     who = user.id if user else None
     log.info("sign_in", request_id=req.context.request_id, outcome=outcome, user=who, address=req.context.address)
+
+
+def tidy(context: Context) -> None:
+    """Forget what is over: sessions, uses that are too old to matter, passwords that were tried long ago."""
+    settings, now = context.settings, context.clock()
+    idle = now - max(settings.session_idle, settings.token_idle) * 1_000_000
+    context.sessions.tidy(now, idle, now - GUESSES_SECONDS * 1_000_000)
