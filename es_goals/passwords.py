@@ -31,7 +31,7 @@ def hashed(password: str) -> str:
 def matches(kept: str | None, password: str) -> bool:
     """Whether this is the password that was kept. Where none was, it takes as long to say no."""
     try:
-        return _HASHER.verify(kept or _of_nobody(), password) and kept is not None
+        return _HASHER.verify(_of_nobody() if kept is None else kept, password) and kept is not None
     except (VerificationError, InvalidHashError):
         return False
 

@@ -14,6 +14,7 @@ from click.testing import Result
 from es_goals import projector, terminal
 from es_goals.digest import TreeHash, event_bytes
 from es_goals.events import GoalCompleted
+from es_goals.storage import Session
 from es_goals.verification import lines
 from tests.commands import (
     add_user,
@@ -30,6 +31,7 @@ from tests.commands import (
     sentence,
     spoil,
 )
+from tests.engines import NOW
 from tests.histories import START, created, many, record
 from tests.serving import PATIENCE
 
@@ -286,6 +288,42 @@ def test_a_restored_backup_is_the_log() -> None:
     assert told[-2:] == [expected, "restored new/events.db from copy"]
     assert done(cli("--db", "new/events.db", "tree", "alice")) == drawn
     assert done(cli("--db", "new/events.db", "verify", "--expect", printed))
+
+
+def ended(path: str) -> list[bool]:
+    """Of Alice's API tokens, whether each is revoked."""
+    with opened(path) as storage:
+        return [token.revoked_at is not None for token in storage.log.tokens("id-of-alice")]
+
+
+def test_a_restored_log_has_no_tokens_and_no_sessions_that_are_good_unless_told_otherwise() -> None:
+    for name in ("one", "two"):
+        done(cli("token", "alice", "--for", name))
+    done(cli("token", "alice", "--revoke", "all"))
+    done(cli("token", "alice"))
+    done(cli("backup", "copy"))
+
+    told = done(cli("--db", "strict.db", "restore", "copy")).splitlines()
+    kept = done(cli("--db", "kept.db", "restore", "copy", "--keep-tokens")).splitlines()
+
+    assert told[-2:] == ["revoked 1 API tokens (--keep-tokens keeps them)", "restored strict.db from copy"]
+    assert kept[-1] == "restored kept.db from copy"
+    assert (ended("events.db"), ended("strict.db")) == ([True, True, False], [True, True, True])
+    assert ended("kept.db") == [True, True, False]
+    done(cli("--db", "strict.db", "verify"))
+
+
+def test_a_restore_in_the_place_of_an_older_log_ends_the_sessions_that_were_left_there() -> None:
+    with opened() as storage:
+        storage.sessions.begin(Session("hash", "id-of-alice", "127.0.0.1", 0, NOW, NOW + 1))
+    done(cli("backup", "copy"))
+    for file in Path().glob("events.db*"):
+        file.unlink()
+
+    done(cli("restore", "copy"))
+
+    with opened() as storage:
+        assert storage.sessions.session("hash") is None
 
 
 def test_a_folder_that_is_there_is_not_backed_up_into() -> None:

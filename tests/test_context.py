@@ -1,6 +1,7 @@
 """What the doors share: however often a request waits for the storage, it waits no longer than its deadline."""
 
 import asyncio
+import os
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -10,6 +11,7 @@ import pytest
 
 from es_goals.app import create_app
 from es_goals.http.context import Context
+from es_goals.passwords import hashed
 from es_goals.settings import Settings
 from es_goals.storage import Interrupted
 
@@ -44,3 +46,26 @@ def test_a_request_that_has_waited_its_deadline_waits_for_nothing_more_and_the_n
             busy.set()
 
     assert answered == [2]
+
+
+def test_no_more_passwords_are_looked_at_at_once_than_there_are_cores(tmp_path: Path) -> None:
+    cores, counting = len(os.sched_getaffinity(0)), threading.Lock()
+    running, most = 0, 0
+
+    def look() -> None:
+        nonlocal running, most
+        with counting:
+            running += 1
+            most = max(most, running)
+        hashed("a password")
+        with counting:
+            running -= 1
+
+    async def sign_in(context: Context) -> None:
+        context.begin()
+        await asyncio.gather(*(context.hashing(look) for _ in range(3 * cores)))
+
+    with made(tmp_path, deadline=20) as context:
+        asyncio.run(sign_in(context))
+
+    assert 1 <= most <= cores
