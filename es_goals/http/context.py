@@ -154,7 +154,8 @@ class Context:
 
     async def user(self, req: Request, name_or_id: str) -> User:
         """The user of a path, if the caller may see that one. Raises Refusal."""
-        found = self.recent.known_user(name_or_id) or await self.ask(lambda: self.recent.user(name_or_id))
+        known = None if self.log.near else self.recent.known_user(name_or_id)
+        found = known or await self.ask(lambda: self.recent.user(name_or_id))
         if found is None or not _may_see(req, found):
             raise Refusal("user-not-found", f"expected a user's name or id; found {name_or_id[:100]!r}")
         return found
@@ -170,7 +171,8 @@ class Context:
 
     async def owner_of(self, goal_id: str) -> User | None:
         """The user whose goal this is or was; None where no goal ever had the id."""
-        return self.recent.known_owner(goal_id) or await self.ask(lambda: self.recent.owner(goal_id))
+        known = None if self.log.near else self.recent.known_owner(goal_id)
+        return known or await self.ask(lambda: self.recent.owner(goal_id))
 
     def as_of(self, text: str) -> tuple[int, bool]:
         """The position that `as_of` names, and whether the answer is settled. Raises Refusal."""
