@@ -249,7 +249,11 @@ def user_password(settings: Settings, name: str) -> None:
 def _hashed_line() -> str:
     from es_goals.passwords import hashed, valid_password
 
-    return hashed(valid_password(sys.stdin.readline().rstrip("\r\n")))
+    try:  # by hand: what Python says of other bytes would show them
+        password = sys.stdin.buffer.readline().decode().rstrip("\r\n")
+    except UnicodeDecodeError:
+        raise goals.InvalidValue("password", "text in UTF-8", "other bytes") from None
+    return hashed(valid_password(password))
 
 
 @user_.command("disable")

@@ -1,15 +1,24 @@
-"""Accounts made behind a service's back: users and their tokens, good and bad, without a process for each."""
+"""Accounts made behind a service's back, without a process for each; and quick ways to ask as somebody."""
 
+import asyncio
 import http.client
 import json
 from collections.abc import Iterator, Mapping
 from contextlib import closing, contextmanager
-from typing import Any, NamedTuple
+from pathlib import Path
+from typing import Any, NamedTuple, cast
+
+import httpx2
+import msgspec
 
 from es_goals import accounts
+from es_goals.app import create_app
 from es_goals.clock import wall_clock
+from es_goals.events import moment
 from es_goals.ids import Uuid7
+from es_goals.settings import Settings
 from es_goals.storage import Cause, Storage, Token, Transaction, User, open_storage
+from tests.engines import HandClock
 from tests.serving import Served
 
 DAY = 86_400_000_000
@@ -83,6 +92,87 @@ class Wire:
         found = tuple((name.lower(), value) for name, value in answer.getheaders())
         return Answer(answer.status, found, answer.read())
 
+    @property
+    def closed(self) -> bool:
+        """Whether the service has said that it ends; the next request would begin another one."""
+        return self._connection.sock is None
+
     def close(self) -> None:
         """End it."""
         self._connection.close()
+
+
+class Inside:
+    """A service of this process, whose clock stands still, with an administrator whose token is `root`."""
+
+    def __init__(self, folder: Path, **settings: Any) -> None:
+        self.clock = HandClock()
+        self._settings = Settings(str(folder / "events.db"), **settings)
+        self.root = self.person("root", role="administrator")
+        self._app = create_app(self._settings, self.clock)
+        self.sessions = self._app.context.sessions
+        self._loop = asyncio.new_event_loop()
+
+    def __call__(
+        self,
+        method: str,
+        path: str,
+        token: str | None = None,
+        body: Any = None,
+        address: str = "127.0.0.1",
+        headers: Mapping[str, str] = {},
+    ) -> Answer:
+        """What is answered to a client at this address, and all that follows from it."""
+        named = {} if token is None else {"Authorization": f"Bearer {token}"}
+        return self._loop.run_until_complete(self._answer(method, path, body, address, {**named, **headers}))
+
+    async def _answer(self, method: str, path: str, body: Any, address: str, headers: Mapping[str, str]) -> Answer:
+        transport = httpx2.ASGITransport(cast(Any, self._app), client=(address, 1))
+        async with httpx2.AsyncClient(transport=transport, base_url="http://localhost") as client:
+            answer = await client.request(method, path, json=body, headers=headers)
+        await self._app.context.drain()
+        found = tuple((name.lower(), value) for name, value in answer.headers.multi_items())
+        return Answer(answer.status_code, found, answer.content)
+
+    def sign_in(self, name: str, password: str, address: str = "127.0.0.1") -> Answer:
+        """What is answered."""
+        return self("POST", "/v2/sessions", None, {"user": name, "password": password}, address)
+
+    def session(self, name: str, password: str) -> str:
+        """A new session's token."""
+        answer = self.sign_in(name, password)
+        assert answer.status == 201, answer
+        token: str = answer.json["token"]
+        return token
+
+    def person(self, name: str, password: str | None = None, role: str = "user") -> str:
+        """Somebody new; `password` as it is kept. Answers a token."""
+        with self._changing() as transaction:
+            return issue(transaction, register(transaction, name, role, password), lasting=90 * DAY)[0]
+
+    def set_disabled(self, name: str) -> None:
+        """Disable somebody."""
+        with self._changing() as transaction:
+            user = transaction.user_named(name)
+            assert user is not None
+            accounts.set_disabled(transaction, user.id, True, cause())
+
+    @contextmanager
+    def _changing(self) -> Iterator[Transaction]:
+        with closing(open_storage(self._settings.db, self.clock)) as storage, storage.log.writing() as transaction:
+            yield transaction
+
+    def pass_(self, seconds: int) -> None:
+        """Let time pass."""
+        self.clock.now += seconds * 1_000_000
+
+    def later(self, seconds: int) -> str:
+        """The time so much later than now, as it is answered."""
+        return msgspec.json.decode(msgspec.json.encode(moment(self.clock.now + seconds * 1_000_000)), type=str)
+
+    def close(self) -> None:
+        """End it."""
+        self._app.context.service.close()
+        self._app.context.close()
+        self._loop.run_until_complete(self._loop.shutdown_asyncgens())
+        self._loop.close()

@@ -7,7 +7,7 @@ import sys
 from collections.abc import Awaitable, Callable
 from functools import lru_cache
 from itertools import count
-from time import perf_counter
+from time import monotonic, perf_counter
 from typing import Any
 
 import falcon
@@ -15,12 +15,12 @@ import structlog
 from falcon.asgi import Request, Response
 
 from es_goals import metrics
-from es_goals.accounts import Caller
 from es_goals.http.access import expect_allowed, operation_of, secret_of
 from es_goals.http.context import Context
 from es_goals.http.operation import Operation
 from es_goals.http.problems import Refusal
 from es_goals.http.requests import BODY_LIMIT
+from es_goals.http.signing import GUESSES_SECONDS
 from es_goals.logs import RequestLog
 from es_goals.storage import StorageError
 
@@ -30,6 +30,8 @@ _HOST = r"(localhost|[a-z0-9.-]+\.localhost|127(\.\d{1,3}){3}|\[::1\])(:\d{1,5})
 _LOOPBACK = re.compile(_HOST, re.IGNORECASE)
 _ORIGIN = re.compile(rf"[a-z][a-z0-9+.-]*://{_HOST}", re.IGNORECASE)
 _REQUEST_ID = re.compile(r"[A-Za-z0-9._:/+=@-]{1,128}")
+TIDY_SECONDS = 600.0
+"""Between two looks for sessions, uses and attempts that are of no use any more."""
 _FRAMING = frozenset({b"content-length", b"transfer-encoding"})
 _METHODS = frozenset(falcon.COMBINED_METHODS)
 
@@ -98,7 +100,7 @@ class Gate:
     """Falcon's middleware: who is let in while the service is open, and what is told of every request."""
 
     def __init__(self, context: Context) -> None:
-        self._context = context
+        self._context, self._tidy_at = context, 0.0
         self._ids = map(f"{secrets.token_hex(4)}-{{:08x}}".format, count())
         self._log = RequestLog(sys.stderr.buffer) if context.settings.log_level in ("debug", "info") else None
 
@@ -121,32 +123,22 @@ class Gate:
         """Falcon answers 400 to a method that HTTP does not know; it is one that the path does not take."""
         del resp, params
         if not self._context.settings.open:
-            req.context.caller = await self._admitted(req, operation_of(resource, req.method))
+            await self._admit(req, operation_of(resource, req.method))
         if req.method not in _METHODS:
             taken = [method for method in falcon.HTTP_METHODS if hasattr(resource, f"on_{method.lower()}")]
             raise falcon.HTTPMethodNotAllowed([*taken, "OPTIONS"])
 
-    async def _admitted(self, req: Request, one: Operation) -> Caller | None:
-        context, registration = self._context, self._context.settings.registration
+    async def _admit(self, req: Request, one: Operation) -> None:
+        registration = self._context.settings.registration
         secret = None if one.needs == "nobody" else secret_of(req)
         if secret is None:
             if one.needs == "nobody" or (one.needs == "registration" and registration == "open"):
-                return None
+                return
             raise Refusal("unauthenticated", "expected Authorization: Bearer <token>; found none")
-        found = await context.ask(lambda: context.callers.caller(secret))
-        if found is None:
+        req.context.caller = caller = await self._context.admitted(secret)
+        if caller is None:
             raise Refusal("unauthenticated", "expected a token that is good; found one that is unknown or no more so")
-        caller, due = found
-        if due:
-            context.in_background(asyncio.to_thread(self._note, caller.credential))
         expect_allowed(one, req.method, caller, registration)
-        return caller
-
-    def _note(self, credential: str) -> None:
-        try:
-            self._context.sessions.note_use(credential, self._context.clock())
-        except StorageError as error:  # it is no more than a note
-            log.warning("use_not_noted", detail=str(error))
 
     async def process_response(self, req: Request, resp: Response, resource: object, succeeded: bool) -> None:
         """Count it and log it."""
@@ -170,7 +162,18 @@ class Gate:
         """Also where nobody is known to have written."""
         context = self._context
         context.begin()
+        if not context.settings.open and monotonic() >= self._tidy_at:
+            self._tidy_at = monotonic() + TIDY_SECONDS
+            context.in_background(asyncio.to_thread(self._tidy))
         return context.recent.look() if context.log.near else await context.ask(context.recent.head)
+
+    def _tidy(self) -> None:
+        context, now = self._context, self._context.clock()
+        idle = max(context.settings.session_idle, context.settings.token_idle)
+        try:
+            context.sessions.tidy(now, now - idle * 1_000_000, now - GUESSES_SECONDS * 1_000_000)
+        except StorageError as error:
+            log.warning("sessions_not_tidied", detail=str(error))
 
     def _tick(self) -> None:
         self._context.log.tidy()
