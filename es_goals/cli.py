@@ -316,7 +316,7 @@ def token(settings: Settings, name: str, scope: str, expires: str, purpose: str,
 
 
 def _seconds(text: str) -> int:
-    found = re.fullmatch(r"(\d{1,6})([dhms])", text)
+    found = re.fullmatch(r"([0-9]{1,6})([dhms])", text)
     if found is None or not int(found[1]):
         raise click.BadParameter(
             f"expected a number and d, h, m or s, as in 90d; found {text!r}", param_hint="--expires"
