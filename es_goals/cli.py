@@ -260,7 +260,11 @@ def user_password(settings: Settings, name: str) -> None:
 def _hashed_line() -> str:
     from es_goals.passwords import hashed, valid_password
 
-    return hashed(valid_password(sys.stdin.readline().rstrip("\r\n")))
+    try:  # by hand: what Python says of other bytes would show them
+        password = sys.stdin.buffer.readline().decode().rstrip("\r\n")
+    except UnicodeDecodeError:
+        raise goals.InvalidValue("password", "text in UTF-8", "other bytes") from None
+    return hashed(valid_password(password))
 
 
 @user_.command("disable")
@@ -323,7 +327,7 @@ def token(settings: Settings, name: str, scope: str, expires: str, purpose: str,
 
 
 def _seconds(text: str) -> int:
-    found = re.fullmatch(r"(\d{1,6})([dhms])", text)
+    found = re.fullmatch(r"([0-9]{1,6})([dhms])", text)
     if found is None or not int(found[1]):
         raise click.BadParameter(
             f"expected a number and d, h, m or s, as in 90d; found {text!r}", param_hint="--expires"

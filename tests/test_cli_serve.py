@@ -197,7 +197,7 @@ def test_a_log_that_cannot_be_opened_is_told_before_it_listens() -> None:
 def test_every_answered_request_has_its_line_though_the_service_stops_at_once(level: str, lines: int) -> None:
     ids = [f"request-{number}-" for number in range(200)]
     # One worker: gunicorn loses the signals of another one that is not up yet, and waits for it.
-    with serving("serve", "--port", str(free_port()), "--workers", "1", ES_GOALS_LOG_LEVEL=level) as service:
+    with serving("serve", "--open", "--port", str(free_port()), "--workers", "1", ES_GOALS_LOG_LEVEL=level) as service:
         url = service.listening()
         with httpx2.Client(timeout=PATIENCE) as client, ThreadPoolExecutor(4) as pool:
             list(pool.map(lambda one: client.get(f"{url}/v2/users", headers={"X-Request-Id": one}), ids))
@@ -212,7 +212,7 @@ def test_a_worker_that_ends_takes_nothing_with_it(tmp_path: Path) -> None:
     """One ends by itself when a commit's outcome is unknown; what took its place must serve and measure."""
     temporary = tmp_path / "temporary"
     temporary.mkdir()
-    with serving("serve", "--port", str(free_port()), "--workers", "2", TMPDIR=str(temporary)) as service:
+    with serving("serve", "--open", "--port", str(free_port()), "--workers", "2", TMPDIR=str(temporary)) as service:
         url = service.listening()
         wait_for(lambda: len(service.workers()) == 2, "two workers")
         first = service.workers()[0]

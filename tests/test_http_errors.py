@@ -15,13 +15,21 @@ import projections
 from es_goals.goals import AmbiguousName, NameTaken
 from es_goals.http.problems import PROBLEMS, slug_of
 from es_goals.projector import AlreadyRebuilding
-from es_goals.storage import Interrupted, OutcomeUnknown, StorageFailed, StorageFull
+from es_goals.storage import CredentialTaken, Interrupted, OutcomeUnknown, StorageFailed, StorageFull
 from tests.serving import Served, refused, wait_for
 
 Json = dict[str, Any]
 
 UNKNOWN = "01990000-0000-7000-8000-000000000000"
 MIB = 1_048_576
+
+
+@pytest.fixture(scope="module")
+def closed(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
+    """A service with accounts."""
+    served = Served(tmp_path_factory.mktemp("closed"), workers=1, accounts=True)
+    yield served
+    served.stop()
 
 
 @pytest.fixture(scope="module")
@@ -141,6 +149,10 @@ def _misdirected(served: Served, user: str) -> httpx2.Response:
     return served.client.get(f"/v2/users/{user}", headers={"Host": "evil.example"})
 
 
+def _no_accounts(served: Served, user: str) -> httpx2.Response:
+    return served.post("/v2/sessions", {"user": user, "password": "made up, too"})
+
+
 def _invalid_value(served: Served, user: str) -> httpx2.Response:
     return served.post(f"/v2/users/{user}/goals", {"name": ""})
 
@@ -166,14 +178,60 @@ PROVOKED: dict[str, Provoke] = {
         _malformed_request, _foreign_origin, _not_found, _user_not_found, _goal_not_found, _projection_not_found,
         _method_not_allowed, _goal_exists, _user_name_taken, _under_itself, _not_the_root, _parent_deleted, _changed,
         _body_too_large, _target_too_long, _head_too_large, _media_type, _misdirected, _invalid_value, _not_a_sibling,
-        _key_reused, _projection_behind,
+        _key_reused, _projection_behind, _no_accounts,
     )
 }  # fmt: skip
+
+
+def _unauthenticated(served: Served) -> httpx2.Response:
+    return served.client.get("/v2/users", headers={"Authorization": "Bearer esgt_made_up"})
+
+
+def _sign_in_refused(served: Served) -> httpx2.Response:
+    return served.post("/v2/sessions", {"user": "nobody", "password": "made up, too"})
+
+
+def _forbidden(served: Served) -> httpx2.Response:
+    secret = served.post("/v2/tokens", {"name": "x", "scope": "read"}).json()["token"]
+    return served.client.post("/v2/users", json={}, headers={"Authorization": f"Bearer {secret}"})
+
+
+def _wrong_password(served: Served) -> httpx2.Response:
+    name = f"user-{uuid.uuid4().hex}"
+    assert served.post("/v2/users", {"name": name, "password": "made up, too"}).status_code == 201
+    body = {"current": "another one", "new": "the next one"}
+    return served.client.put(f"/v2/users/{name}/password", json=body)
+
+
+def _token_not_found(served: Served) -> httpx2.Response:
+    return served.client.delete(f"/v2/tokens/{UNKNOWN}")
+
+
+def _session_not_found(served: Served) -> httpx2.Response:
+    return served.client.delete("/v2/sessions/current")
+
+
+def _too_many_attempts(served: Served) -> httpx2.Response:
+    body = {"user": uuid.uuid4().hex, "password": "made up, too"}
+    elsewhere = httpx2.HTTPTransport(local_address="127.0.9.9")  # the others go on from where they are
+    with httpx2.Client(base_url=served.url, timeout=30, transport=elsewhere) as client:
+        return [client.post("/v2/sessions", json=body) for _ in range(6)][-1]
+
+
+GUARDED: dict[str, Callable[[Served], httpx2.Response]] = {
+    provoke.__name__.removeprefix("_").replace("_", "-"): provoke
+    for provoke in (
+        _unauthenticated, _sign_in_refused, _forbidden, _wrong_password, _token_not_found, _session_not_found,
+        _too_many_attempts,
+    )
+}  # fmt: skip
+"""Those that only a service with accounts answers."""
 
 MAPPED: dict[str, type[Exception]] = {
     "name-taken": NameTaken,
     "ambiguous-name": AmbiguousName,
     "already-rebuilding": AlreadyRebuilding,
+    "identity-taken": CredentialTaken,
     "outcome-unknown": OutcomeUnknown,
     "storage-unavailable": StorageFailed,
     "storage-full": StorageFull,
@@ -196,13 +254,20 @@ def test_every_type_of_error_has_the_one_shape(served: Served, user: str, slug: 
     assert "Traceback" not in problem["detail"]
 
 
+@pytest.mark.parametrize("slug", GUARDED)
+def test_so_has_every_one_that_accounts_bring(closed: Served, slug: str) -> None:
+    problem = refused(GUARDED[slug](closed), PROBLEMS[slug].status, slug)
+
+    assert problem["title"] == PROBLEMS[slug].title
+
+
 @pytest.mark.parametrize("slug", MAPPED)
 def test_what_cannot_be_provoked_is_mapped(slug: str) -> None:
     assert slug_of(MAPPED[slug].__new__(MAPPED[slug])) == slug
 
 
 def test_every_type_of_error_is_provoked_or_mapped() -> None:
-    assert {*PROVOKED, *MAPPED, *ELSEWHERE} == set(PROBLEMS)
+    assert {*PROVOKED, *GUARDED, *MAPPED, *ELSEWHERE} == set(PROBLEMS)
 
 
 def test_every_type_of_error_has_a_page_that_explains_it(served: Served) -> None:

@@ -227,6 +227,26 @@ class Context:
         cause = requests.cause(req, self.new_id(), reason)
         return await self.service.change(lambda transaction: work(transaction, cause), _left.get(None))
 
+    async def pause(self, seconds: float) -> None:
+        """Wait for something else to end. Raises ProjectionBehind at the deadline."""
+        await self._waited(asyncio.sleep(seconds))
+
+    async def admitted(self, secret: str) -> Caller | None:
+        """Who holds this token, as of now, and that it is used."""
+        found = await self.ask(lambda: self.callers.caller(secret))
+        if found is None:
+            return None
+        caller, due = found
+        if due:
+            self.in_background(asyncio.to_thread(self._note_use, caller.credential))
+        return caller
+
+    def _note_use(self, credential: str) -> None:
+        try:
+            self.sessions.note_use(credential, self.clock())
+        except StorageError as error:  # it is no more than a note
+            log.warning("use_not_noted", detail=str(error))
+
     async def hashing(self, work: Callable[[], T]) -> T:
         """What takes a core and much memory, for no more at once than there are cores. Raises ProjectionBehind."""
         return await self._waited(asyncio.get_running_loop().run_in_executor(self._hashing, work))

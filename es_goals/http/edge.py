@@ -15,7 +15,6 @@ import structlog
 from falcon.asgi import Request, Response
 
 from es_goals import metrics
-from es_goals.accounts import Caller
 from es_goals.http import headers, peers, signing
 from es_goals.http.access import expect_allowed, operation_of, secret_of
 from es_goals.http.context import Context
@@ -29,8 +28,8 @@ from es_goals.storage import StorageError
 
 log = structlog.get_logger()
 
-TIDY_SECONDS = 3600.0
-"""Between two looks for sessions and attempts that are over."""
+TIDY_SECONDS = 600.0
+"""Between two looks for sessions, uses and attempts that are of no use any more."""
 
 _HOST = r"(localhost|[a-z0-9.-]+\.localhost|127(\.\d{1,3}){3}|\[::1\])(:\d{1,5})?"
 _LOOPBACK = re.compile(_HOST, re.IGNORECASE)
@@ -144,10 +143,10 @@ class Gate:
             raise falcon.HTTPMethodNotAllowed([*taken, "OPTIONS"])
 
     async def _admit(self, req: Request, resp: Response, one: Operation) -> None:
-        context, registration = self._context, self._context.settings.registration
+        registration = self._context.settings.registration
         secret = None if one.needs == "nobody" else secret_of(req)
-        found = None if secret is None else await context.ask(lambda: context.callers.caller(secret))
-        if found is None:
+        caller = None if secret is None else await self._context.admitted(secret)
+        if caller is None:
             if not one.uncounted:
                 self._count(resp, peers.address_key(req.context.address))
             if secret is not None:
@@ -155,12 +154,9 @@ class Gate:
             if one.needs == "nobody" or (one.needs == "registration" and registration == "open"):
                 return
             raise Refusal("unauthenticated", "expected Authorization: Bearer <token>; found none")
-        req.context.caller, due = found
-        caller: Caller = req.context.caller
+        req.context.caller = caller
         asks(caller.user.id)
         self._count(resp, caller.user.id)
-        if due:
-            context.in_background(asyncio.to_thread(self._note, caller.credential))
         expect_allowed(one, req.method, caller, registration)
 
     def _count(self, resp: Response, whose: str) -> None:
@@ -170,12 +166,6 @@ class Gate:
         tell(resp, rates.quota, taken)
         if not taken.allowed:
             raise Refusal("too-many-requests", f"expected at most {rates.quota} requests a second; found more")
-
-    def _note(self, credential: str) -> None:
-        try:
-            self._context.sessions.note_use(credential, self._context.clock())
-        except StorageError as error:  # it is no more than a note
-            log.warning("use_not_noted", detail=str(error))
 
     async def process_response(self, req: Request, resp: Response, resource: object, succeeded: bool) -> None:
         """Count it and log it."""

@@ -160,7 +160,7 @@ async def _still_in(context: Context, req: Request) -> bool:
     """Whether who began to read may go on: a token may end before what is read with it."""
     if req.context.caller is None:
         return True
-    return await context.ask(lambda: context.callers.caller(secret_of(req) or "")) is not None
+    return await context.admitted(secret_of(req) or "") is not None
 
 
 async def _lines(context: Context, still: Still, wanted: Filter, after: int, head: int) -> AsyncGenerator[bytes, None]:

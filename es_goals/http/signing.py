@@ -1,6 +1,5 @@
 """Passwords that are tried, with an eye on who guesses; and sessions, which they begin."""
 
-import asyncio
 from functools import partial
 
 import structlog
@@ -45,10 +44,12 @@ async def expect_current(context: Context, req: Request, user: User, password: s
 
 async def sign_in(context: Context, req: Request, name: str, password: str) -> tuple[str, Session]:
     """A new session and its token. Raises Refusal, the same whether there is no such user or the password is wrong."""
-    user = await context.ask(lambda: context.recent.user(name)) if len(name) <= LONGEST_NAME else None
-    account = user.id if user else accounts.fingerprint(folded(name[:LONGEST_NAME]))
-    if not await _holds(context, req, account, user, password) or user is None or user.disabled_at is not None:
-        note(req, "refused", user)
+    found = await context.ask(lambda: context.recent.user(name)) if len(name) <= LONGEST_NAME else None
+    account = found.id if found else accounts.fingerprint(folded(name[:LONGEST_NAME]))
+    # No password holds for who is disabled: else the number of guesses that are looked at would tell the right one.
+    user = found if found and found.disabled_at is None else None
+    if not await _holds(context, req, account, user, password) or user is None:
+        note(req, "refused", found)
         raise Refusal("sign-in-refused", "expected a user's name and password; found others")
     return await begin(context, req, user)
 
@@ -82,7 +83,7 @@ async def _expect_few(context: Context, req: Request, attempt: Attempt, user: Us
     """Counted before it is looked at, so that many at once get no further than one after the other."""
     since = attempt.at - GUESSES_SECONDS * 1_000_000
     while (found := await context.in_thread(lambda: context.sessions.attempt(attempt, since, GUESSES))) is None:
-        await asyncio.sleep(_AGAIN_SECONDS)
+        await context.pause(_AGAIN_SECONDS)
     if found:
         note(req, "limited", user)
         wait = -((since - found) // 1_000_000)

@@ -112,6 +112,7 @@ class Tokens(Door):
             return now + self._context.settings.token_lifetime * 1_000_000
         try:
             ends = micros(given)
+            moment(ends)  # in UTC it may be a year too far
         except OverflowError:
             ends = 0
         if ends <= now:
