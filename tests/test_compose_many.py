@@ -256,18 +256,23 @@ def test_nobody_gets_in_without_a_token_at_the_proxy_or_behind_it(started: Start
                     "unauthenticated")  # fmt: skip
 
 
-def test_in_a_nodes_container_the_command_line_knows_the_database_and_no_process_shows_a_password(
-    started: Started,
-) -> None:
-    node = started.containers["node-1"]
-    secret = node.run("es-goals", "token", "admin")
-    assert node.process is not None
+def test_the_first_token_is_replaced_as_the_guide_says(started: Started) -> None:
+    commands = re.findall(r"^\$ docker compose --profile many exec node-1 (.+)$", GUIDE, re.MULTILINE)
 
-    assert re.fullmatch(f"{TOKEN}\n", secret.stdout), secret.stderr
-    bearer = {"Authorization": f"Bearer {secret.stdout.strip()}"}
-    assert started.client.get("/v2/users", headers=bearer).status_code == 200
+    done = [started.containers["node-1"].run(*command.split()) for command in commands]
+
+    assert [one.stderr for one in done] == ["", ""]
+    refused(started.client.get("/v2/users"), 401, "unauthenticated")
+    started.client.headers["Authorization"] = f"Bearer {done[-1].stdout.strip()}"
+    assert started.client.get("/v2/users").status_code == 200
+
+
+def test_no_password_is_where_processes_show_what_they_were_started_with(started: Started) -> None:
+    process = started.containers["node-1"].process
+    assert process is not None
+
     for kind in ("cmdline", "environ"):
-        assert started.service.encode() not in Path(f"/proc/{node.process.pid}/{kind}").read_bytes()
+        assert started.service.encode() not in Path(f"/proc/{process.pid}/{kind}").read_bytes()
 
 
 def test_the_single_node_tells_a_token_once_and_serves_who_has_it(folder: Path) -> None:
