@@ -78,9 +78,14 @@ class Served:
         self.client = httpx2.Client(base_url=self.url, timeout=30)
         self.token = ""
         self.start()
-        if accounts:
-            self.token = re.findall(r"esgt_[0-9a-f]{64}", self.output.read_text())[0]
-            self.client.headers["Authorization"] = f"Bearer {self.token}"
+        # Of several nodes one is told.
+        if accounts and (told := re.findall(r"esgt_[0-9a-f]{64}", self.output.read_text())):
+            self.use(told[0])
+
+    def use(self, token: str) -> None:
+        """Its client is who has this token."""
+        self.token = token
+        self.client.headers["Authorization"] = f"Bearer {token}"
 
     @property
     def db(self) -> Path:

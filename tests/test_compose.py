@@ -15,19 +15,25 @@ from ruamel.yaml import YAML
 
 from es_goals.cli import main
 from es_goals.server import GRACEFUL_SECONDS
-from es_goals.settings import PREFIX, Settings, from_env
+from es_goals.settings import PREFIX, SECRET, Settings, from_env
 from tests.engines import ROOT
 
 FILE = ROOT / "docker-compose.yml"
+GUIDE = (ROOT / "docs" / "many-machines.md").read_text("utf-8")
 COMPOSE: Any = YAML(typ="safe", pure=True).load(FILE)
 SERVICES: dict[str, Any] = COMPOSE["services"]
 OURS = {name: service for name, service in SERVICES.items() if service["image"] == "over-achiever"}
 LASTING = {name: service for name, service in SERVICES.items() if service["restart"] == "unless-stopped"}
 SERVING = {name: service for name, service in OURS.items() if name in LASTING}
+FILES = {f"{PREFIX}{name.upper()}_FILE" for name in SECRET}
 DATABASES = {name: service for name, service in SERVICES.items() if service["image"].startswith("postgres")}
+
+MANY = {name: service for name, service in SERVICES.items() if "profiles" in service}
+NODES = {name: service for name, service in SERVING.items() if name in MANY}
 
 each = pytest.mark.parametrize("any_service", SERVICES.values(), ids=SERVICES.keys())
 each_of_ours = pytest.mark.parametrize("our_service", OURS.values(), ids=OURS.keys())
+each_of_many = pytest.mark.parametrize("one_of_many", MANY.values(), ids=MANY.keys())
 each_that_lasts = pytest.mark.parametrize("lasting", LASTING.values(), ids=LASTING.keys())
 each_that_serves = pytest.mark.parametrize("serving", SERVING.values(), ids=SERVING.keys())
 
@@ -38,10 +44,9 @@ def service() -> Any:
     return SERVICES["es-goals"]
 
 
-@pytest.fixture(scope="module")
-def settings(service: Any) -> Settings:
-    """What the service in the container reads."""
-    return from_env(service["environment"])
+def settings_of(service: Any) -> Settings:
+    """What the service in the container reads, but for what is in files."""
+    return from_env({name: value for name, value in service["environment"].items() if name not in FILES})
 
 
 def image_steps(service: Any) -> list[list[str]]:
@@ -76,24 +81,43 @@ def test_nothing_in_it_is_filled_in_from_the_environment() -> None:
 def test_every_variable_of_ours_is_a_setting(our_service: Any) -> None:
     known = {PREFIX + name.upper() for name in Settings.__struct_fields__}
 
-    assert {name for name in our_service["environment"] if name.startswith(PREFIX)} <= known
+    assert {name for name in our_service["environment"] if name.startswith(PREFIX)} <= known | FILES
 
 
 @each_of_ours
 def test_every_variable_is_text_that_the_settings_take(our_service: Any) -> None:
     assert all(isinstance(value, str) for value in our_service["environment"].values())
-    assert from_env(our_service["environment"]).db
+    assert settings_of(our_service).db
 
 
-@each
-def test_it_is_on_the_hosts_loopback(any_service: Any) -> None:
-    assert any_service["network_mode"] == "host"
-    assert "ports" not in any_service
+def test_the_single_node_is_published_on_loopback_only(service: Any) -> None:
+    settings = settings_of(service)
+
+    assert ipaddress.ip_address(settings.host).is_unspecified
+    assert service["ports"] == [f"127.0.0.1:{settings.port}:{settings.port}"]
+    assert not {"network_mode", "networks"} & set(service)
+
+
+@each_of_many
+def test_it_is_on_the_hosts_loopback(one_of_many: Any) -> None:
+    assert one_of_many["network_mode"] == "host"
+    assert "ports" not in one_of_many
+
+
+@pytest.mark.parametrize("node", NODES.values(), ids=NODES.keys())
+def test_a_node_listens_on_loopback_only(node: Any) -> None:
+    assert ipaddress.ip_address(settings_of(node).host).is_loopback
 
 
 @each_that_serves
-def test_it_listens_on_loopback_only(serving: Any) -> None:
-    assert ipaddress.ip_address(from_env(serving["environment"]).host).is_loopback
+def test_it_has_accounts(serving: Any) -> None:
+    assert settings_of(serving).open is False
+    assert "--open" not in FILE.read_text("utf-8")
+
+
+def test_only_what_is_behind_the_proxy_believes_what_it_says(service: Any) -> None:
+    assert [settings_of(node).proxies for node in NODES.values()] == ["127.0.0.1"] * 2
+    assert settings_of(service).proxies == ""
 
 
 def test_the_proxy_listens_on_loopback_only() -> None:
@@ -109,7 +133,7 @@ def test_a_database_listens_on_loopback_only(database: Any) -> None:
 
 
 def test_all_ports_are_different() -> None:
-    ports = [from_env(one["environment"]).port for one in SERVING.values()]
+    ports = [settings_of(one).port for one in SERVING.values()]
     ports += [int(one["environment"]["PGPORT"]) for one in DATABASES.values()]
 
     assert len({8080, *ports}) == len(SERVING) + len(DATABASES) + 1
@@ -123,15 +147,17 @@ def test_each_database_knows_the_other_one() -> None:
 
 
 def test_the_nodes_use_both_databases_and_the_proxy_all_nodes() -> None:
-    nodes = {name: one for name, one in OURS.items() if "profiles" in one}
+    urls = re.findall(r"^\$ echo \"(.+)\" >secrets/", GUIDE, re.MULTILINE)
+    [at] = re.findall(r"^\$ at='(.+)'$", GUIDE, re.MULTILINE)
     ports = ",".join(one["environment"]["PGPORT"] for one in DATABASES.values())
     behind = re.findall(r"\bserver 127.0.0.1:(\d+)", SERVICES["proxy"]["command"][0])
 
-    for node in nodes.values():
-        database = conninfo_to_dict(node["environment"]["ES_GOALS_DB"])
+    assert len(urls) == 2
+    for url in urls:
+        database = conninfo_to_dict(re.sub(r"\$\(.*\)", "password", url).replace("$at", at))
         assert (database["host"], database["port"]) == ("127.0.0.1,127.0.0.1", ports)
         assert database["target_session_attrs"] == "read-write"
-    assert behind == [one["environment"]["ES_GOALS_PORT"] for name, one in nodes.items() if name in LASTING]
+    assert behind == [str(settings_of(node).port) for node in NODES.values()]
 
 
 def test_no_secret_is_in_it() -> None:
@@ -139,9 +165,7 @@ def test_no_secret_is_in_it() -> None:
 
     assert named == {name: Path("secrets", name) for name in named}
     assert all(set(one.get("secrets", [])) <= set(named) for one in SERVICES.values())
-    for one in OURS.values():
-        assert not re.search(r"://[^@/]*:[^@/]*@|\bpassword=", one["environment"]["ES_GOALS_DB"])
-    assert not re.search(r"PASSWORD '", FILE.read_text("utf-8"))
+    assert not re.search(r"://[^@/\s]*:[^@/\s]*@|\bpassword=|PASSWORD '", FILE.read_text("utf-8"))
 
 
 @pytest.mark.parametrize("file", [".dockerignore", ".gitignore"])
@@ -150,7 +174,12 @@ def test_no_secret_is_in_the_image_or_in_git(file: str) -> None:
 
 
 def test_the_nodes_do_not_have_the_owners_password() -> None:
-    assert [SERVICES[name]["secrets"] for name in ("migrate", "node-1", "node-2")] == [["owner"], *[["service"]] * 2]
+    secrets = {name: SERVICES[name]["secrets"] for name in ("migrate", *NODES)}
+
+    assert secrets == {"migrate": ["owner-db"], **{name: ["service-db"] for name in NODES}}
+    for name, has in secrets.items():
+        files = {value for variable, value in SERVICES[name]["environment"].items() if variable in FILES}
+        assert files == {f"/run/secrets/{secret}" for secret in has}
 
 
 @each
@@ -190,7 +219,7 @@ def test_a_databases_data_is_on_its_own_volume(database: Any) -> None:
 def test_the_single_nodes_log_is_on_its_volume(service: Any) -> None:
     [(_, place)] = [entry.split(":") for entry in service["volumes"]]
 
-    assert PurePosixPath(from_env(service["environment"]).db).parent == PurePosixPath(place)
+    assert PurePosixPath(settings_of(service).db).parent == PurePosixPath(place)
     assert f"install -d -o goals {place}" in service["build"]["dockerfile_inline"]
 
 
@@ -214,12 +243,12 @@ def test_its_health_is_checked(lasting: Any) -> None:
 
 @each_that_serves
 def test_its_health_is_checked_where_it_listens(serving: Any) -> None:
-    settings = from_env(serving["environment"])
+    settings = settings_of(serving)
     kind, *command = serving["healthcheck"]["test"]
     [url] = re.findall(r"http://[^']+", " ".join(command))
 
     assert kind == "CMD"
-    assert urlsplit(url).netloc == f"{settings.host}:{settings.port}"
+    assert urlsplit(url).netloc == f"127.0.0.1:{settings.port}"
     assert urlsplit(url).path in ("/readyz", "/healthz")
     compile(command[-1], "healthcheck", "exec")
 

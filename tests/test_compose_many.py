@@ -1,5 +1,6 @@
-"""The profile `many` of docker-compose.yml: what its containers would run is run here, without the containers."""
+"""docker-compose.yml: what its containers would run is run here, without the containers."""
 
+import json
 import os
 import re
 import shutil
@@ -24,10 +25,13 @@ from ruamel.yaml import YAML
 from tests.engines import ROOT
 from tests.needs import needs
 from tests.postgres import VERSIONS, _demoted, binaries
-from tests.serving import PATIENCE, free_port, wait_for
+from tests.serving import PATIENCE, free_port, refused, wait_for
 
 SERVICES: dict[str, Any] = YAML(typ="safe", pure=True).load(ROOT / "docker-compose.yml")["services"]
+IMAGE = dict(re.findall(r"^(ENTRYPOINT|CMD) (.+)$", SERVICES["es-goals"]["build"]["dockerfile_inline"], re.MULTILINE))
+GUIDE = (ROOT / "docs" / "many-machines.md").read_text("utf-8")
 PORTS = ("5441", "5442", "8001", "8002", "8080")
+TOKEN = "esgt_[0-9a-f]{64}"  # noqa: S105
 VERSION = SERVICES["primary"]["image"].removeprefix("postgres:")
 
 
@@ -37,8 +41,8 @@ class Container:
     def __init__(self, name: str, folder: Path, ports: dict[str, str], **more: str) -> None:
         self._service, self._folder = SERVICES[name], folder / name
         self._places = {**ports, "/run/secrets": str(folder / "secrets"), "/tmp": str(self._folder)}  # noqa: S108
-        self._places["/var/lib/postgresql"] = str(self._folder)
-        self._as_nobody: dict[str, Any] = {} if "ES_GOALS_DB" in self._service.get("environment", {}) else _demoted()
+        self._places |= {entry.split(":")[1]: str(self._folder) for entry in self._service.get("volumes", [])}
+        self._as_nobody: dict[str, Any] = {} if self._service["image"] == "over-achiever" else _demoted()
         self._folder.mkdir()
         if self._as_nobody:
             shutil.chown(self._folder, "nobody", "nogroup")
@@ -55,7 +59,9 @@ class Container:
 
     def start(self) -> None:
         """Begin."""
-        command = [self.here(word) for word in [*self._service["entrypoint"], *self._service["command"]]]
+        entrypoint = self._service.get("entrypoint") or json.loads(IMAGE["ENTRYPOINT"])
+        words = [*entrypoint, *(self._service.get("command") or json.loads(IMAGE["CMD"]))]
+        command = [self.here(word) for word in words]
         with (self._folder / "output.txt").open("ab") as output:
             self.process = subprocess.Popen(  # noqa: S603
                 command, env=self._env, stdout=output, stderr=output, cwd="/", start_new_session=True, **self._as_nobody
@@ -102,16 +108,24 @@ class Container:
 
 @contextmanager
 def reachable() -> Iterator[Path]:
-    """A folder that also PostgreSQL can reach, which does not run as root; with the secrets. In memory where that can
-    be: these servers wait for the disk at each step."""
+    """A folder that also PostgreSQL can reach, which does not run as root. In memory where that can be: these servers
+    wait for the disk at each step."""
     memory = "/dev/shm" if os.access("/dev/shm", os.W_OK) else None  # noqa: S108
     with tempfile.TemporaryDirectory(prefix="es-goals-compose-", dir=memory) as name:
         folder = Path(name)
         folder.chmod(0o755)
-        (folder / "secrets").mkdir()
-        for role in ("owner", "service", "standby"):
-            (folder / "secrets" / role).write_text(f"password of {role}\n")
         yield folder
+
+
+def make_secrets(folder: Path, ports: dict[str, str]) -> None:
+    """As the guide says, line by line; containers have the files only, which their users must be able to read."""
+    needs("openssl")
+    [commands] = re.findall(r"^```\n(\$ mkdir .+?)^\$ docker compose build$", GUIDE, re.MULTILINE | re.DOTALL)
+    script = re.sub(r"^\$ ", "", commands, flags=re.MULTILINE)
+    script = re.sub("|".join(ports), lambda found: ports[found[0]], script)
+    subprocess.run(["sh", "-euc", script], cwd=folder, check=True, timeout=PATIENCE)  # noqa: S603, S607
+    assert (folder / "secrets").stat().st_mode & 0o077 == 0
+    (folder / "secrets").chmod(0o755)
 
 
 def free_ports() -> dict[str, str]:
@@ -131,11 +145,17 @@ def ports() -> dict[str, str]:
 
 
 class Started(NamedTuple):
-    """All containers, the ports that they have, and a client of the proxy."""
+    """All containers, the ports that they have, and the administrator's client of the proxy."""
 
     containers: dict[str, Container]
     ports: dict[str, str]
     client: httpx2.Client
+    service: str
+    """The password of the nodes' role."""
+
+    def told(self) -> list[str]:
+        """The tokens that nodes told when they began."""
+        return re.findall(TOKEN, "".join(self.containers[name].output() for name in ("node-1", "node-2")))
 
 
 @pytest.fixture(scope="module")
@@ -144,6 +164,7 @@ def started() -> Iterator[Started]:
     needs("nginx")
     few, ports = {"ES_GOALS_WORKERS": "1", "ES_GOALS_LOG_LEVEL": "warning"}, free_ports()
     with reachable() as folder, ExitStack() as ending:
+        make_secrets(folder, ports)
         found = {name: Container(name, folder, ports, **few) for name in SERVICES if name != "es-goals"}
         for container in found.values():
             ending.callback(container.kill)
@@ -156,9 +177,10 @@ def started() -> Iterator[Started]:
             found[name].start()
         for name in ("node-1", "node-2"):
             found[name].wait_until_healthy()
-        yield Started(
-            found, ports, ending.enter_context(httpx2.Client(base_url=f"http://127.0.0.1:{ports['8080']}", timeout=30))
-        )
+        client = ending.enter_context(httpx2.Client(base_url=f"http://127.0.0.1:{ports['8080']}", timeout=30))
+        started = Started(found, ports, client, (folder / "secrets" / "service").read_text().strip())
+        client.headers["Authorization"] = f"Bearer {started.told()[0]}"
+        yield started
 
 
 def ask(container: Container, question: str, database: str = "postgres") -> str:
@@ -193,12 +215,12 @@ def test_nobody_gets_into_the_databases_without_a_password(started: Started) -> 
     for role in ("postgres", "goals_owner", "goals", "standby"):
         assert "no password supplied" in refusal(f"postgresql://{role}@{at}/goals")
         assert "authentication failed" in refusal(f"postgresql://{role}:postgres@{at}/goals")
-    assert "permission denied" in refusal(f"postgresql://standby:password%20of%20standby@{at}/goals")
-    psycopg.connect(f"postgresql://goals:password%20of%20service@{at}/goals").close()
+    assert "authentication failed" in refusal(f"postgresql://goals_owner:{started.service}@{at}/goals")
+    psycopg.connect(f"postgresql://goals:{started.service}@{at}/goals").close()
 
 
 def test_the_nodes_role_cannot_change_what_was_recorded(started: Started) -> None:
-    url = f"postgresql://goals:password%20of%20service@127.0.0.1:{started.ports['5441']}/goals"
+    url = f"postgresql://goals:{started.service}@127.0.0.1:{started.ports['5441']}/goals"
 
     with psycopg.connect(url) as connection, pytest.raises(psycopg.errors.InsufficientPrivilege):
         connection.execute("DELETE FROM es_goals.events")
@@ -215,13 +237,60 @@ def test_a_nodes_events_come_through_the_proxy_at_once(started: Started) -> None
 def test_nodes_tell_proxies_not_to_hold_events_back(started: Started) -> None:
     node = f"http://127.0.0.1:{started.ports['8002']}/v2/events"
 
-    with httpx2.stream("GET", node, headers={"Accept": "text/event-stream"}) as answer:
+    with started.client.stream("GET", node, headers={"Accept": "text/event-stream"}) as answer:
         assert answer.headers["X-Accel-Buffering"] == "no"
-    assert "X-Accel-Buffering" not in httpx2.get(node).headers
+    assert "X-Accel-Buffering" not in started.client.get(node).headers
 
 
-def test_a_page_on_the_web_cannot_reach_the_nodes(started: Started) -> None:
-    assert started.client.get("/v2/users/alice", headers={"Host": "evil.example"}).status_code == 421
+def test_of_two_nodes_that_begin_at_once_one_makes_the_administrator_and_tells_a_token(started: Started) -> None:
+    question = "SELECT count(*) FROM es_goals.users WHERE role = 'administrator'"
+
+    assert len(started.told()) == 1
+    assert ask(started.containers["primary"], question, "goals") == "1"
+
+
+def test_nobody_gets_in_without_a_token_at_the_proxy_or_behind_it(started: Started) -> None:
+    for port in ("8080", "8001", "8002"):
+        for headers in ({}, {"Authorization": "Bearer esgt_" + "0" * 64}, {"X-Forwarded-For": "127.0.0.1"}):
+            refused(httpx2.get(f"http://127.0.0.1:{started.ports[port]}/v2/users", headers=headers), 401,
+                    "unauthenticated")  # fmt: skip
+
+
+def test_the_first_token_is_replaced_as_the_guide_says(started: Started) -> None:
+    commands = re.findall(r"^\$ docker compose --profile many exec node-1 (.+)$", GUIDE, re.MULTILINE)
+
+    done = [started.containers["node-1"].run(*command.split()) for command in commands]
+
+    assert [one.stderr for one in done] == ["", ""]
+    refused(started.client.get("/v2/users"), 401, "unauthenticated")
+    started.client.headers["Authorization"] = f"Bearer {done[-1].stdout.strip()}"
+    assert started.client.get("/v2/users").status_code == 200
+
+
+def test_no_password_is_where_processes_show_what_they_were_started_with(started: Started) -> None:
+    process = started.containers["node-1"].process
+    assert process is not None
+
+    for kind in ("cmdline", "environ"):
+        assert started.service.encode() not in Path(f"/proc/{process.pid}/{kind}").read_bytes()
+
+
+def test_the_single_node_tells_a_token_once_and_serves_who_has_it(folder: Path) -> None:
+    port = str(free_port())
+    node = Container("es-goals", folder, {"8000": port}, ES_GOALS_WORKERS="1")
+    with httpx2.Client(base_url=f"http://127.0.0.1:{port}", timeout=30) as client:
+        try:
+            for _ in range(2):
+                node.start()
+                node.wait_until_healthy()
+                [token] = re.findall(TOKEN, node.output())
+                assert client.get("/v2/users").status_code == 401
+                assert client.get("/v2/users", headers={"Authorization": f"Bearer {token}"}).status_code == 200
+                node.kill()
+        finally:
+            node.kill()
+
+    assert {"events.db", "projections.db", "sessions.db"} <= {path.name for path in (folder / "es-goals").iterdir()}
 
 
 def test_it_outlives_a_node_and_its_primary(started: Started) -> None:
@@ -267,12 +336,14 @@ class Node(BaseHTTPRequestHandler):
 
     protocol_version = "HTTP/1.1"
     seen: ClassVar[list[tuple[int, str, str]]] = []
+    forwarded: ClassVar[list[tuple[str, str]]] = []
     bodies: ClassVar[list[bytes]] = []
     done: ClassVar[threading.Event]
 
     def answer(self) -> None:
         """To every method."""
         self.seen.append((self.connection.getsockname()[1], self.command, self.headers["Host"]))
+        self.forwarded.append((self.headers["X-Forwarded-For"], self.headers["X-Forwarded-Proto"]))
         self.bodies.append(self.rfile.read(int(self.headers.get("Content-Length", 0))))
         self.close_connection = True
         if self.path != "/dies":
@@ -324,7 +395,7 @@ def node(port: str) -> Iterator[None]:
 def proxy(folder: Path, ports: dict[str, str]) -> Iterator[str]:
     """Where the proxy is, in front of nobody yet."""
     needs("nginx")
-    Node.seen, Node.bodies, Node.done = [], [], threading.Event()
+    Node.seen, Node.forwarded, Node.bodies, Node.done = [], [], [], threading.Event()
     container = Container("proxy", folder, ports)
     container.start()
     address = ("127.0.0.1", int(ports["8080"]))
@@ -379,6 +450,14 @@ def test_the_nodes_see_the_host_that_the_client_named(proxy: str, ports: dict[st
         httpx2.get(f"{proxy}/whole", headers={"Host": "evil.example"})
 
     assert [host for _, _, host in Node.seen] == [f"127.0.0.1:{ports['8080']}", "evil.example"]
+
+
+def test_the_nodes_see_where_a_client_is_and_not_where_it_says_that_it_is(proxy: str, ports: dict[str, str]) -> None:
+    with node(ports["8001"]):
+        httpx2.get(f"{proxy}/whole")
+        httpx2.get(f"{proxy}/whole", headers={"X-Forwarded-For": "192.0.2.1", "X-Forwarded-Proto": "https"})
+
+    assert Node.forwarded == [("127.0.0.1", "http")] * 2
 
 
 def test_a_node_sees_no_request_before_all_of_it_is_there(proxy: str, ports: dict[str, str]) -> None:
