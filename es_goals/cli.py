@@ -131,6 +131,10 @@ def serve(settings: Settings, host: str | None, port: int | None, workers: int |
         raise click.UsageError(
             f"expected a postgresql:// URL as {PREFIX}DB beside {PREFIX}REPLICA; found {settings.db}"
         )
+    if settings.oidc_issuer and not settings.open:
+        from es_goals.oidc import provider_of
+
+        provider_of(settings, wall_clock)  # what it refuses is told before a log is made
     existed = exists(settings.db, _options(settings))
     listener = _listen(settings)
     with _storage(settings, settings.db) as storage:

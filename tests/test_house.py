@@ -49,7 +49,7 @@ MAY_IMPORT: dict[str, set[str]] = {
     "es_goals.clock": set(),
     "es_goals.logs": set(),
     "es_goals.outlines": set(),
-    "es_goals.oidc": set(),
+    "es_goals.oidc": {"es_goals.settings"},
     "es_goals.goals": {"es_goals.events", "es_goals.ranks", "es_goals.names"},
     "es_goals.digest": {"es_goals.events"},
     "es_goals.users": RULES,
