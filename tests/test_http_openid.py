@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing, contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 from urllib.parse import parse_qs, quote, quote_plus, urlsplit
 
 import apsw
@@ -25,7 +25,8 @@ from es_goals.http.openid import COOKIE, COOKIE_SECONDS, PATH
 from es_goals.ids import Uuid7
 from es_goals.settings import Settings
 from es_goals.storage import Cause, open_storage
-from tests.commands import process, sentence
+from tests.commands import at_home, cli, sentence
+from tests.commands import refused as not_served
 from tests.provider import CLIENT, SECRET, Fault, MockProvider, provider, serving
 from tests.serving import Served, free_port, refused, wait_for
 
@@ -55,9 +56,11 @@ class Service(Served):
 
     def recorded(self) -> tuple[int, int]:
         """How many events there are, and how many sessions."""
-        with closing(apsw.Connection(str(self.folder / "sessions.db"))) as connection:
-            sessions = connection.execute("SELECT count(*) FROM sessions").get
-        return len(self.get("/v2/events", limit=1000)["events"]), int(sessions)
+        events, path = len(self.get("/v2/events", limit=1000)["events"]), self.folder / "sessions.db"
+        if not path.exists():
+            return events, 0  # it is made with the first one
+        with closing(apsw.Connection(str(path), apsw.SQLITE_OPEN_READWRITE)) as connection:
+            return events, int(connection.execute("SELECT count(*) FROM sessions").get)
 
     def users(self) -> dict[str, str]:
         """Names and ids."""
@@ -228,7 +231,7 @@ def test_the_session_can_be_ended_as_any_other(closed: Service, browser_of: Open
 
 def test_an_administrator_links_by_the_command_line_what_a_refusal_tells(closed: Service, browser_of: Opens) -> None:
     closed.make_user("linked")
-    subject = closed.mock.claims["sub"] = "auth0|5f7c8ec7 'é'".encode("ascii", "ignore").decode()
+    subject = closed.mock.claims["sub"] = "auth0|5f7c8ec7 'x'"
     problem = refused(browser_of(closed).sign_in(), 403, "not-linked")
     linked = closed.run("user", "link", "linked", "--issuer", closed.mock.issuer, "--subject", subject)
     again = closed.run("user", "link", "admin", "--issuer", closed.mock.issuer, "--subject", subject)
@@ -315,7 +318,7 @@ def test_the_cookie_is_for_this_alone_and_is_gone_afterwards(closed: Service, br
     }  # fmt: skip
     assert [answer.headers["Cache-Control"] for answer in (begun, back)] == ["no-store"] * 2
     assert f"Path={PATH}" in gone
-    assert "Max-Age=0" in gone
+    assert "Max-Age=-1" in gone
     assert (back.status_code, browser.cookie()) == (200, None)
 
 
@@ -331,9 +334,7 @@ def test_with_tls_the_cookie_is_secure_and_no_neighbour_can_set_it(opened: Servi
     assert opened.mock.issuer in begun.headers["Location"]
 
 
-def test_the_cookie_tells_the_provider_nothing_and_the_address_no_verifier(
-    closed: Service, browser_of: Opens
-) -> None:
+def test_the_cookie_tells_the_provider_nothing_and_the_address_no_verifier(closed: Service, browser_of: Opens) -> None:
     browser = browser_of(closed)
     query = {name: values[0] for name, values in parse_qs(urlsplit(browser.leave()).query).items()}
     state, nonce, verifier = (browser.cookie() or "").split(".")
@@ -385,7 +386,7 @@ def test_a_stolen_code_is_worth_nothing_without_its_browsers_cookie(closed: Serv
 @pytest.mark.parametrize("cookie", ["", ".", "..", "a.b", "a.b.", "a.b.c.d", "é.é.é", "x" * 8000, '"a.b.c'], ids=ascii)
 def test_a_cookie_of_another_form_is_none(closed: Service, cookie: str) -> None:
     answer = httpx2.get(
-        f"{closed.url}{CALLBACK}?code=c&state=a", headers={"Cookie": f"{COOKIE}={cookie}".encode()}, timeout=30
+        f"{closed.url}{CALLBACK}?code=c&state=a", headers=[(b"Cookie", f"{COOKIE}={cookie}".encode())], timeout=30
     )
 
     refused(answer, 401, "sign-in-refused")
@@ -467,15 +468,17 @@ FAILED = [Fault.CLIENT_REFUSED, Fault.BROKEN, Fault.REDIRECT, Fault.GARBAGE, Fau
 
 
 @pytest.mark.parametrize(
-    ("fault", "status", "slug"),
-    [*((fault, 401, "sign-in-refused") for fault in REFUSED), *((fault, 502, "provider-failed") for fault in FAILED)],
+    ("service", "fault", "status", "slug"),
+    [
+        *(("closed", fault, 401, "sign-in-refused") for fault in REFUSED),
+        *(("closed", fault, 502, "provider-failed") for fault in FAILED),
+        ("opened", Fault.ANOTHERS_KEY, 401, "sign-in-refused"),
+        ("opened", Fault.BROKEN, 502, "provider-failed"),
+    ],
 )
-@pytest.mark.parametrize("service", ["closed", "opened"])
 def test_nobody_gets_in_and_nothing_is_recorded_where_the_provider_errs(
     request: pytest.FixtureRequest, browser_of: Opens, service: str, fault: Fault, status: int, slug: str
 ) -> None:
-    if (service, fault) == ("opened", Fault.NEVER_ANSWERS):
-        pytest.skip("its deadline is longer than anybody wants to wait twice")
     served: Service = request.getfixturevalue(service)
     if service == "closed":
         served.user_for(served.mock.claims["sub"])
@@ -486,7 +489,7 @@ def test_nobody_gets_in_and_nothing_is_recorded_where_the_provider_errs(
     problem = refused(answer, status, slug)
     assert served.recorded() == before
     assert answer.headers["Cache-Control"] == "no-store"
-    assert "Max-Age=0" in answer.headers["Set-Cookie"]
+    assert "Max-Age=-1" in answer.headers["Set-Cookie"]
     assert not any(form["code_verifier"] in str(problem) or form["code"] in str(problem) for form in served.mock.forms)
 
 
@@ -506,9 +509,8 @@ def test_where_registration_is_open_a_stranger_becomes_a_user_once(opened: Servi
     assert newcomers(opened, before) == [name]
     assert all(opened.is_token_of(token, name) for token in tokens)
     events = opened.events(f"/users/{name}")
-    assert [(event["type"], event["data"]) for event in events] == [
-        ("UserRegistered", {"role": "user"}), ("IdentityLinked", {}),
-    ]  # fmt: skip
+    assert [event["type"] for event in events] == ["UserRegistered", "IdentityLinked"]
+    assert not any(told in str(events) for told in (name, opened.mock.claims["sub"], opened.mock.issuer))
     with opened.as_(tokens[0]) as client:
         assert client.get(f"/v2/users/{name}").json()["email"] is None
         refused(client.get("/v2/users"), 403, "forbidden")
@@ -629,7 +631,7 @@ def get(settings: Settings, *paths: str) -> list[httpx2.Response]:
     app = create_app(settings)
 
     async def ask() -> list[httpx2.Response]:
-        async with httpx2.AsyncClient(transport=httpx2.ASGITransport(app), base_url=PUBLIC) as client:
+        async with httpx2.AsyncClient(transport=httpx2.ASGITransport(cast(Any, app)), base_url=PUBLIC) as client:
             return [await client.get(path) for path in paths]
 
     try:
@@ -655,7 +657,9 @@ def test_without_accounts_or_a_provider_there_is_nothing_there(tmp_path: Path, k
     db = str(tmp_path / "events.db")
     settings = Settings(db, url=PUBLIC, oidc_client="c") if kind != "open" else configured(tmp_path, open=True)
     if kind == "open":
-        answers = get(settings, f"http://localhost{PATH}", f"http://localhost{CALLBACK}", "http://localhost/openapi.json")
+        answers = get(
+            settings, f"http://localhost{PATH}", f"http://localhost{CALLBACK}", "http://localhost/openapi.json"
+        )
     else:
         answers = get(settings, PATH, CALLBACK, "/openapi.json")
 
@@ -670,7 +674,7 @@ def test_the_description_has_both_for_who_is_not_signed_in(closed: Service) -> N
 
     assert "security" not in {**there, **back}
     assert set(there["responses"]["302"]) == {"description"}
-    assert {"302", "422", "429", "502"} <= set(there["responses"])
+    assert {"302", "429", "502"} <= set(there["responses"])
     assert {"200", "400", "401", "403", "409", "422", "429", "502", "503", "507"} <= set(back["responses"])
     assert {one["name"]: one["in"] for one in back["parameters"]} == dict.fromkeys(["code", "state", "error"], "query")
 
@@ -694,10 +698,13 @@ GOOD = {"ES_GOALS_OIDC_ISSUER": OTHER_ISSUER, "ES_GOALS_OIDC_CLIENT": "c", "ES_G
     ],
 )
 def test_settings_that_cannot_be_are_told_in_a_sentence_before_anything_is_made(
-    tmp_path: Path, env: dict[str, str], named: str
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, env: dict[str, str], named: str
 ) -> None:
-    done = process("--db", str(tmp_path / "events.db"), "serve", "--port", "0", **{**GOOD, **env})
+    at_home(tmp_path, monkeypatch)
+    for name, value in {**GOOD, **env}.items():
+        monkeypatch.setenv(name, value)
 
-    assert (done.returncode, done.stdout, list(tmp_path.iterdir())) == (1, "", [])
-    assert named in sentence(done.stderr)
-    assert "s3cret" not in done.stderr
+    why = not_served(cli("serve", "--port", "0"))
+    assert named in why
+    assert "s3cret" not in why
+    assert list(tmp_path.iterdir()) == []

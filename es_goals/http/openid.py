@@ -62,7 +62,7 @@ class Return:
                problems=("sign-in-refused", "not-linked", "user-name-taken", "provider-failed", *UNSURE))  # fmt: skip
     async def on_get(self, req: Request, resp: Response) -> None:
         """With a code, which is good once, as the cookie is."""
-        _keep(self._context, resp, "", 0)
+        _keep(self._context, resp, "", -1)  # gone; Falcon would leave a 0 out
         identity = await self._finished(req)
         user = await self._user(req, identity)
         if user.disabled_at is not None:
