@@ -17,7 +17,7 @@ from es_goals.digest import TreeHash, event_bytes
 from es_goals.events import TYPES, Recorded
 from es_goals.metrics import Gauges, exposition
 from es_goals.projector import Projector
-from es_goals.settings import PREFIX, Settings
+from es_goals.settings import PREFIX, SECRET, Settings
 from es_goals.storage import open_storage
 from tests.engines import ROOT
 
@@ -25,7 +25,7 @@ PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
 TEXT = "\n".join(page.read_text("utf-8") for page in PAGES)
 README = PAGES[0].read_text("utf-8")
 
-VARIABLES = [PREFIX + name.upper() for name in Settings.__struct_fields__]
+VARIABLES = [PREFIX + name.upper() for name in (*Settings.__struct_fields__, *(f"{name}_file" for name in SECRET))]
 SOURCES = sorted(
     path.relative_to(ROOT)
     for room in ("es_goals", "projections")

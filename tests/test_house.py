@@ -103,6 +103,7 @@ KEPT_IN = {
     "uvloop": set[str](),
     "click": {"es_goals.cli"},
     "rich": {"es_goals.terminal"},
+    "setproctitle": {"es_goals.cli"},
     "prometheus_client": {"es_goals.metrics", "es_goals.server"},
     "httpx2": {"es_goals.oidc"},
     "joserfc": {"es_goals.oidc"},
