@@ -4,7 +4,6 @@ import os
 import signal
 from collections.abc import Callable
 from functools import partial
-from typing import TYPE_CHECKING
 
 import falcon
 from falcon.asgi import App, Request, Response
@@ -23,11 +22,8 @@ from es_goals.http.shares import Readers
 from es_goals.ids import Uuid7
 from es_goals.projector import Projector
 from es_goals.service import Service
-from es_goals.settings import PREFIX, InvalidSetting, Settings
+from es_goals.settings import Settings
 from es_goals.storage import Clock, Options, Unusable, open_storage
-
-if TYPE_CHECKING:
-    from es_goals.oidc import Provider
 
 
 def end_process() -> None:
@@ -113,29 +109,13 @@ def routes(context: Context) -> list[tuple[str, object]]:
     ]
 
 
-def provider_of(settings: Settings, clock: Clock = wall_clock) -> "Provider | None":
-    """The OpenID provider that users may sign in with. Raises InvalidSetting."""
-    if not settings.oidc_issuer:
-        return None
-    from es_goals.oidc import Provider
-
-    if not settings.url or not settings.oidc_client:
-        raise InvalidSetting(f"expected {PREFIX}URL and {PREFIX}OIDC_CLIENT beside {PREFIX}OIDC_ISSUER; found none")
-    back, secret = f"{settings.url}/v2/sessions/oidc/callback", settings.oidc_secret or None
-    try:
-        return Provider(
-            settings.oidc_issuer, settings.oidc_client, secret, back, lambda: clock() / 1e6, settings.deadline
-        )
-    except ValueError as error:
-        raise InvalidSetting(f"{PREFIX}OIDC_ISSUER or {PREFIX}URL: {error}") from error
-
-
 def _at_provider(context: Context) -> list[tuple[str, object]]:
-    provider = None if context.settings.open else provider_of(context.settings, context.clock)
-    if provider is None:
+    if context.settings.open or not context.settings.oidc_issuer:
         return []
     from es_goals.http import openid
+    from es_goals.oidc import provider_of
 
+    provider = provider_of(context.settings, context.clock)
     return [
         (openid.PATH, openid.SignIn(context, provider)),
         (f"{openid.PATH}/callback", openid.Return(context, provider)),

@@ -131,12 +131,16 @@ def serve(settings: Settings, host: str | None, port: int | None, workers: int |
         raise click.UsageError(
             f"expected a postgresql:// URL as {PREFIX}DB beside {PREFIX}REPLICA; found {settings.db}"
         )
+    if settings.oidc_issuer and not settings.open:
+        from es_goals.oidc import provider_of
+
+        provider_of(settings, wall_clock)  # what it refuses is told before a log is made
     existed = exists(settings.db, _options(settings))
-    listener = _listen(settings)
-    with _storage(settings, settings.db) as storage:
+    with _listen(settings) as listener, _storage(settings, settings.db) as storage:
         if not settings.open:
             _expect_administrator(settings, storage.log)
-    settings = structs.replace(settings, port=listener.getsockname()[1])
+        settings = structs.replace(settings, port=listener.getsockname()[1])
+        descriptor = listener.detach()
     # In memory where that can be: on a full disk these files, which are mapped, would kill whoever writes to them.
     memory = "/dev/shm" if os.access("/dev/shm", os.W_OK) else None  # noqa: S108
     metrics, master = tempfile.mkdtemp(prefix="es-goals-metrics-", dir=memory), os.getpid()
@@ -145,7 +149,7 @@ def serve(settings: Settings, host: str | None, port: int | None, workers: int |
     from es_goals.server import serve as run
 
     try:
-        run(settings, listener.detach(), lambda: _greet(settings, existed))
+        run(settings, descriptor, lambda: _greet(settings, existed))
     finally:
         # A worker that ends comes through here too, and leaves the folder to the others.
         if os.getpid() == master:

@@ -24,6 +24,8 @@ from joserfc import jwk, jws
 from joserfc.errors import JoseError
 from msgspec import Meta, Struct
 
+from es_goals.settings import PREFIX, InvalidSetting, Settings
+
 KEPT = 3600  # seconds that discovery and keys are kept
 AGAIN = 60  # seconds between looks for keys that are not among those kept
 PAUSE = 5  # seconds after a failure in which the provider is not asked again for what it tells everybody
@@ -209,7 +211,7 @@ class Provider:
     ) -> None:
         place = _address(issuer, on_loopback=True)
         if place.query or not client_id:
-            raise ValueError("an issuer has no query, and a client an id")
+            raise ValueError("has a query, or a client without an id")
         _address(redirect_uri, on_loopback=True)
         self._issuer, self._client_id, self._secret, self._redirect_uri = issuer, client_id, secret, redirect_uri
         self._clock, self._timeout = clock, timeout
@@ -353,6 +355,20 @@ class Provider:
                 yield
         except TimeoutError:
             raise ProviderFailed(f"the provider took longer than {self._timeout:g} s") from None
+
+
+def provider_of(settings: Settings, clock: Callable[[], int]) -> Provider:
+    """The one that the settings name; `clock` tells µs. Raises InvalidSetting."""
+    if not settings.url or not settings.oidc_client:
+        raise InvalidSetting(f"expected {PREFIX}URL and {PREFIX}OIDC_CLIENT beside {PREFIX}OIDC_ISSUER; found none")
+    back, secret = f"{settings.url}/v2/sessions/oidc/callback", settings.oidc_secret or None
+    try:
+        return Provider(
+            settings.oidc_issuer, settings.oidc_client, secret, back, lambda: clock() / 1e6, settings.deadline
+        )
+    except ValueError as error:
+        expected = f"{PREFIX}OIDC_ISSUER and {PREFIX}URL to be addresses"
+        raise InvalidSetting(f"expected {expected}; found one that {error}") from error
 
 
 def _challenge(verifier: str) -> str:

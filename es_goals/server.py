@@ -25,7 +25,7 @@ from gunicorn.workers.gasgi import ASGIWorker
 from prometheus_client import multiprocess
 
 from es_goals import metrics
-from es_goals.app import create_app, provider_of
+from es_goals.app import create_app
 from es_goals.http import problems
 from es_goals.http.edge import Bodies
 from es_goals.http.headers import POLICY, SAFE
@@ -310,9 +310,7 @@ class Server(BaseApplication):  # type: ignore[misc]
 
 
 def serve(settings: Settings, listener: int, ready: Callable[[], None]) -> None:
-    """Serve on a socket that is bound until a signal says stop; ends the process. `ready` is called once it listens.
-    Raises InvalidSetting."""
-    provider_of(settings)
+    """Serve on a socket that is bound until a signal says stop; ends the process. `ready` is called once it listens."""
     Server(settings, listener, ready).run()
 
 

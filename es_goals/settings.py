@@ -35,7 +35,7 @@ class Settings(Struct, frozen=True, forbid_unknown_fields=True):
     workers: Annotated[int, Meta(ge=1, le=64, description="processes that serve")] = 2
     open: Annotated[bool, Meta(description="serve without accounts, on loopback only")] = False
     registration: Annotated[
-        str, Meta(pattern="^(closed|open)$", description="who makes users: administrators, or with `open` anyone")
+        str, Meta(pattern=r"^(closed|open)\Z", description="who makes users: administrators, or with `open` anyone")
     ] = "closed"
     session_idle: Annotated[int, Meta(ge=60, description="seconds after which an unused session ends")] = 604_800
     session_lifetime: Annotated[int, Meta(ge=60, description="seconds after which a session ends")] = 2_592_000
@@ -44,10 +44,11 @@ class Settings(Struct, frozen=True, forbid_unknown_fields=True):
         int, Meta(ge=60, description="seconds after which an API token ends that names no end")
     ] = 7_776_000
     url: Annotated[
-        str, Meta(pattern="^(https?://[^/]+)?$", description="where browsers find the service, for OpenID Connect")
+        str,
+        Meta(pattern=r"^(https?://[^/?#@\s]+)?\Z", description="where browsers find the service, for OpenID Connect"),
     ] = ""
     oidc_issuer: Annotated[
-        str, Meta(pattern="^(https?://.+)?$", description="an OpenID provider that users may sign in with")
+        str, Meta(pattern=r"^(https?://\S+)?\Z", description="an OpenID provider that users may sign in with")
     ] = ""
     oidc_client: Annotated[str, Meta(description="the service's client id there")] = ""
     oidc_secret: Annotated[str, Meta(description="its client secret there; empty for a public client")] = ""

@@ -129,6 +129,7 @@ class MockProvider:
     forms: list[Form] = field(default_factory=list)  # what the token endpoint was sent
     issued: list[str] = field(default_factory=list)  # ID tokens
     sent: int = 0  # bytes of an endless answer
+    together: threading.Barrier | None = None  # who redeems a code waits for others who do
     closing: threading.Event = field(default_factory=threading.Event)
     codes: dict[str, Form] = field(default_factory=dict)  # what each code, not yet used, was asked for with
 
@@ -336,6 +337,8 @@ class Handler(BaseHTTPRequestHandler):
         mock.asked.append(self.path)
         form = only(self.rfile.read(int(self.headers["Content-Length"])).decode())
         mock.forms.append(form)
+        if mock.together:
+            mock.together.wait(10)
         match mock.fault:
             case Fault.REDIRECT:
                 self.answer(307, b"", Location=f"{mock.issuer}/elsewhere")

@@ -2,6 +2,7 @@
 
 import json
 import signal
+import socket
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -256,6 +257,8 @@ def test_the_service_serves_as_the_service_role_and_tells_nobody_the_password(ro
     try:
         wait_for(lambda: "The API: " in Path("output.txt").read_text(), "the service to greet")
         served(f"http://127.0.0.1:{port}", roles)
+        workers = Path(f"/proc/{serving.pid}/task/{serving.pid}/children").read_text().split()
+        titles = [title_of(pid) for pid in (str(serving.pid), *workers)]
     finally:
         serving.send_signal(signal.SIGTERM)
         assert serving.wait(20) == 0
@@ -264,6 +267,42 @@ def test_the_service_serves_as_the_service_role_and_tells_nobody_the_password(ro
     assert f"Over Achiever {__version__} listens on " in told
     assert f"(log {shown(roles.service)}; 1 workers; no accounts, so this machine only)" in told
     assert PASSWORD not in told
+    assert len(titles) == 2
+    assert all("es-goals" in title and PASSWORD not in title for title in titles), titles
+
+
+def title_of(pid: str) -> str:
+    """What everybody sees of a process."""
+    return "\n".join(Path(f"/proc/{pid}/{file}").read_text() for file in ("cmdline", "comm"))
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ["--db", "{}", "verify"],
+        ["--db={}", "verify"],
+        ["--db", "{}", "serve", "--open", "--port", "0"],
+        ["copy", "--from", "{}", "--to", "copy.db"],
+        ["copy", "--from={}", "--to=copy.db"],
+        ["copy", "--to", "{}", "--from", "events.db"],
+        ["copy", "--to={}", "--from=events.db"],
+    ],
+    ids=" ".join,
+)
+def test_a_password_among_the_arguments_is_nobodys_to_see_once_the_server_is_asked(arguments: list[str]) -> None:
+    fill()
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        url = f"postgresql://ann:{PASSWORD}@127.0.0.1:{server.getsockname()[1]}/goals?password={PASSWORD}"
+        command = [sys.executable, "-m", "es_goals", *(argument.format(url) for argument in arguments)]
+        with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT) as process:  # noqa: S603
+            server.settimeout(20)
+            connection, _ = server.accept()
+            title = title_of(str(process.pid))
+            connection.close()
+            process.kill()
+
+    assert "postgresql://ann@127.0.0.1:" in title
+    assert PASSWORD not in title
 
 
 def served(url: str, roles: Roles) -> None:

@@ -542,7 +542,7 @@ def test_an_address_is_https_or_on_loopback(clock: Clock, address: str) -> None:
 
 @pytest.mark.parametrize(("issuer", "client"), [("https://provider.example?a=b", CLIENT), ("https://a.example", "")])
 def test_an_issuer_has_no_query_and_a_client_an_id(clock: Clock, issuer: str, client: str) -> None:
-    with pytest.raises(ValueError, match="an issuer has no query, and a client an id"):
+    with pytest.raises(ValueError, match="has a query, or a client without an id"):
         Provider(issuer, client, SECRET, REDIRECT, clock, 10)
 
 

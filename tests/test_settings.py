@@ -1,12 +1,14 @@
 """The settings: their defaults, their variables, and what is refused."""
 
+from pathlib import Path
+
 import msgspec.inspect
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from msgspec import structs
 
-from es_goals.settings import PREFIX, InvalidSetting, Settings, from_env
+from es_goals.settings import PREFIX, SECRET, InvalidSetting, Settings, from_env
 
 DEFAULTS = {
     "db": "events.db",
@@ -90,6 +92,18 @@ def test_every_setting_says_what_it_is(name: str) -> None:
         ("ES_GOALS_OPEN", "1", True),
         ("ES_GOALS_OPEN", "false", False),
         ("ES_GOALS_OPEN", "0", False),
+        ("ES_GOALS_REGISTRATION", "open", "open"),
+        ("ES_GOALS_SESSION_IDLE", "60", 60),
+        ("ES_GOALS_SESSION_LIFETIME", "60", 60),
+        ("ES_GOALS_TOKEN_IDLE", "60", 60),
+        ("ES_GOALS_TOKEN_LIFETIME", "60", 60),
+        ("ES_GOALS_URL", "https://goals.example:8443", "https://goals.example:8443"),
+        ("ES_GOALS_URL", "http://[::1]:8000", "http://[::1]:8000"),
+        ("ES_GOALS_URL", "", ""),
+        ("ES_GOALS_OIDC_ISSUER", "https://login.example/realms/goals/", "https://login.example/realms/goals/"),
+        ("ES_GOALS_OIDC_ISSUER", "", ""),
+        ("ES_GOALS_OIDC_CLIENT", "goals", "goals"),
+        ("ES_GOALS_OIDC_SECRET", " s3cret\n", " s3cret\n"),
         ("ES_GOALS_DEADLINE", "0.25", 0.25),
         ("ES_GOALS_DEADLINE", "600", 600.0),
         ("ES_GOALS_BODY_DEADLINE", "30", 30.0),
@@ -184,6 +198,32 @@ WRONG = [
     ("ES_GOALS_WORKERS", "null"),
     ("ES_GOALS_OPEN", "maybe"),
     ("ES_GOALS_OPEN", ""),
+    *(("ES_GOALS_REGISTRATION", wrong) for wrong in ("", "Open", "open\n", "opened", "true")),
+    *(
+        (f"ES_GOALS_{name}", wrong)
+        for name in ("SESSION_IDLE", "SESSION_LIFETIME", "TOKEN_IDLE", "TOKEN_LIFETIME")
+        for wrong in ("59", "", "90d")
+    ),
+    *(
+        ("ES_GOALS_URL", wrong)
+        for wrong in (
+            "goals.example",
+            "https://",
+            "ftp://goals.example",
+            "HTTPS://goals.example",
+            "https://goals.example/",
+            "https://goals.example/goals",
+            "https://goals.example?x",
+            "https://goals.example#x",
+            "https://ann@goals.example",
+            "https://goals.example ",
+            "https://goals.example\n",
+        )
+    ),
+    *(
+        ("ES_GOALS_OIDC_ISSUER", wrong)
+        for wrong in ("login.example", "https://", "file:///etc/passwd", "https://login.example\n", "https://a b")
+    ),
     ("ES_GOALS_DEADLINE", "0"),
     ("ES_GOALS_DEADLINE", "-1"),
     ("ES_GOALS_DEADLINE", "nan"),
@@ -262,6 +302,77 @@ def test_settings_written_into_the_environment_are_read_as_they_were(given: Sett
     env = {PREFIX + name.upper(): str(value) for name, value in structs.asdict(given).items()}
 
     assert from_env(env) == given
+
+
+SECRETS = {
+    "ES_GOALS_DB": "postgresql://goals:s3cret@db1/goals",
+    "ES_GOALS_REPLICA": "postgresql://goals:s3cret@db2/goals",
+    "ES_GOALS_OIDC_SECRET": "s3cret: é",
+}
+
+
+def test_every_secret_is_tried_in_a_file() -> None:
+    assert [PREFIX + name.upper() for name in SECRET] == list(SECRETS)
+
+
+@pytest.mark.parametrize("variable", SECRETS)
+@pytest.mark.parametrize("end", ["", "\n", "\r\n"], ids=ascii)
+def test_a_secret_may_be_in_a_file_and_the_end_of_its_line_is_none_of_it(
+    tmp_path: Path, variable: str, end: str
+) -> None:
+    file = tmp_path / "secret"
+    file.write_bytes((SECRETS[variable] + end).encode())
+
+    assert from_env({f"{variable}_FILE": str(file)}) == from_env({variable: SECRETS[variable]})
+
+
+def test_the_spaces_of_a_secret_are_its_own(tmp_path: Path) -> None:
+    (tmp_path / "secret").write_text(" s3\ncret \n")
+
+    given = from_env({"ES_GOALS_OIDC_SECRET_FILE": str(tmp_path / "secret")})
+    assert given == from_env({"ES_GOALS_OIDC_SECRET": " s3\ncret "})
+
+
+@pytest.mark.parametrize("variable", SECRETS)
+@pytest.mark.parametrize("value", ["", "x"])
+def test_a_secret_in_both_places_is_refused(tmp_path: Path, variable: str, value: str) -> None:
+    (tmp_path / "secret").write_text(SECRETS[variable])
+    with pytest.raises(InvalidSetting) as refusal:
+        from_env({variable: value, f"{variable}_FILE": str(tmp_path / "secret")})
+
+    assert str(refusal.value) == f"expected {variable}_FILE or {variable}; found both"
+
+
+@pytest.mark.parametrize("variable", SECRETS)
+@pytest.mark.parametrize("kind", ["missing", "a folder", "not UTF-8", "no name"])
+def test_a_file_that_cannot_be_read_is_named_and_what_is_in_it_not_shown(
+    tmp_path: Path, variable: str, kind: str
+) -> None:
+    file = {"missing": tmp_path / "none", "a folder": tmp_path, "not UTF-8": tmp_path / "latin", "no name": ""}[kind]
+    (tmp_path / "latin").write_bytes(b"s3cret: \xe9")
+    with pytest.raises(InvalidSetting) as refusal:
+        from_env({f"{variable}_FILE": str(file)})
+
+    assert str(refusal.value) == f"{variable}_FILE: expected a file that can be read; found {str(file)!r}"
+
+
+@pytest.mark.parametrize("variable", ["ES_GOALS_DB", "ES_GOALS_REPLICA"])
+def test_what_is_in_a_file_is_checked_as_a_variable_is_and_not_shown(tmp_path: Path, variable: str) -> None:
+    (tmp_path / "secret").write_text("" if variable == "ES_GOALS_DB" else "s3cret")
+    with pytest.raises(InvalidSetting) as refusal:
+        from_env({f"{variable}_FILE": str(tmp_path / "secret")})
+
+    assert str(refusal.value).startswith(f"{variable}: ")
+    assert str(refusal.value).endswith("; found another form")
+    assert "s3cret" not in str(refusal.value)
+
+
+@pytest.mark.parametrize("variable", ["ES_GOALS_HOST_FILE", "ES_GOALS_FILE", "ES_GOALS_DB_FILE_FILE"])
+def test_only_secrets_come_in_files(tmp_path: Path, variable: str) -> None:
+    (tmp_path / "file").write_text("::1")
+
+    with pytest.raises(InvalidSetting, match=f"found {variable}$"):
+        from_env({variable: str(tmp_path / "file")})
 
 
 def test_a_replicas_url_of_another_form_is_refused_and_not_repeated_since_it_may_hold_a_password() -> None:

@@ -142,7 +142,7 @@ def _answers(one: Operation, schema_of: Mapping[int, Json]) -> Json:
         schemas = [schema_of[id(one_kind)] for one_kind in _several(kind)]
         schema = schemas[0] if len(schemas) == 1 else {"anyOf": schemas} if schemas else {}
         content = {media: {"schema": schema if media == "application/json" else {}} for media in one.produces}
-        answers[str(status)] = {"description": "done", **({} if status == 204 else {"content": content})}
+        answers[str(status)] = {"description": "done", **({} if status in (204, 302) else {"content": content})}
     if one.conditional:
         answers["304"] = {"description": "nothing has changed since the tag in If-None-Match"}
     return answers

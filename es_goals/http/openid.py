@@ -1,10 +1,12 @@
 """Signing in at an OpenID provider: there, and back with a session."""
 
 import hmac
-from collections.abc import Iterator
+import secrets
 from functools import partial
+from typing import Annotated
 
 from falcon.asgi import Request, Response
+from msgspec import Meta, Struct
 
 from es_goals import accounts
 from es_goals.goals import InvalidValue
@@ -20,7 +22,14 @@ from es_goals.users import NAME_LENGTH, valid_user_name
 PATH = "/v2/sessions/oidc"
 COOKIE = "es-goals-sign-in"
 COOKIE_SECONDS = 600
-_NAMES_TRIED = 20
+
+
+class ReturnQuery(Struct, frozen=True):
+    """What a provider sends the browser back with; whatever else it sends means nothing here."""
+
+    code: Annotated[str, Meta(description="what the provider tells for, once, who this is")] = ""
+    state: Annotated[str, Meta(description="what the browser was sent there with")] = ""
+    error: Annotated[str, Meta(description="in place of a code: why there is none")] = ""
 
 
 class SignIn:
@@ -49,12 +58,11 @@ class Return:
     def __init__(self, context: Context, provider: Provider) -> None:
         self._context, self._provider = context, provider
 
-    @operation("Come back from the OpenID provider", {200: SessionAnswer}, needs="nobody",
-               problems=("malformed-request", "invalid-value", "sign-in-refused", "not-linked", "provider-failed",
-                         *UNSURE))  # fmt: skip
+    @operation("Come back from the OpenID provider", {200: SessionAnswer}, query=ReturnQuery, needs="nobody",
+               problems=("sign-in-refused", "not-linked", "user-name-taken", "provider-failed", *UNSURE))  # fmt: skip
     async def on_get(self, req: Request, resp: Response) -> None:
-        """With `code` and `state`; providers may send more."""
-        _keep(self._context, resp, "", 0)
+        """With a code, which is good once, as the cookie is."""
+        _keep(self._context, resp, "", -1)  # gone; Falcon would leave a 0 out
         identity = await self._finished(req)
         user = await self._user(req, identity)
         if user.disabled_at is not None:
@@ -63,16 +71,14 @@ class Return:
         answer(resp, *await signing.begin(self._context, req, user))
 
     async def _finished(self, req: Request) -> Identity:
-        state, nonce, verifier = _kept(req)
-        given = requests.parameters(req)
-        if not hmac.compare_digest(given.get("state", "").encode(), state.encode()):
+        state, nonce, verifier = _kept(self._context, req)
+        given = requests.query(req, ReturnQuery)
+        if not hmac.compare_digest(given.state.encode(), state.encode()):
             raise Refusal("sign-in-refused", "expected the state that this browser was sent away with; found another")
-        if "code" not in given:
-            raise Refusal(
-                "sign-in-refused", f"expected a code; found the error {given.get('error', 'unknown')[:100]!r}"
-            )
+        if not given.code:
+            raise Refusal("sign-in-refused", f"expected a code; found the error {given.error[:100]!r}")
         try:
-            return await self._provider.finish(given["code"], nonce, verifier)
+            return await self._provider.finish(given.code, nonce, verifier)
         except SignInRefused as error:
             signing.note(req, "refused", None)
             raise Refusal("sign-in-refused", str(error)) from error
@@ -103,29 +109,36 @@ class Return:
                 continue
             except CredentialTaken:  # by another tab of the same person
                 return await self._user(req, identity)
-        raise Refusal("user-name-taken", f"expected a free name like {identity.name!r}; found none")
+        raise Refusal("user-name-taken", f"expected a free name like {name!r}; found none")
 
 
 def _register(transaction: Transaction, cause: Cause, user: User, identity: str) -> User:
     return accounts.register(transaction, user, cause, identity=identity)[0]
 
 
-def _names(hint: str | None) -> Iterator[str]:
+def _names(hint: str | None) -> tuple[str, ...]:
+    """What a new user may be called: as the hint says, or nearly so, or at last as nobody else can be."""
+    numbers = ("", " 2", " 3", f" {secrets.token_hex(4)}")
     try:
-        name = valid_user_name((hint or "")[: NAME_LENGTH - 3])
+        name = valid_user_name((hint or "")[: NAME_LENGTH - len(numbers[-1])])
     except InvalidValue:
         name = "somebody"
-    yield name
-    yield from (f"{name} {number}" for number in range(2, _NAMES_TRIED))
+    return tuple(name + number for number in numbers)
 
 
 def _keep(context: Context, resp: Response, value: str, seconds: int) -> None:
-    secure = context.settings.url.startswith("https:")
-    resp.set_cookie(COOKIE, value, max_age=seconds, path=PATH, secure=secure, http_only=True, same_site="Lax")
+    name, path = _cookie(context)
+    secure = path == "/"
+    resp.set_cookie(name, value, max_age=seconds, path=path, secure=secure, http_only=True, same_site="Lax")
 
 
-def _kept(req: Request) -> list[str]:
-    parts = req.cookies.get(COOKIE, "").split(".")
+def _cookie(context: Context) -> tuple[str, str]:
+    """Its name and path. With TLS the name keeps neighbours in the same domain from bringing one of their own."""
+    return (f"__Host-{COOKIE}", "/") if context.settings.url.startswith("https:") else (COOKIE, PATH)
+
+
+def _kept(context: Context, req: Request) -> list[str]:
+    parts = req.cookies.get(_cookie(context)[0], "").split(".")
     if len(parts) != 3 or not all(parts):
         raise Refusal(
             "sign-in-refused", f"expected the cookie that {PATH} set; found none, so sign in again from there"
