@@ -15,6 +15,7 @@ from es_goals import accounts
 from es_goals.app import create_app
 from es_goals.clock import wall_clock
 from es_goals.events import moment
+from es_goals.http.rates import Rates
 from es_goals.ids import Uuid7
 from es_goals.settings import Settings
 from es_goals.storage import Cause, Storage, Token, Transaction, User, open_storage
@@ -103,13 +104,14 @@ class Wire:
 
 
 class Inside:
-    """A service of this process, whose clock stands still, with an administrator whose token is `root`."""
+    """A service of this process, whose clock stands still, with an administrator whose token is `root`; `rates` counts
+    its requests."""
 
-    def __init__(self, folder: Path, **settings: Any) -> None:
+    def __init__(self, folder: Path, rates: Rates | None = None, **settings: Any) -> None:
         self.clock = HandClock()
         self._settings = Settings(str(folder / "events.db"), **settings)
         self.root = self.person("root", role="administrator")
-        self._app = create_app(self._settings, self.clock)
+        self._app = create_app(self._settings, self.clock, rates=rates)
         self.sessions = self._app.context.sessions
         self._loop = asyncio.new_event_loop()
 

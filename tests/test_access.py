@@ -79,13 +79,14 @@ class Call(NamedTuple):
 
 NOT_TAKEN = Call("user", 405, looks=False)
 OPTIONS = Call("nobody", 200, looks=False)
-PUBLIC = {"GET": Call("nobody", 200), "*": Call("nobody", 405)}
+NOBODYS = {"*": Call("nobody", 405)}
+PUBLIC = {"GET": Call("nobody", 200), **NOBODYS}
 
 PLACES: dict[str, dict[str, Call]] = {
     "/v2/users": {"GET": Call("auditor", 200), "POST": Call("administrator", 422, {})},
     "/v2/users/{user}": {"GET": Call("user", 200), "PATCH": Call("user", 200, {})},
     "/v2/users/{user}/password": {"PUT": Call("credentials", 422, {"new": "short"}, auditor=403)},
-    "/v2/sessions": {"POST": Call("nobody", 422, {})},
+    "/v2/sessions": {"POST": Call("nobody", 422, {}), **NOBODYS},
     "/v2/sessions/current?surprise=1": {"DELETE": Call("credentials", 422)},
     "/v2/tokens": {"GET": Call("user", 200), "POST": Call("credentials", 422, {"name": "x"})},
     "/v2/tokens?user={user}": {"GET": Call("user", 200), "POST": Call("credentials", 422, {}, looks=False)},
@@ -115,8 +116,8 @@ PLACES: dict[str, dict[str, Call]] = {
         **{method: Call("user", 400, {}) for method in ("POST", "PUT", "DELETE")},
     },
     "/v1.0/users": {"GET": Call("user", 200), "POST": Call("user", 200)},
-    "/healthz": {"GET": Call("nobody", 200)},
-    "/readyz": {"GET": Call("nobody", 200)},
+    "/healthz": PUBLIC,
+    "/readyz": PUBLIC,
     "/metrics": {"GET": Call("auditor", 200)},
     "/openapi.json": PUBLIC,
     "/docs": PUBLIC,

@@ -241,7 +241,8 @@ MAPPED: dict[str, type[Exception]] = {
 """Those that /v2 cannot be brought to answer from outside: the original API's own, and those of a failing disk."""
 
 ELSEWHERE = {
-    "request-timeout", "nothing-to-roll-back-to", "limit-reached", "too-many-streams", "too-many-own-streams"
+    "request-timeout", "nothing-to-roll-back-to", "limit-reached", "too-many-streams", "too-many-own-streams",
+    "too-many-requests", "not-linked", "provider-failed",
 }  # fmt: skip
 """Those that have tests of their own, on services of their own."""
 

@@ -1,7 +1,10 @@
 """Requests a second: what conforms, what is left, and that all processes count together."""
 
 import os
+from collections.abc import Iterator
+from contextlib import closing
 from math import floor
+from pathlib import Path
 
 import pytest
 from falcon.asgi import Response
@@ -10,6 +13,8 @@ from hypothesis import strategies as st
 
 from es_goals.http.rates import WAYS, Rates, tell
 from tests.engines import hear, start
+from tests.people import Inside
+from tests.serving import Served
 
 
 class Seconds:
@@ -182,3 +187,75 @@ def test_the_headers_tell_the_quota_and_what_is_left_of_it_and_when_to_come_agai
         ['"user";q=2;w=1', '"user";r=0;t=1', "1"],
     ]
     assert (resp.get_header("RateLimit"), resp.get_header("Retry-After")) == ('"user";r=0;t=6', "6")
+
+
+@pytest.fixture
+def seconds() -> Seconds:
+    return Seconds()
+
+
+@pytest.fixture
+def inside(tmp_path: Path, seconds: Seconds) -> Iterator[Inside]:
+    """A service that takes three requests a second of one user."""
+    with closing(Inside(tmp_path, Rates(3, seconds))) as inside:
+        yield inside
+
+
+def statuses(inside: Inside, path: str, token: str | None, count: int, address: str = "192.0.2.1") -> list[int]:
+    return [inside("GET", path, token, address=address).status for _ in range(count)]
+
+
+def test_a_users_requests_are_counted_whichever_token_they_come_with_and_no_other_users(
+    inside: Inside, seconds: Seconds
+) -> None:
+    ann, bob = inside.person("ann"), inside.person("bob")
+    other = inside("POST", "/v2/tokens", ann, {"name": "another", "scope": "read"}).json["token"]
+
+    assert statuses(inside, "/v2/users/ann", ann, 2) == [200, 200]
+    refused = inside("GET", "/v2/users/ann", other)
+    assert (refused.status, refused.problem) == (429, "too-many-requests")
+    assert refused.header("Retry-After") == "1"
+    assert refused.header("RateLimit-Policy") == '"user";q=3;w=1'
+    assert refused.header("RateLimit") == '"user";r=0;t=1'
+    assert statuses(inside, "/v2/users/bob", bob, 4) == [200, 200, 200, 429]
+    seconds.now += 1
+    assert inside("GET", "/v2/users/ann", ann).header("RateLimit") == '"user";r=2;t=1'
+
+
+def test_where_nobody_is_signed_in_the_address_is_counted_and_an_ipv6_one_by_its_network(inside: Inside) -> None:
+    assert statuses(inside, "/v2/users", "esgt_bad", 4) == [401, 401, 401, 429]
+    assert statuses(inside, "/openapi.json", None, 1) == [429]
+    assert statuses(inside, "/openapi.json", None, 1, "192.0.2.2") == [200]
+    places = [f"2001:db8:0:1::{number}" for number in range(4)]
+    assert [statuses(inside, "/docs", None, 1, one)[0] for one in places] == [200, 200, 200, 429]
+
+
+def test_what_watches_the_service_is_not_counted(inside: Inside) -> None:
+    assert statuses(inside, "/healthz", None, 5) == [200] * 5
+    assert statuses(inside, "/readyz", None, 5) == [200] * 5
+
+
+def test_a_command_that_recorded_many_events_counts_as_one_for_each_hundred(inside: Inside, seconds: Seconds) -> None:
+    ann = inside.person("ann")
+    commands = [{"type": "CreateGoal", "name": str(number)} for number in range(1000)]
+    seconds.now += 1
+
+    assert inside("POST", "/v2/users/ann/commands", ann, {"commands": commands}).status == 200
+    assert statuses(inside, "/v2/users/ann", ann, 1) == [429]
+    seconds.now += 8 / 3
+    assert statuses(inside, "/v2/users/ann", ann, 2) == [200, 429]
+
+
+def test_all_workers_of_a_service_count_together(tmp_path: Path) -> None:
+    served = Served(tmp_path, accounts=True, env={"ES_GOALS_REQUESTS_LIMIT": "1"})
+    try:
+        answers = []
+        for worker in served.workers():
+            with served.client_of(worker) as client:
+                headers = {"Authorization": f"Bearer {served.token}"}
+                answers += [client.get("/v2/users/admin", headers=headers).status_code for _ in range(10)]
+    finally:
+        served.stop()
+
+    assert set(answers) == {200, 429}
+    assert answers.count(429) > 10

@@ -8,7 +8,6 @@ from concurrent.futures import Future
 from contextlib import contextmanager
 from contextvars import copy_context
 from pathlib import Path
-from types import SimpleNamespace
 from typing import TypeVar
 
 import pytest
@@ -16,11 +15,14 @@ from falcon.asgi import Request, Response
 from falcon.testing import create_scope
 
 from es_goals.app import create_app
+from es_goals.http.docs import Root
 from es_goals.http.edge import Gate
+from es_goals.http.events import Events
 from es_goals.http.problems import Refusal
 from es_goals.http.shares import Readers, Stream, Streams, asks
 from es_goals.settings import Settings
 from tests.engines import DEADLINE, wait_until
+from tests.people import issue, register
 
 T = TypeVar("T")
 
@@ -188,43 +190,33 @@ def test_a_stream_that_was_never_begun_frees_its_place_once_it_is_forgotten() ->
     assert opened(streams, "ann")
 
 
-def request(caller: str | None) -> Request:
-    """Of a signed-in user; of nobody where the service is open."""
-    req = Request(create_scope(host="localhost"), None)  # type: ignore[arg-type]
-    if caller is not None:
-        req.context.caller = SimpleNamespace(user=SimpleNamespace(id=caller))
-    return req
-
-
 def test_a_request_has_the_share_of_its_caller_and_leaves_nothing_of_that_to_the_next_on_its_connection(
     tmp_path: Path,
 ) -> None:
     context = create_app(Settings(str(tmp_path / "events.db"), user_streams_limit=1)).context
     gate, held = Gate(context), list[Stream]()
+    with context.log.writing() as transaction:
+        tokens = {name: issue(transaction, register(transaction, name))[0] for name in ("ann", "bob")}
 
     async def requests(*callers: str | None) -> list[str]:
         answers = []
         for caller in callers:
-            req, resp = request(caller), Response()
+            headers = {"Authorization": f"Bearer {tokens[caller]}"} if caller else {}
+            req, resp = Request(create_scope(host="localhost", headers=headers), None), Response()  # type: ignore[arg-type]
             await gate.process_request(req, resp)
-            await gate.process_resource(req, resp, None, {})
+            await gate.process_resource(req, resp, Events(context) if caller else Root(), {})
             try:
                 held.append(context.streams.open(parts()))
                 answers.append("open")
             except Refusal as refused:
                 answers.append(refused.slug)
+        await context.drain()
         return answers
 
     try:
         own = "too-many-own-streams"
-        assert asyncio.run(requests("ann", None, "ann", "bob", None, "bob")) == [
-            "open",
-            "open",
-            own,
-            "open",
-            "open",
-            own,
-        ]
+        answers = asyncio.run(requests("ann", None, "ann", "bob", None, "bob"))
+        assert answers == ["open", "open", own, "open", "open", own]
     finally:
         context.service.close()
         context.close()
