@@ -67,6 +67,9 @@ class Protocol(ASGIProtocol):  # type: ignore[misc]
     def connection_lost(self, exc: Exception | None) -> None:
         """Nobody is there to be waited for, as gunicorn would for some seconds more."""
         self._look_away()
+        if self._current_request is None and self._task is not None:
+            self._task.cancel()
+            self._task = None
         super().connection_lost(exc)
         self._flow_control.resume_writing()
 
