@@ -51,6 +51,8 @@ class Protocol(ASGIProtocol):  # type: ignore[misc]
     whose body gunicorn would hand on as it is. Answers must be taken in time too, and what is no request is answered
     as every other mistake is."""
 
+    _task: "asyncio.Task[None] | None"  # gunicorn's, which serves the connection
+
     def __init__(self, worker: Any) -> None:
         super().__init__(worker)
         self._patience: float = self.app.context.settings.body_deadline
@@ -65,7 +67,7 @@ class Protocol(ASGIProtocol):  # type: ignore[misc]
         self._keepalive_handle = self.worker.loop.call_later(self._patience, self._keepalive_timeout)
 
     def connection_lost(self, exc: Exception | None) -> None:
-        """Nobody is there to be waited for, as gunicorn would for some seconds more."""
+        """Nobody is there to be waited for, as gunicorn would for some seconds more, with all that it has of them."""
         self._look_away()
         if self._current_request is None and self._task is not None:
             self._task.cancel()
