@@ -330,6 +330,7 @@ def serve(monkeypatch: pytest.MonkeyPatch, *arguments: str) -> Result:
             pass
 
     monkeypatch.setattr("es_goals.server.serve", run)
+    monkeypatch.setenv("PROMETHEUS_MULTIPROC_DIR", "")  # which is set by `serve`, and not to stay
     return cli("serve", "--port", "0", *arguments)
 
 
