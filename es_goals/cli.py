@@ -12,20 +12,21 @@ import sys
 import tempfile
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager, suppress
 from datetime import datetime
 from functools import partial
 from pathlib import Path
 from time import monotonic, perf_counter, sleep
-from typing import Any, NoReturn
+from typing import Any
 
 import click
 import msgspec
 from msgspec import structs
 
 import projections
-from es_goals import __version__, accounts, backup, goals, outlines, terminal, verification
-from es_goals.accounts import ADMINISTRATOR, ROLES, NoSuchToken, register
+from es_goals import __version__, backup, goals, outlines, terminal, verification
+from es_goals.accounts import NoSuchToken
+from es_goals.cli_accounts import end_tokens, expect_administrator, token, user_group, users_of
+from es_goals.cli_storage import ACTOR, expect_log, opened, options, storage_at, user_of
 from es_goals.clock import wall_clock
 from es_goals.events import TYPES, UndecodableEvent, micros, moment
 from es_goals.ids import Uuid7
@@ -36,13 +37,9 @@ from es_goals.settings import PREFIX, InvalidSetting, Settings, from_env
 from es_goals.storage import (
     Cause,
     Log,
-    Options,
     Storage,
     StorageError,
-    Token,
-    Transaction,
     User,
-    UserNameTaken,
     copying,
     exists,
     is_postgres,
@@ -54,7 +51,6 @@ from es_goals.storage import migrate as migrate_storage
 from es_goals.users import valid_user_name
 from projections.goal_tree import tree as in_order
 
-ACTOR = "cli"
 LARGEST = 2**63 - 1
 PORT_SECONDS = 3.0
 RELUCTANT = 10  # how nice long work is to a service beside it: readers' 99th percentile was 41 ms during a rebuild
@@ -135,10 +131,10 @@ def serve(settings: Settings, host: str | None, port: int | None, workers: int |
         from es_goals.oidc import provider_of
 
         provider_of(settings, wall_clock)  # what it refuses is told before a log is made
-    existed = exists(settings.db, _options(settings))
-    with _listen(settings) as listener, _storage(settings, settings.db) as storage:
+    existed = exists(settings.db, options(settings))
+    with _listen(settings) as listener, storage_at(settings, settings.db) as storage:
         if not settings.open:
-            _expect_administrator(settings, storage.log)
+            expect_administrator(settings, storage.log)
         settings = structs.replace(settings, port=listener.getsockname()[1])
         descriptor = listener.detach()
     # In memory where that can be: on a full disk these files, which are mapped, would kill whoever writes to them.
@@ -154,40 +150,6 @@ def serve(settings: Settings, host: str | None, port: int | None, workers: int |
         # A worker that ends comes through here too, and leaves the folder to the others.
         if os.getpid() == master:
             shutil.rmtree(metrics, ignore_errors=True)
-
-
-def _expect_administrator(settings: Settings, log: Log) -> None:
-    """Of a new log, made here. Its token is told this once, before anything else can go wrong."""
-    if log.head().position == 0:
-        with suppress(UserNameTaken), log.writing() as transaction:  # another node's
-            user, _ = register(transaction, _new_user(ADMINISTRATOR, "administrator"), _cause())
-            secret = _issued(transaction, user, "first", "write", settings.token_lifetime)
-            click.echo(f"made the administrator {user.name}; this token is shown this once: {secret}")
-    elif not any(user.role == "administrator" and user.disabled_at is None for user in _users(log)):
-        click.echo("there is no administrator: es-goals user add NAME --role administrator, then es-goals token NAME")
-
-
-def _new_user(name: str, role: str) -> User:
-    return User(Uuid7(wall_clock)(), valid_user_name(name), None, 0, role)
-
-
-def _cause() -> Cause:
-    return Cause(Uuid7(wall_clock)(), ACTOR)
-
-
-def _issued(transaction: Transaction, user: User, name: str, scope: str, seconds: int) -> str:
-    secret = accounts.new_secret(accounts.TOKEN)
-    ends, new_id = transaction.at + seconds * 1_000_000, Uuid7(wall_clock)()
-    token = Token(new_id, user.id, name, scope, accounts.fingerprint(secret), 0, ends)
-    accounts.issue(transaction, token, _cause())
-    return secret
-
-
-def _users(log: Log) -> Iterator[User]:
-    after = ""
-    while page := log.users(after):
-        yield from page
-        after = page[-1].id
 
 
 def _listen(settings: Settings) -> socket.socket:
@@ -230,131 +192,8 @@ def _loopback(host: str) -> bool:
         return host == "localhost"
 
 
-@main.group("user")
-def user_() -> None:
-    """Accounts: make them, let them sign in, or not."""
-
-
-@user_.command("add")
-@click.argument("name")
-@click.option("--role", type=click.Choice(ROLES), default="user", show_default=True, help="What they may do.")
-@click.option("--password-stdin", is_flag=True, help="Read a password to sign in with, a line, from standard input.")
-@click.pass_obj
-def user_add(settings: Settings, name: str, role: str, password_stdin: bool) -> None:
-    """Make a user."""
-    user = _new_user(name, role)
-    kept = _hashed_line() if password_stdin else None
-    with _opened(settings) as storage, storage.log.writing() as transaction:
-        register(transaction, user, _cause(), kept)
-    click.echo(f"made the {role} {user.name}")
-
-
-@user_.command("password")
-@click.argument("name")
-@click.pass_obj
-def user_password(settings: Settings, name: str) -> None:
-    """Set a password, read as a line from standard input; all of the user's sessions end."""
-    with _opened(settings) as storage:
-        user, kept = _user(storage.log, name), _hashed_line()
-        with storage.log.writing() as transaction:
-            accounts.set_password(transaction, user.id, kept, _cause())
-    click.echo(f"{user.name} has a new password")
-
-
-def _hashed_line() -> str:
-    from es_goals.passwords import hashed, valid_password
-
-    try:  # by hand: what Python says of other bytes would show them
-        password = sys.stdin.buffer.readline().decode().rstrip("\r\n")
-    except UnicodeDecodeError:
-        raise goals.InvalidValue("password", "text in UTF-8", "other bytes") from None
-    return hashed(valid_password(password))
-
-
-@user_.command("disable")
-@click.argument("name")
-@click.pass_obj
-def user_disable(settings: Settings, name: str) -> None:
-    """Let a user in no more: sessions and tokens are good for nothing from now on."""
-    _set_disabled(settings, name, disabled=True)
-
-
-@user_.command("enable")
-@click.argument("name")
-@click.pass_obj
-def user_enable(settings: Settings, name: str) -> None:
-    """Let a disabled user in again."""
-    _set_disabled(settings, name, disabled=False)
-
-
-def _set_disabled(settings: Settings, name: str, *, disabled: bool) -> None:
-    with _opened(settings) as storage:
-        user = _user(storage.log, name)
-        with storage.log.writing() as transaction:
-            new = accounts.set_disabled(transaction, user.id, disabled, _cause())
-    state = "disabled" if disabled else "enabled"
-    click.echo(f"{user.name} is {state}" if new else f"{user.name} was {state} already")
-
-
-@user_.command("link")
-@click.argument("name")
-@click.option("--issuer", required=True, help="The OpenID provider.")
-@click.option("--subject", required=True, help="The user's id there.")
-@click.pass_obj
-def user_link(settings: Settings, name: str, issuer: str, subject: str) -> None:
-    """Let an identity at an OpenID provider sign in as the user."""
-    with _opened(settings) as storage:
-        user = _user(storage.log, name)
-        with storage.log.writing() as transaction:
-            accounts.link(transaction, user.id, accounts.identity_of(issuer, subject), _cause())
-    click.echo(f"{user.name} may sign in as {subject} at {issuer}")
-
-
-@main.command()
-@click.argument("name")
-@click.option("--scope", type=click.Choice(["read", "write"]), default="write", show_default=True, help="For what.")
-@click.option("--expires", metavar="TIME", default="90d", show_default=True, help="After so many d, h, m or s.")
-@click.option("--for", "purpose", default="command line", show_default=True, help="What it is called.")
-@click.option("--revoke", metavar="ID", help="End a token instead; `all` ends all of the user's.")
-@click.pass_obj
-def token(settings: Settings, name: str, scope: str, expires: str, purpose: str, revoke: str | None) -> None:
-    """An API token for a user, printed this once."""
-    seconds, purpose = _seconds(expires), accounts.valid_token_name(purpose)
-    with _opened(settings) as storage:
-        user = _user(storage.log, name)
-        if revoke is not None:
-            click.echo(f"revoked {_revoke(storage.log, user, revoke)} tokens of {user.name}")
-            return
-        with storage.log.writing() as transaction:
-            secret = _issued(transaction, user, purpose, scope, seconds)
-    click.echo(secret)
-
-
-def _seconds(text: str) -> int:
-    found = re.fullmatch(r"([0-9]{1,6})([dhms])", text)
-    if found is None or not int(found[1]):
-        raise click.BadParameter(
-            f"expected a number and d, h, m or s, as in 90d; found {text!r}", param_hint="--expires"
-        )
-    return int(found[1]) * {"d": 86_400, "h": 3_600, "m": 60, "s": 1}[found[2]]
-
-
-def _revoke(log: Log, user: User, which: str) -> int:
-    with log.writing() as transaction:
-        live = [one for one in _tokens(transaction, user.id) if one.revoked_at is None]
-        chosen = live if which == "all" else [one for one in live if one.id == which.lower()]
-        if which != "all" and not chosen:
-            raise NoSuchToken(f"expected the id of a token of {user.name}, or all; found {which!r}")
-        for one in chosen:
-            accounts.revoke(transaction, one, _cause())
-    return len(chosen)
-
-
-def _tokens(log: Log | Transaction, user_id: str) -> list[Token]:
-    tokens: list[Token] = []
-    while page := log.tokens(user_id, tokens[-1].id if tokens else ""):
-        tokens += page
-    return tokens
+main.add_command(user_group)
+main.add_command(token)
 
 
 @main.command("import")
@@ -364,7 +203,7 @@ def _tokens(log: Log | Transaction, user_id: str) -> list[Token]:
 def import_(settings: Settings, file: Any, name: str) -> None:
     """Goals from nested JSON, a text outline or OPML; - is standard input. All or nothing."""
     items = outlines.parse(file.read())
-    with _opened(settings) as storage:
+    with opened(settings) as storage:
         count = asyncio.run(_import(storage, items, name, goals.Limits.of(settings)))
     click.echo(f"imported {count} goals for {name}")
 
@@ -421,13 +260,13 @@ def export(settings: Settings, name: str | None, kind: str) -> None:
     """A user's tree as JSON or OPML, or the whole log as NDJSON."""
     from es_goals.http.trees import Shape, forest, whole
 
-    with _opened(settings) as storage:
+    with opened(settings) as storage:
         if kind == "ndjson":
-            _print_events(storage.log, _user(storage.log, name) if name else None)
+            _print_events(storage.log, user_of(storage.log, name) if name else None)
             return
         if name is None:
             raise click.UsageError(f"expected --user: {kind} holds one user's tree")
-        user = _user(storage.log, name)
+        user = user_of(storage.log, name)
         trees = forest(Projector(storage.log, storage.views, projections.ALL).read("goal_tree", user.id), user.name)
         if kind == "json":
             click.echo(whole(trees, Shape()))
@@ -454,8 +293,8 @@ def _print_events(log: Log, user: User | None) -> None:
 @click.pass_obj
 def tree(settings: Settings, user: str, as_of: str | None) -> None:
     """A user's goals, drawn."""
-    with _opened(settings) as storage:
-        found = _user(storage.log, user)
+    with opened(settings) as storage:
+        found = user_of(storage.log, user)
         projector = Projector(storage.log, storage.views, projections.ALL)
         if as_of is None:
             view = projector.read("goal_tree", found.id)
@@ -489,8 +328,8 @@ def replay(
     from es_goals.http.events import event_answer
 
     goal = goal and goal.lower()
-    with _opened(settings) as storage:
-        owner = _user(storage.log, name).id if name else None
+    with opened(settings) as storage:
+        owner = user_of(storage.log, name).id if name else None
         end = None if until is None else _position(storage.log, until, "--until")
         teller = terminal.Storyteller(storage.log, gaps=goal is not None or kind is not None)
         if goal is not None and storage.log.owner(goal) is None:
@@ -508,11 +347,11 @@ def replay(
 def rebuild(settings: Settings, names: tuple[str, ...], name: str | None) -> None:
     """Fold read models anew from the log, all of them if none is named, while the service runs."""
     os.nice(max(0, RELUCTANT - os.nice(0)))
-    with _opened(settings) as storage:
+    with opened(settings) as storage:
         projector = Projector(storage.log, storage.views, projections.ALL)
         for model in names or projector.models:
             if name is not None:
-                rows = projector.rebuild_user(model, _user(storage.log, name).id)
+                rows = projector.rebuild_user(model, user_of(storage.log, name).id)
                 click.echo(f"{model}: folded {rows} rows of {name} anew")
                 continue
             began = perf_counter()
@@ -536,7 +375,7 @@ def _changed(done: Any) -> str:
 @click.pass_obj
 def rollback(settings: Settings, name: str) -> None:
     """Undo the last rebuild of a read model."""
-    with _opened(settings) as storage:
+    with opened(settings) as storage:
         generation = Projector(storage.log, storage.views, projections.ALL).roll_back(name)
     click.echo(f"{name}: generation {generation.id} serves again, at position {generation.position}")
 
@@ -548,7 +387,7 @@ def migrate(settings: Settings, service: str | None) -> None:
     """Make the log, or bring one of an older schema to this version's; as PostgreSQL's owner of it."""
     if service is not None and not is_postgres(settings.db):
         raise click.UsageError("expected a postgresql:// URL with --service; a file has no roles")
-    schema = migrate_storage(settings.db, wall_clock, _options(settings), service)
+    schema = migrate_storage(settings.db, wall_clock, options(settings), service)
     click.echo(f"{shown(settings.db)}: schema {schema}" + (f"; {service} may serve" if service else ""))
 
 
@@ -558,8 +397,8 @@ def migrate(settings: Settings, service: str | None) -> None:
 @click.pass_obj
 def copy(settings: Settings, source: str, target: str) -> None:
     """A log to another place or engine, as it is; goes on where it was cut off."""
-    _expect_log(source, settings)
-    with _storage(settings, source) as old, _storage(settings, target) as new:
+    expect_log(source, settings)
+    with storage_at(settings, source) as old, storage_at(settings, target) as new:
         if old.log.id == new.log.id:
             raise click.UsageError("expected two logs; found one in both places")
         with terminal.progress("copying") as progress:
@@ -583,7 +422,7 @@ def verify(settings: Settings, expect: str | None) -> None:
         anchor = None if expect is None else verification.parse_anchor(expect)
     except ValueError as error:
         raise click.BadParameter(str(error), param_hint="--expect") from error
-    with _opened(settings) as storage:
+    with opened(settings) as storage:
         _verify(storage, anchor)
 
 
@@ -605,7 +444,7 @@ def _verify(storage: Storage, anchor: verification.Anchor | None) -> None:
 @click.pass_obj
 def backup_(settings: Settings, dest: Path) -> None:
     """Copy the log into a new folder while the service runs, with a manifest of checksums."""
-    with _opened(settings) as storage, terminal.progress("copying") as progress:
+    with opened(settings) as storage, terminal.progress("copying") as progress:
         manifest = backup.back_up(storage.log, dest, wall_clock, progress)
     click.echo(f"backed up {manifest.bytes} bytes to {dest}\n{manifest.position}:{manifest.digest}")
 
@@ -617,55 +456,19 @@ def backup_(settings: Settings, dest: Path) -> None:
 def restore_(settings: Settings, source: Path, keep_tokens: bool) -> None:
     """Check a backup, put it where no log is yet, fold the read models, and verify. Ends all sessions and tokens."""
     if is_postgres(settings.db):
-        open_target = partial(open_storage, settings.db, wall_clock, _options(settings))
+        open_target = partial(open_storage, settings.db, wall_clock, options(settings))
         with terminal.progress("copying") as progress:
             storage, manifest = backup.restore_into(source, open_target, wall_clock, progress)
     else:
         storage, manifest = backup.restore(source, Path(settings.db), wall_clock)
     try:
-        _verify(storage, verification.Anchor(manifest.position, manifest.digest))
         storage.sessions.clear()
-        if not keep_tokens and (revoked := sum(_revoke(storage.log, user, "all") for user in _users(storage.log))):
+        if not keep_tokens and (revoked := sum(end_tokens(storage.log, user, "all") for user in users_of(storage.log))):
             click.echo(f"revoked {revoked} API tokens (--keep-tokens keeps them)")
+        _verify(storage, verification.Anchor(manifest.position, manifest.digest))
     finally:
         storage.close()
     click.echo(f"restored {shown(settings.db)} from {source}")
-
-
-@contextmanager
-def _opened(settings: Settings) -> Iterator[Storage]:
-    """An existing log, or where there is something to put into it a new one."""
-    command = click.get_current_context().command.name
-    if command not in ("import", "add"):
-        _expect_log(settings.db, settings)
-    with _storage(settings, settings.db) as storage:
-        yield storage
-
-
-@contextmanager
-def _storage(settings: Settings, db: str) -> Iterator[Storage]:
-    storage = open_storage(db, wall_clock, _options(settings))
-    try:
-        yield storage
-    finally:
-        storage.close()
-
-
-def _expect_log(db: str, settings: Settings) -> None:
-    if not exists(db, _options(settings)):
-        raise click.ClickException(f"expected a log at {shown(db)}; found none (--db or {PREFIX}DB names another)")
-
-
-def _options(settings: Settings) -> Options:
-    return Options(settings.deadline, settings.connections)
-
-
-def _user(log: Log, name: str) -> User:
-    return log.user(name.lower()) or log.user_named(name) or _no_such_user(name)
-
-
-def _no_such_user(name: str) -> NoReturn:
-    raise click.ClickException(f"expected a user's name or id; found {name!r}")
 
 
 def _position(log: Log, text: str, option: str) -> int:

@@ -306,7 +306,8 @@ def test_a_restored_log_has_no_tokens_and_no_sessions_that_are_good_unless_told_
     told = done(cli("--db", "strict.db", "restore", "copy")).splitlines()
     kept = done(cli("--db", "kept.db", "restore", "copy", "--keep-tokens")).splitlines()
 
-    assert told[-2:] == ["revoked 1 API tokens (--keep-tokens keeps them)", "restored strict.db from copy"]
+    assert told[0] == "revoked 1 API tokens (--keep-tokens keeps them)"
+    assert told[-1] == "restored strict.db from copy"
     assert kept[-1] == "restored kept.db from copy"
     assert (ended("events.db"), ended("strict.db")) == ([True, True, False], [True, True, True])
     assert ended("kept.db") == [True, True, False]

@@ -36,7 +36,7 @@ STORAGE = {"es_goals.events", "es_goals.storage"}
 #   accounts                            beside service: what changes of accounts do in a transaction
 #   verification, backup                checks and copies: above the projector, as the doors are
 #   metrics                             measures the projector and the log, for the doors
-#   terminal                            what the command line shows: beside cli
+#   terminal, cli_accounts, cli_storage   what the command line shows, its part of accounts, its log: beside cli
 #   server, __main__                    gunicorn between app and cli; nothing but cli
 EVERYTHING = {"es_goals", "projections"}
 MAY_IMPORT: dict[str, set[str]] = {
@@ -82,6 +82,8 @@ MAY_IMPORT: dict[str, set[str]] = {
     "es_goals.app": EVERYTHING,
     "es_goals.server": EVERYTHING,
     "es_goals.cli": EVERYTHING,
+    "es_goals.cli_accounts": EVERYTHING,
+    "es_goals.cli_storage": {"es_goals.clock", "es_goals.settings", "es_goals.storage"},
     "es_goals.__main__": {"es_goals.cli"},
     "projections": {"projections"},
     "projections.activity": {"es_goals.events"},
@@ -101,7 +103,7 @@ KEPT_IN = {
     "falcon": {"es_goals.http", "es_goals.app"},
     "gunicorn": {"es_goals.server"},
     "uvloop": set[str](),
-    "click": {"es_goals.cli"},
+    "click": {"es_goals.cli", "es_goals.cli_accounts", "es_goals.cli_storage"},
     "rich": {"es_goals.terminal"},
     "setproctitle": {"es_goals.cli"},
     "prometheus_client": {"es_goals.metrics", "es_goals.server"},
