@@ -4,6 +4,7 @@ A change writes nothing before it has refused whatever it may refuse: a batch go
 """
 
 import hashlib
+import re
 import secrets
 from typing import Literal
 
@@ -38,6 +39,10 @@ TOKEN_NAME_LENGTH = 100
 Scope = Literal["read", "write"]
 
 
+class PasswordChangedSince(Exception):
+    """The password that was shown is the current one no more."""
+
+
 class NoSuchToken(Exception):
     """The user has no such token, or it is revoked."""
 
@@ -66,7 +71,11 @@ def fingerprint(secret: str) -> str:
 
 
 def identity_of(issuer: str, subject: str) -> str:
-    """As it is kept: an issuer is a URL, which has no space."""
+    """As it is kept: an issuer is a URL, which has no space. Raises InvalidValue."""
+    if not re.fullmatch(r"https?://[!-~]+", issuer):
+        raise InvalidValue("issuer", "a URL as the provider writes it", repr(issuer))
+    if not re.fullmatch(r"[ -~]{1,255}", subject):
+        raise InvalidValue("subject", "1 to 255 printable ASCII characters", repr(subject[:100]))
     return f"{issuer} {subject}"
 
 
@@ -111,9 +120,14 @@ def rename(
     return renamed, _append(transaction, UserRenamed(user_id), cause)
 
 
-def set_password(transaction: Transaction, user_id: str, kept: str, cause: Cause) -> tuple[User, int]:
-    """Keep a password; sessions begun before are over."""
+def set_password(
+    transaction: Transaction, user_id: str, kept: str, cause: Cause, since: int | None = None
+) -> tuple[User, int]:
+    """Keep a password; sessions begun before are over. `since`: the `password_at` of the one that was shown, if one had
+    to be. Raises PasswordChangedSince."""
     user = _user(transaction, user_id)
+    if since is not None and user.password_at != since:
+        raise PasswordChangedSince("expected the current password; found one that was changed meanwhile")
     # Another one than before also where the clock stands still.
     changed = structs.replace(user, password_at=max(transaction.at, user.password_at + 1))
     transaction.change_user(changed)

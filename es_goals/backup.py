@@ -11,7 +11,7 @@ from pathlib import Path
 import msgspec
 from msgspec import Struct
 
-from es_goals.storage import Clock, Log, Progress, Storage, copying, open_log, open_storage
+from es_goals.storage import Clock, Log, Progress, Storage, copying, end_sessions, open_log, open_storage
 from es_goals.verification import Anchor, Mismatch, verify_log
 
 DATABASE = "events.db"
@@ -72,10 +72,10 @@ def _describe(database: Path, clock: Clock) -> Manifest:
 
 
 def restore_into(
-    source: Path, open_target: Callable[[], Storage], clock: Clock, progress: Progress
+    source: Path, open_target: Callable[[], Storage], clock: Clock, progress: Progress, prepare: Callable[[Log], None]
 ) -> tuple[Storage, Manifest]:
-    """Check a backup, and only then open a log that is empty, or a part of it, and copy it there. Answers the storage,
-    open. Raises Refused, Mismatch, Conflict."""
+    """Check a backup, and only then open a log that is empty, or a part of it, and copy it there; `prepare` it, and end
+    its sessions. Answers the storage, open. Raises Refused, Mismatch, Conflict."""
     manifest = _checked_manifest(source)
     with tempfile.TemporaryDirectory(prefix="es-goals-restore-") as folder:
         copy = Path(folder) / DATABASE  # opening one changes it, and the backup's must stay as it is
@@ -86,6 +86,8 @@ def restore_into(
             target = open_target()
             try:
                 copying.copy(log, target.log, progress)
+                target.sessions.clear()
+                prepare(target.log)
             except BaseException:
                 target.close()
                 raise
@@ -94,8 +96,11 @@ def restore_into(
     return target, manifest
 
 
-def restore(source: Path, target: Path, clock: Clock) -> tuple[Storage, Manifest]:
-    """Check a backup and put it where no log is yet. Answers the storage, open. Raises Refused, Mismatch."""
+def restore(
+    source: Path, target: Path, clock: Clock, prepare: Callable[[Log], None] = lambda _: None
+) -> tuple[Storage, Manifest]:
+    """Check a backup, `prepare` a copy of it, and put that where no log is yet; sessions that were left there end.
+    Answers the storage, open. Raises Refused, Mismatch."""
     manifest = _checked_manifest(source)
     for path in (target, Path(f"{target}-wal")):
         if path.exists():
@@ -106,10 +111,12 @@ def restore(source: Path, target: Path, clock: Clock) -> tuple[Storage, Manifest
         copy = open_log(str(unfinished), clock)
         try:
             _expect_whole(copy, manifest)
+            prepare(copy)
         finally:
             copy.close()
             _tidy(unfinished)
         _sync(unfinished)
+        end_sessions(str(target), manifest.log, clock)
         # Unlike a rename, a link does not replace what somebody put there meanwhile.
         os.link(unfinished, target)
         _sync(target.absolute().parent)

@@ -25,7 +25,7 @@ from msgspec import structs
 import projections
 from es_goals import __version__, backup, goals, outlines, terminal, verification
 from es_goals.accounts import NoSuchToken
-from es_goals.cli_accounts import end_tokens, expect_administrator, token, user_group, users_of
+from es_goals.cli_accounts import end_all_tokens, expect_administrator, token, user_group
 from es_goals.cli_storage import ACTOR, expect_log, opened, options, storage_at, user_of
 from es_goals.clock import wall_clock
 from es_goals.events import TYPES, UndecodableEvent, micros, moment
@@ -94,6 +94,7 @@ class Group(click.Group):
 @click.pass_context
 def main(context: click.Context, db: str | None) -> None:
     """Over Achiever: an event-sourced goal service."""
+    os.umask(0o077)  # what is made here holds hashes, addresses, people's goals
     _hide_passwords(sys.argv)
     settings = from_env(os.environ)
     context.obj = structs.replace(settings, db=db) if db else settings
@@ -455,16 +456,18 @@ def backup_(settings: Settings, dest: Path) -> None:
 @click.pass_obj
 def restore_(settings: Settings, source: Path, keep_tokens: bool) -> None:
     """Check a backup, put it where no log is yet, fold the read models, and verify. Ends all sessions and tokens."""
+
+    def prepare(log: Log) -> None:
+        if not keep_tokens and (revoked := end_all_tokens(log)):
+            click.echo(f"revoked {revoked} API tokens (--keep-tokens keeps them)")
+
     if is_postgres(settings.db):
         open_target = partial(open_storage, settings.db, wall_clock, options(settings))
         with terminal.progress("copying") as progress:
-            storage, manifest = backup.restore_into(source, open_target, wall_clock, progress)
+            storage, manifest = backup.restore_into(source, open_target, wall_clock, progress, prepare)
     else:
-        storage, manifest = backup.restore(source, Path(settings.db), wall_clock)
+        storage, manifest = backup.restore(source, Path(settings.db), wall_clock, prepare)
     try:
-        storage.sessions.clear()
-        if not keep_tokens and (revoked := sum(end_tokens(storage.log, user, "all") for user in users_of(storage.log))):
-            click.echo(f"revoked {revoked} API tokens (--keep-tokens keeps them)")
         _verify(storage, verification.Anchor(manifest.position, manifest.digest))
     finally:
         storage.close()

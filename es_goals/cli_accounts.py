@@ -79,8 +79,10 @@ def _set_disabled(settings: Settings, name: str, *, disabled: bool) -> None:
         user = user_of(storage.log, name)
         with storage.log.writing() as transaction:
             new = accounts.set_disabled(transaction, user.id, disabled, _cause())
+        last = disabled and user.role == "administrator" and not _has_administrator(storage.log)
     state = "disabled" if disabled else "enabled"
-    click.echo(f"{user.name} is {state}" if new else f"{user.name} was {state} already")
+    told = f"{user.name} is {state}" if new else f"{user.name} was {state} already"
+    click.echo(f"{told}; no administrator is left" if last else told)
 
 
 @user_group.command("link")
@@ -138,6 +140,15 @@ def end_tokens(log: Log, user: User, which: str) -> int:
     return len(chosen)
 
 
+def end_all_tokens(log: Log) -> int:
+    """Of all users, together or not at all; answers how many."""
+    live = [token for user in users_of(log) for token in _tokens(log, user.id) if token.revoked_at is None]
+    with log.writing() as transaction:
+        for one in live:
+            accounts.revoke(transaction, one, _cause())
+    return len(live)
+
+
 def _tokens(log: Log | Transaction, user_id: str) -> list[Token]:
     tokens: list[Token] = []
     while page := log.tokens(user_id, tokens[-1].id if tokens else ""):
@@ -152,8 +163,12 @@ def expect_administrator(settings: Settings, log: Log) -> None:
             user, _ = register(transaction, _new_user(ADMINISTRATOR, "administrator"), _cause())
             secret = _issued(transaction, user, "first", "write", settings.token_lifetime)
             click.echo(f"made the administrator {user.name}; this token is shown this once: {secret}")
-    elif not any(user.role == "administrator" and user.disabled_at is None for user in users_of(log)):
+    elif not _has_administrator(log):
         click.echo("there is no administrator: es-goals user add NAME --role administrator, then es-goals token NAME")
+
+
+def _has_administrator(log: Log) -> bool:
+    return any(user.role == "administrator" and user.disabled_at is None for user in users_of(log))
 
 
 def _new_user(name: str, role: str) -> User:

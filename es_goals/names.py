@@ -11,5 +11,7 @@ def composed(text: str, length: int) -> str:
 
 
 def folded(name: str) -> str:
-    """What makes two user names the same: NFKC case-folding (Unicode 3.13, toNFKC_Casefold in essence)."""
-    return unicodedata.normalize("NFKC", unicodedata.normalize("NFKC", name).casefold())
+    """What makes two user names the same: NFKC case-folding without what cannot be seen (Unicode 3.13,
+    toNFKC_Casefold in essence)."""
+    same = unicodedata.normalize("NFKC", unicodedata.normalize("NFKC", name).casefold())
+    return same if same.isascii() else "".join(one for one in same if unicodedata.category(one) != "Cf")

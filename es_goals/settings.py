@@ -16,6 +16,10 @@ Network = IPv4Network | IPv6Network
 _ORIGIN = re.compile(r"[a-z][a-z0-9+.-]*://([a-z0-9_-]+(\.[a-z0-9_-]+)*|\[[0-9a-f:.]+\])(:\d{1,5})?")
 
 
+LONGEST = 3_153_600_000
+"""Seconds, a hundred years: later times may not be told any more."""
+
+
 class InvalidSetting(Exception):
     """A variable is unknown, or its value is not of the kind it must be."""
 
@@ -37,11 +41,17 @@ class Settings(Struct, frozen=True, forbid_unknown_fields=True):
     registration: Annotated[
         str, Meta(pattern=r"^(closed|open)\Z", description="who makes users: administrators, or with `open` anyone")
     ] = "closed"
-    session_idle: Annotated[int, Meta(ge=60, description="seconds after which an unused session ends")] = 604_800
-    session_lifetime: Annotated[int, Meta(ge=60, description="seconds after which a session ends")] = 2_592_000
-    token_idle: Annotated[int, Meta(ge=60, description="seconds after which an unused API token ends")] = 7_776_000
+    session_idle: Annotated[int, Meta(ge=600, le=LONGEST, description="seconds after which an unused session ends")] = (
+        604_800
+    )
+    session_lifetime: Annotated[int, Meta(ge=60, le=LONGEST, description="seconds after which a session ends")] = (
+        2_592_000
+    )
+    token_idle: Annotated[int, Meta(ge=600, le=LONGEST, description="seconds after which an unused API token ends")] = (
+        7_776_000
+    )
     token_lifetime: Annotated[
-        int, Meta(ge=60, description="seconds after which an API token ends that names no end")
+        int, Meta(ge=60, le=LONGEST, description="seconds after which an API token ends that names no end")
     ] = 7_776_000
     url: Annotated[
         str,
@@ -91,6 +101,10 @@ class Settings(Struct, frozen=True, forbid_unknown_fields=True):
     log_level: Annotated[
         str, Meta(pattern="^(debug|info|warning|error)$", description="least level that is logged")
     ] = "info"
+
+    def __repr__(self) -> str:
+        shown = (name for name in self.__struct_fields__ if name not in SECRET)
+        return f"Settings({', '.join(f'{name}={getattr(self, name)!r}' for name in shown)})"
 
     def __post_init__(self) -> None:
         networks(self.proxies)

@@ -20,8 +20,8 @@ def valid_user_name(text: str) -> str:
     # These could not be told from something else in a path: a slash, a step, an id.
     # Also folded, as names are compared: full-width digits are digits then.
     same = folded(name)
-    if "/" in same or _DOTS.fullmatch(same) or UUID_FORM.fullmatch(same):
-        raise InvalidValue("name", "a name without a slash that is no UUID and not only dots", repr(name))
+    if not same.strip() or "/" in same or _DOTS.fullmatch(same) or UUID_FORM.fullmatch(same):
+        raise InvalidValue("name", "a name that can be seen, without a slash, no UUID and not only dots", repr(name))
     return name
 
 

@@ -159,6 +159,13 @@ class Inside:
             assert user is not None
             accounts.set_disabled(transaction, user.id, True, cause())
 
+    def set_password(self, name: str, kept: str) -> None:
+        """Give somebody another password."""
+        with self._changing() as transaction:
+            user = transaction.user_named(name)
+            assert user is not None
+            accounts.set_password(transaction, user.id, kept, cause())
+
     @contextmanager
     def _changing(self) -> Iterator[Transaction]:
         with closing(open_storage(self._settings.db, self.clock)) as storage, storage.log.writing() as transaction:

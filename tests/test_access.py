@@ -7,6 +7,7 @@ from itertools import product
 from pathlib import Path
 from typing import Any, NamedTuple
 
+import msgspec
 import pytest
 
 from es_goals.accounts import set_disabled
@@ -79,6 +80,13 @@ class Call(NamedTuple):
 
 NOT_TAKEN = Call("user", 405, looks=False)
 OPTIONS = Call("nobody", 200, looks=False)
+PROVIDER = {
+    "ES_GOALS_URL": "http://127.0.0.1:1",
+    "ES_GOALS_OIDC_ISSUER": "http://127.0.0.1:1",
+    "ES_GOALS_OIDC_CLIENT": "goals",
+}
+"""One that is not there."""
+
 NOBODYS = {"*": Call("nobody", 405)}
 PUBLIC = {"GET": Call("nobody", 200), **NOBODYS}
 
@@ -88,6 +96,8 @@ PLACES: dict[str, dict[str, Call]] = {
     "/v2/users/{user}/password": {"PUT": Call("credentials", 422, {"new": "short"}, auditor=403)},
     "/v2/sessions": {"POST": Call("nobody", 422, {}), **NOBODYS},
     "/v2/sessions/current?surprise=1": {"DELETE": Call("credentials", 422)},
+    "/v2/sessions/oidc": {"GET": Call("nobody", 502), **NOBODYS},
+    "/v2/sessions/oidc/callback": {"GET": Call("nobody", 401), **NOBODYS},
     "/v2/tokens": {"GET": Call("user", 200), "POST": Call("credentials", 422, {"name": "x"})},
     "/v2/tokens?user={user}": {"GET": Call("user", 200), "POST": Call("credentials", 422, {}, looks=False)},
     "/v2/tokens/{token_id}": {"DELETE": Call("credentials", 204, fresh=True, auditor=404)},
@@ -205,7 +215,7 @@ class World:
 
 @pytest.fixture(scope="module")
 def world(tmp_path_factory: pytest.TempPathFactory) -> Iterator[World]:
-    env = {"ES_GOALS_REQUESTS_LIMIT": "0"} if "requests_limit" in Settings.__struct_fields__ else {}
+    env = {"ES_GOALS_REQUESTS_LIMIT": "0", **PROVIDER}
     served = Served(tmp_path_factory.mktemp("access"), workers=1, env=env, accounts=True)
     try:
         world = World(served)
@@ -265,7 +275,8 @@ def tries(place: str) -> dict[Tried, int]:
 
 
 def test_every_route_is_in_the_table(tmp_path: Path) -> None:
-    context = create_app(Settings(str(tmp_path / "events.db"))).context
+    settings = {name.removeprefix("ES_GOALS_").lower(): value for name, value in PROVIDER.items()}
+    context = create_app(msgspec.convert({"db": str(tmp_path / "events.db"), **settings}, Settings)).context
     try:
         found = dict(routes(context))
     finally:
@@ -327,7 +338,8 @@ def assert_well_refused(answer: Answer, place: str) -> None:
     if answer.status in (401, 403, 404):
         assert answer.header("Cache-Control") == "no-store"
     if answer.status == 401 and answer.body:
-        assert answer.problem == "unauthenticated" or (place.startswith("/v1.0") and b"Access Denied!" in answer.body)
+        refused = "sign-in-refused" if "/oidc/" in place else "unauthenticated"
+        assert answer.problem == refused or (place.startswith("/v1.0") and b"Access Denied!" in answer.body)
 
 
 # Ids elsewhere than in the path.

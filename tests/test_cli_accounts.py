@@ -360,7 +360,7 @@ def test_where_there_is_no_administrator_it_is_told_how_to_make_one(monkeypatch:
     assert done(serve(monkeypatch)) == hint
     done(cli("user", "add", "root", "--role", "administrator"))
     assert done(serve(monkeypatch)) == ""
-    done(cli("user", "disable", "root"))
+    assert done(cli("user", "disable", "root")) == "root is disabled; no administrator is left\n"
     assert done(serve(monkeypatch)) == hint
     assert done(serve(monkeypatch, "--open")) == ""
 

@@ -5,9 +5,10 @@ import pty
 import re
 import subprocess
 import sys
-from contextlib import suppress
+from contextlib import closing, suppress
 from pathlib import Path
 
+import apsw
 import pytest
 from click.testing import Result
 
@@ -312,6 +313,19 @@ def test_a_restored_log_has_no_tokens_and_no_sessions_that_are_good_unless_told_
     assert (ended("events.db"), ended("strict.db")) == ([True, True, False], [True, True, True])
     assert ended("kept.db") == [True, True, False]
     done(cli("--db", "strict.db", "verify"))
+
+
+def test_a_restore_that_fails_behind_the_log_leaves_no_token_that_is_good() -> None:
+    done(cli("token", "alice"))
+    done(cli("backup", "copy"))
+    with closing(apsw.Connection("new-projections.db")) as foreign:
+        foreign.execute("CREATE TABLE theirs (id INTEGER)")
+
+    result = cli("--db", "new.db", "restore", "copy")
+
+    assert (result.exit_code, "found a database of something else" in result.stderr) == (1, True)
+    with closing(apsw.Connection("new.db")) as log:
+        assert log.execute("SELECT count(*), count(revoked_at) FROM tokens").fetchall() == [(1, 1)]
 
 
 def test_a_restore_in_the_place_of_an_older_log_ends_the_sessions_that_were_left_there() -> None:

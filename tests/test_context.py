@@ -3,14 +3,16 @@
 import asyncio
 import os
 import threading
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Iterable, Iterator
+from contextlib import ExitStack, contextmanager
+from itertools import repeat
 from pathlib import Path
 
 import pytest
 
 from es_goals.app import create_app
-from es_goals.http.context import Context
+from es_goals.http.context import HASHED_AT_ONCE, HASHED_IN_ALL, Context
+from es_goals.http.problems import Refusal
 from es_goals.passwords import hashed
 from es_goals.settings import Settings
 from es_goals.storage import Interrupted
@@ -69,3 +71,21 @@ def test_no_more_passwords_are_looked_at_at_once_than_there_are_cores(tmp_path: 
         asyncio.run(sign_in(context))
 
     assert 1 <= most <= cores
+
+
+def test_who_comes_with_many_passwords_at_once_has_few_places_and_leaves_them_to_the_next(tmp_path: Path) -> None:
+    def taken(context: Context, addresses: Iterable[str]) -> int:
+        """How many get a place before one does not; all are left again."""
+        with ExitStack() as places:
+            for count, address in enumerate(addresses):
+                try:
+                    places.enter_context(context.hashing_place(address))
+                except Refusal:
+                    return count
+        return -1
+
+    with made(tmp_path, deadline=20) as context:
+        for _ in range(2):
+            assert taken(context, repeat("192.0.2.1")) == HASHED_AT_ONCE
+            assert taken(context, (f"2001:db8::{number}" for number in range(9))) == HASHED_AT_ONCE
+            assert taken(context, (f"198.51.100.{number}" for number in range(99))) == HASHED_IN_ALL

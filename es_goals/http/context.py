@@ -2,8 +2,10 @@
 
 import asyncio
 import os
-from collections.abc import Awaitable, Callable, Coroutine
+from collections import Counter
+from collections.abc import Awaitable, Callable, Coroutine, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from contextvars import ContextVar
 from datetime import datetime
 from time import monotonic
@@ -17,7 +19,8 @@ from es_goals.accounts import Caller
 from es_goals.events import micros
 from es_goals.goals import Command, GoalNotFound
 from es_goals.http import requests
-from es_goals.http.access import Callers
+from es_goals.http.access import Callers, secret_of
+from es_goals.http.peers import address_key
 from es_goals.http.problems import Refusal
 from es_goals.http.rates import Rates
 from es_goals.http.recent import Asker, Recent, uuid_of
@@ -36,6 +39,11 @@ log = structlog.get_logger()
 FOLD_SECONDS = 1.0
 """Between two folds into the stored rows, which share the interpreter's lock with requests: many events at once cost
 half as much, and no read waits for them."""
+
+HASHED_AT_ONCE = 4
+"""Passwords of one address that are looked at, or wait for that, in a worker; fewer than the guesses that it has."""
+HASHED_IN_ALL = 64
+"""The same of all addresses: some 2 s of a core."""
 
 EVENTS_A_REQUEST = 100
 """What records more counts as so many requests more: the writer's time is everybody's."""
@@ -74,6 +82,7 @@ class Context:
         self.recent = Recent(storage.log, lambda: projector.sound_generation(TREE).id, failed)
         self.sessions = storage.sessions
         self.callers = Callers(self.recent, storage.sessions, clock, settings)
+        self._hashed: Counter[str] = Counter()
         self._hashing = ThreadPoolExecutor(max(1, _cores() // settings.workers), "hasher")
         self._asking = None if storage.log.near else ThreadPoolExecutor(1, "asker")
         self._asker = Asker(self.recent, self._asking) if self._asking else None
@@ -198,6 +207,7 @@ class Context:
         batch: bool = False,
     ) -> Outcome:
         """Execute a request's commands, and answer the headers that every command answers."""
+        await self._expect_still_in(req)
         cause = requests.cause(req, self.new_id(), reason)
         key, digest = requests.idempotency(req, cause.reason)
         expected = requests.expected(req, goal_id)
@@ -214,8 +224,11 @@ class Context:
         self, req: Request, resp: Response, user: User, reason: str | None, password: str | None
     ) -> User:
         """Make a user, and answer the headers that every command answers."""
+        await self._expect_still_in(req)
         cause = requests.cause(req, self.new_id(), reason)
         key, digest = requests.idempotency(req, cause.reason)
+        if req.context.caller is None and not self.settings.open:
+            key = None  # of nobody: another stranger could come with the same
         registered = await self.service.register(user, cause, key, digest, _left.get(None), password)
         resp.set_header("Position", str(registered.position))
         if registered.replayed:
@@ -224,6 +237,7 @@ class Context:
 
     async def change(self, req: Request, work: Callable[[Transaction, Cause], T], reason: str | None = None) -> T:
         """Do what changes an account, in a transaction; what it raises is raised."""
+        await self._expect_still_in(req)
         cause = requests.cause(req, self.new_id(), reason)
         return await self.service.change(lambda transaction: work(transaction, cause), _left.get(None))
 
@@ -241,6 +255,11 @@ class Context:
             self.in_background(asyncio.to_thread(self._note_use, caller.credential))
         return caller
 
+    async def _expect_still_in(self, req: Request) -> None:
+        """Who was let in may have been thrown out since, while the body was on its way. Raises Refusal."""
+        if req.context.caller is not None and await self.admitted(secret_of(req) or "") is None:
+            raise Refusal("unauthenticated", "expected a token that is good; found one that ended meanwhile")
+
     def _note_use(self, credential: str) -> None:
         try:
             self.sessions.note_use(credential, self.clock())
@@ -248,8 +267,24 @@ class Context:
             log.warning("use_not_noted", detail=str(error))
 
     async def hashing(self, work: Callable[[], T]) -> T:
-        """What takes a core and much memory, for no more at once than there are cores. Raises ProjectionBehind."""
+        """What takes a core and much memory, for no more at once than there are cores; in a `hashing_place`. Raises
+        Interrupted."""
         return await self._waited(asyncio.get_running_loop().run_in_executor(self._hashing, work))
+
+    @contextmanager
+    def hashing_place(self, address: str) -> Iterator[None]:
+        """Among those whose passwords are looked at, or wait for that: who comes with many keeps nobody else waiting.
+        Raises Refusal."""
+        whose = address_key(address)
+        if self._hashed[whose] >= HASHED_AT_ONCE or self._hashed.total() >= HASHED_IN_ALL:
+            raise Refusal("too-many-requests", "expected few passwords to look at; found too many that wait already")
+        self._hashed[whose] += 1
+        try:
+            yield
+        finally:
+            self._hashed[whose] -= 1
+            if not self._hashed[whose]:
+                del self._hashed[whose]
 
 
 def _cores() -> int:

@@ -63,11 +63,11 @@ class Return:
     async def on_get(self, req: Request, resp: Response) -> None:
         """With a code, which is good once, as the cookie is."""
         _keep(self._context, resp, "", -1)  # gone; Falcon would leave a 0 out
-        identity = await self._finished(req)
-        user = await self._user(req, identity)
-        if user.disabled_at is not None:
-            signing.note(req, "refused", user)
-            raise Refusal("sign-in-refused", "expected a user who may sign in; found one who is disabled")
+        try:
+            user = await self._user(req, await self._finished(req))
+        except Refusal as refusal:
+            signing.note(req, "failed" if refusal.slug == "provider-failed" else "refused", None)
+            raise
         answer(resp, *await signing.begin(self._context, req, user))
 
     async def _finished(self, req: Request) -> Identity:
@@ -80,7 +80,6 @@ class Return:
         try:
             return await self._provider.finish(given.code, nonce, verifier)
         except SignInRefused as error:
-            signing.note(req, "refused", None)
             raise Refusal("sign-in-refused", str(error)) from error
         except ProviderFailed as error:
             raise Refusal("provider-failed", str(error)) from error
@@ -93,9 +92,10 @@ class Return:
             return await self._registered(req, identity, known)
         user = await context.quickly(lambda: context.log.user(linked.user_id)) if linked else None
         if user is None:
-            signing.note(req, "refused", None)
             detail = f"expected an account linked to subject {identity.subject!r} of {identity.issuer}; found none"
             raise Refusal("not-linked", detail)
+        if user.disabled_at is not None:
+            raise Refusal("sign-in-refused", "expected a user who may sign in; found one who is disabled")
         return user
 
     async def _registered(self, req: Request, identity: Identity, known: str) -> User:

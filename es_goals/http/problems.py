@@ -90,6 +90,7 @@ _SLUGS: Mapping[type[Exception], str] = {
     storage.UserNameTaken: "user-name-taken",
     storage.CredentialTaken: "identity-taken",
     accounts.NoSuchToken: "token-not-found",
+    accounts.PasswordChangedSince: "wrong-password",
     storage.StorageFull: "storage-full",
     storage.OutcomeUnknown: "outcome-unknown",
     storage.Unavailable: "storage-unavailable",

@@ -1,5 +1,6 @@
 """Passwords that are tried, with an eye on who guesses; and sessions, which they begin."""
 
+import asyncio
 from functools import partial
 
 import structlog
@@ -12,7 +13,7 @@ from es_goals.http.peers import address_key
 from es_goals.http.problems import Refusal
 from es_goals.names import folded
 from es_goals.passwords import hashed, matches, outdated
-from es_goals.storage import Attempt, Password, Session, Transaction, User
+from es_goals.storage import Attempt, Password, Session, StorageError, Transaction, User
 from es_goals.storage.sql import LONGEST_NAME
 
 GUESSES = 5
@@ -39,6 +40,7 @@ def caller_of(context: Context, req: Request) -> Caller:
 async def expect_current(context: Context, req: Request, user: User, password: str) -> None:
     """Raises Refusal where it is not the user's password, or too many were tried."""
     if not await _holds(context, req, user.id, user, password):
+        note(req, "refused", user)
         raise Refusal("wrong-password", "expected the current password; found another one", pointer="/current")
 
 
@@ -67,16 +69,30 @@ async def begin(context: Context, req: Request, user: User) -> tuple[str, Sessio
 
 
 async def _holds(context: Context, req: Request, account: str, user: User | None, password: str) -> bool:
-    attempt = Attempt(context.new_id(), account, address_key(req.context.address), context.clock())
-    await _expect_few(context, req, attempt, user)
-    kept = await context.quickly(lambda: context.log.password(user.id if user else ""))
-    holds = await context.hashing(lambda: matches(kept.hash if kept else None, password))
-    settle = context.sessions.held if holds else context.sessions.failed
-    await context.in_thread(lambda: settle(attempt))
-    if holds and kept is not None and outdated(kept.hash):
-        anew = Password(kept.user_id, await context.hashing(lambda: hashed(password)))
-        await context.service.change(partial(_rehash, kept, anew))
+    stamp = user.password_at if user else 0
+    attempt = Attempt(context.new_id(), account, address_key(req.context.address), context.clock(), stamp)
+    with context.hashing_place(req.context.address):
+        await _expect_few(context, req, attempt, user)
+        try:
+            kept = await context.quickly(lambda: context.log.password(user.id if user else ""))
+            holds = await context.hashing(lambda: matches(kept.hash if kept else None, password))
+        except BaseException:
+            # Nobody learnt whether it holds, so it is no failure.
+            context.in_background(asyncio.to_thread(_forget, context, attempt))
+            raise
+        settle = context.sessions.held if holds else context.sessions.failed
+        await context.in_thread(lambda: settle(attempt))
+        if holds and kept is not None and outdated(kept.hash):
+            anew = Password(kept.user_id, await context.hashing(lambda: hashed(password)))
+            await context.service.change(partial(_rehash, kept, anew))
     return holds
+
+
+def _forget(context: Context, attempt: Attempt) -> None:
+    try:
+        context.sessions.forget(attempt)
+    except StorageError as error:  # then it counts as a failure
+        log.warning("attempt_not_forgotten", detail=str(error))
 
 
 async def _expect_few(context: Context, req: Request, attempt: Attempt, user: User | None) -> None:

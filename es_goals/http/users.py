@@ -2,21 +2,25 @@
 
 import asyncio
 from datetime import datetime
+from functools import partial
 from typing import Annotated
 
 import msgspec
+import structlog
 from falcon.asgi import Request, Response
 from msgspec import UNSET, Meta, Struct, UnsetType
 
 from es_goals import accounts
 from es_goals.events import moment
 from es_goals.http import requests, signing
-from es_goals.http.context import JSON, Door
+from es_goals.http.context import JSON, Context, Door
 from es_goals.http.operation import UNSURE, operation
 from es_goals.http.problems import Refusal
 from es_goals.passwords import hashed, valid_password
-from es_goals.storage import Cause, Transaction, User
+from es_goals.storage import Cause, StorageError, Transaction, User, UserNameTaken
 from es_goals.users import valid_email, valid_user_name
+
+log = structlog.get_logger()
 
 _encode = msgspec.json.Encoder().encode
 
@@ -91,7 +95,7 @@ class Users(Door):
         context = self._context
         new = await requests.body(req, NewUser)
         user = User(context.new_id(), valid_user_name(new.name), valid_email(new.email), 0)
-        kept = await self._kept(req, new)
+        kept = await self._kept(req, new, user.name)
         # What makes a request the same is kept with the log, so it must tell nothing of the password.
         req.context.body = _encode((new.name, new.email))
         registered = await context.register(req, resp, user, new.reason, kept)
@@ -100,13 +104,18 @@ class Users(Door):
         resp.data = _encode(_answer(registered))
         resp.content_type = JSON
 
-    async def _kept(self, req: Request, new: NewUser) -> str | None:
+    async def _kept(self, req: Request, new: NewUser, name: str) -> str | None:
         if new.password is None:
             if not self._context.settings.open and req.context.caller is None:
                 raise Refusal("invalid-value", "expected a password, to sign in with; found none", pointer="/password")
             return None
         password = valid_password(new.password)
-        return await self._context.hashing(lambda: hashed(password))
+        # A name that is taken need not cost what a password does; but a repeat is answered again.
+        may_repeat = "idempotency-key" in req.headers and (req.context.caller or self._context.settings.open)
+        if not may_repeat and await self._context.ask(lambda: self._context.recent.user(name)) is not None:
+            raise UserNameTaken(f"expected a name that no user has; found {name!r}, which is taken")
+        with self._context.hashing_place(req.context.address):
+            return await self._context.hashing(lambda: hashed(password))
 
 
 class OneUser(Door):
@@ -151,18 +160,33 @@ class UserPassword(Door):
         if owner.id != caller.user.id and caller.user.role != "administrator":
             raise Refusal("forbidden", "expected one's own password, or an administrator")
         new = valid_password(change.new, "new")
-        if change.current is not None or (owner.id == caller.user.id and owner.password_at):
+        own = owner.id == caller.user.id
+        if change.current is not None or (own and owner.password_at):
             await signing.expect_current(context, req, owner, change.current or "")
-        kept = await context.hashing(lambda: hashed(new))
-        changed, position = await context.change(
-            req, lambda transaction, cause: accounts.set_password(transaction, owner.id, kept, cause), change.reason
-        )
-        if caller.session and owner.id == caller.user.id:
-            # Whatever the deadline says: the password is changed.
-            await asyncio.to_thread(context.sessions.restamp, caller.credential, changed.password_at)
+        with context.hashing_place(req.context.address):
+            kept = await context.hashing(lambda: hashed(new))
+        since = owner.password_at if own or change.current is not None else None
+        work = partial(_set_password, user_id=owner.id, kept=kept, since=since)
+        changed, position = await context.change(req, work, change.reason)
+        if caller.session and own:
+            await asyncio.to_thread(_restamp, context, caller.credential, changed.password_at)
         resp.set_header("Position", str(position))
         resp.set_header("Cache-Control", "no-store")
         resp.status = "204 No Content"
+
+
+def _set_password(
+    transaction: Transaction, cause: Cause, user_id: str, kept: str, since: int | None
+) -> tuple[User, int]:
+    return accounts.set_password(transaction, user_id, kept, cause, since)
+
+
+def _restamp(context: Context, hash: str, stamp: int) -> None:
+    """Whatever becomes of it, and however long it takes: the password is changed."""
+    try:
+        context.sessions.restamp(hash, stamp)
+    except StorageError as error:
+        log.warning("session_ended", detail=str(error))
 
 
 def _answer(user: User) -> UserAnswer:

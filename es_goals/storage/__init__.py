@@ -435,12 +435,13 @@ class Session(Struct, frozen=True):
 
 class Attempt(Struct, frozen=True):
     """A password that is tried at `at` (µs), on an account (a user's id, or what stands for a name that nobody has),
-    from an address."""
+    from an address. `stamp`: the user's `password_at`, which sessions have that go on."""
 
     id: str
     account: str
     address: str
     at: int
+    stamp: int = 0
 
 
 class Sessions(Protocol):
@@ -478,6 +479,9 @@ class Sessions(Protocol):
         """Keep that a password is tried, and answer 0, unless `most` failed since then on its account, or from its
         address; then answers the time (µs) of the one that must be past before the next. None: not yet, as others
         are being looked at. From an address where the account is signed in, only its own attempts there count."""
+
+    def forget(self, attempt: Attempt) -> None:
+        """Nobody looked at the password."""
 
     def failed(self, attempt: Attempt) -> None:
         """The password did not hold."""
@@ -581,6 +585,16 @@ def open_log(path: str, clock: Clock) -> Log:
     from es_goals.storage.sqlite import SqliteLog
 
     return SqliteLog(path, clock)
+
+
+def end_sessions(path: str, log_id: str, clock: Clock) -> None:
+    """Forget who is signed in, where a log at this path had sessions. Raises Unusable."""
+    from es_goals.storage.sqlite_sessions import SqliteSessions
+
+    sessions = SqliteSessions(path, log_id, clock)
+    if Path(sessions.path).exists():
+        sessions.clear()
+    sessions.close()
 
 
 def open_storage(url: str, clock: Clock, options: Options = DEFAULTS) -> Storage:

@@ -23,7 +23,7 @@ _NOTE = (
     "INSERT INTO uses (id, at) VALUES ($1, $2)"
     f" ON CONFLICT (id) DO UPDATE SET at = excluded.at WHERE uses.at <= excluded.at - {FRESH}"
 )
-_KNOWN_HERE = "SELECT 1 FROM sessions WHERE user_id = $1 AND address = $2 AND expires_at > $3 LIMIT 1"
+_KNOWN_HERE = "SELECT 1 FROM sessions WHERE user_id = $1 AND address = $2 AND expires_at > $3 AND stamp = $4 LIMIT 1"
 _OF_BOTH = "SELECT at, failed FROM attempts WHERE account = $1 AND address = $2 AND at >= $3 ORDER BY at"
 _OF_ACCOUNT = "SELECT at, failed FROM attempts WHERE account = $1 AND at >= $2 ORDER BY at"
 _OF_ADDRESS = "SELECT at, failed FROM attempts WHERE address = $1 AND at >= $2 ORDER BY at"
@@ -80,7 +80,7 @@ class SqlSessions(ABC):
     def attempt(self, attempt: Attempt, since: int, most: int) -> int | None:
         account, address, now = attempt.account, attempt.address, attempt.at
         with self._writing() as ask:
-            if ask(_KNOWN_HERE, account, address, now):
+            if ask(_KNOWN_HERE, account, address, now, attempt.stamp):
                 counted = [ask(_OF_BOTH, account, address, since)]
             else:
                 counted = [ask(_OF_ACCOUNT, account, since), ask(_OF_ADDRESS, address, since)]
@@ -89,8 +89,11 @@ class SqlSessions(ABC):
                 return max(refused)
             if any(len(rows) >= most for rows in counted):
                 return None
-            ask(_TRY, *structs.astuple(attempt))
+            ask(_TRY, attempt.id, account, address, now)
             return 0
+
+    def forget(self, attempt: Attempt) -> None:
+        self._write("DELETE FROM attempts WHERE id = $1", attempt.id)
 
     def failed(self, attempt: Attempt) -> None:
         self._write(_FAILED, attempt.id)
