@@ -17,7 +17,7 @@ from tests.postgres import Fault, Proxy, Server, is_synchronous, own, pair, reco
 from tests.serving import Served, refused, wait_for
 
 VERSION = "18"
-DEADLINE = 1.0
+DEADLINE = 1.5
 PATIENT = 8 * DEADLINE
 """Seconds after which a client takes it that nobody will answer."""
 RECOVERED = 10.0

@@ -291,8 +291,9 @@ def test_the_owner_is_not_locked_out_where_she_is_signed_in(door: Door) -> None:
         structs.replace(ANN, expires_at=NOW),
         structs.replace(ANN, address=THERE),
         structs.replace(ANN, user_id="bob"),
+        structs.replace(ANN, stamp=ANN.stamp + 1),
     ],
-    ids=["over", "at another address", "of another user"],
+    ids=["over", "at another address", "of another user", "begun under another password"],
 )
 def test_no_other_session_helps_an_account_that_is_locked(door: Door, session: Session) -> None:
     door.sessions.begin(session)

@@ -355,7 +355,8 @@ class Tail:
                     folded, soonest = seen, monotonic() + FOLD_SECONDS
             except Exception as error:
                 # Whatever it is, the next tick tries again: a tick that ended would be noticed by nobody.
-                log.error(
-                    "tick_failed", detail=str(error), exc_info=not isinstance(error, StorageError | ProjectionBehind)
-                )
+                expected = isinstance(
+                    error, StorageError | ProjectionBehind | OSError
+                )  # OSError: no descriptor is left
+                log.error("tick_failed", detail=str(error), exc_info=not expected)
             await asyncio.sleep(self._tick)

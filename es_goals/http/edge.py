@@ -23,6 +23,7 @@ from es_goals.http.problems import Refusal
 from es_goals.http.rates import tell
 from es_goals.http.shares import asks
 from es_goals.logs import RequestLog
+from es_goals.passwords import warm
 from es_goals.settings import exact_origins, networks
 from es_goals.storage import StorageError
 
@@ -186,6 +187,8 @@ class Gate:
         context.in_background(context.tail.run(self._look, self._tick, context.pool))
         context.log.watch(context.tail.wake)
         context.in_background(asyncio.to_thread(context.projector.resume))
+        if not self._open:
+            context.in_background(asyncio.to_thread(warm))
 
     async def _look(self) -> int:
         """Also where nobody is known to have written."""
