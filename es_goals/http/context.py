@@ -354,9 +354,8 @@ class Tail:
                     await self._loop.run_in_executor(pool, catch_up)
                     folded, soonest = seen, monotonic() + FOLD_SECONDS
             except Exception as error:
-                # Whatever it is, the next tick tries again: a tick that ended would be noticed by nobody.
-                expected = isinstance(
-                    error, StorageError | ProjectionBehind | OSError
-                )  # OSError: no descriptor is left
+                # Whatever it is, the next tick tries again: a tick that ended would be noticed by nobody. An OSError is
+                # a lack of descriptors.
+                expected = isinstance(error, StorageError | ProjectionBehind | OSError)
                 log.error("tick_failed", detail=str(error), exc_info=not expected)
             await asyncio.sleep(self._tick)
