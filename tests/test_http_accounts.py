@@ -526,6 +526,16 @@ def test_whoever_is_unknown_costs_as_many_looks_as_who_is_not(inside: Inside, mo
     assert {kept.split("$")[3] for kept in looked} == {"m=19456,t=2,p=1"}
 
 
+def test_a_page_of_tokens_has_no_more_than_any_page(tmp_path: Path) -> None:
+    with closing(Inside(tmp_path, page_limit=1)) as inside:
+        assert inside("POST", "/v2/tokens", inside.root, {"name": "another", "scope": "read"}).status == 201
+
+        page = inside("GET", "/v2/tokens", inside.root).json
+        assert (len(page["tokens"]), page["next"].endswith("&limit=1")) == (1, True)
+        assert inside("GET", "/v2/tokens?limit=1", inside.root).status == 200
+        assert outcome(inside("GET", "/v2/tokens?limit=2", inside.root)) == (422, "invalid-value")
+
+
 # Passwords.
 
 

@@ -71,18 +71,19 @@ class Tokens(Door):
         caller = signing.caller_of(context, req)
         query = requests.query(req, TokensQuery)
         user = caller.user if query.user is None else await context.user(req, query.user)
-        tokens, more = await context.in_thread(lambda: self._page(user, query))
+        limit = requests.page_size(req, query.limit, context.settings.page_limit)
+        tokens, more = await context.in_thread(lambda: self._page(user, query.cursor, limit))
         if more is not None:
             resp.set_header("Link", f'<{more}>; rel="next"')
         resp.data = _encode(TokenPage(tokens, more))
         resp.content_type = JSON
         resp.set_header("Cache-Control", "no-store")
 
-    def _page(self, user: User, query: TokensQuery) -> tuple[list[TokenAnswer], str | None]:
-        found = self._context.log.tokens(user.id, query.cursor, query.limit + 1)
-        page, more = found[: query.limit], None
-        if len(found) > query.limit:
-            more = f"/v2/tokens?user={user.id}&cursor={page[-1].id}&limit={query.limit}"
+    def _page(self, user: User, cursor: str, limit: int) -> tuple[list[TokenAnswer], str | None]:
+        found = self._context.log.tokens(user.id, cursor, limit + 1)
+        page, more = found[:limit], None
+        if len(found) > limit:
+            more = f"/v2/tokens?user={user.id}&cursor={page[-1].id}&limit={limit}"
         used = self._context.sessions.used
         return [_told(token, used(token.id)) for token in page if token.revoked_at is None], more
 
