@@ -114,10 +114,14 @@ def test_every_event_of_many_writers_is_there_once_without_a_gap_and_in_order(
     assert all(found == list(range(1, len(found) + 1)) for found in versions.values())
     assert {author: [line.position for line in theirs] for author, theirs in by_author.items()} == acknowledged
     assert all([line.event for line in theirs] == history(author, each) for author, theirs in by_author.items())
-    # They were at it all at once.
-    assert max(positions[0] for positions in acknowledged.values()) < min(
-        positions[-1] for positions in acknowledged.values()
-    )
+    # The processes were at it at once.
+    spans = [
+        (min(positions[0] for positions in theirs), max(positions[-1] for positions in theirs))
+        for theirs in (
+            [acknowledged[f"{process}-{author}"] for author in range(AUTHORS)] for process in range(PROCESSES)
+        )
+    ]
+    assert max(first for first, _ in spans) < min(last for _, last in spans)
 
 
 def history(author: str, count: int) -> list[GoalRenamed]:
