@@ -97,7 +97,7 @@ class Settings(Struct, frozen=True, forbid_unknown_fields=True):
     ] = 10
     requests_limit: Annotated[
         int, Meta(ge=0, le=1_000_000, description="requests a second of a user, on one machine; 0: any")
-    ] = 100
+    ] = 1_000
     log_level: Annotated[
         str, Meta(pattern="^(debug|info|warning|error)$", description="least level that is logged")
     ] = "info"

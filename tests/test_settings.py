@@ -50,7 +50,7 @@ DEFAULTS = {
     "page_limit": 1_000,
     "streams_limit": 100,
     "user_streams_limit": 10,
-    "requests_limit": 100,
+    "requests_limit": 1_000,
     "log_level": "info",
 }
 

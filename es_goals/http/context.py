@@ -45,7 +45,7 @@ HASHED_AT_ONCE = 4
 HASHED_IN_ALL = 64
 """The same of all addresses: some 2 s of a core."""
 
-EVENTS_A_REQUEST = 100
+EVENTS_A_REQUEST = 10
 """What records more counts as so many requests more: the writer's time is everybody's."""
 
 TREE = "goal_tree"
