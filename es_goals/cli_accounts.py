@@ -142,7 +142,11 @@ def end_tokens(log: Log, user: User, which: str) -> int:
 
 def end_all_tokens(log: Log) -> int:
     """Of all users, together or not at all; answers how many."""
-    live = [token for user in users_of(log) for token in _tokens(log, user.id) if token.revoked_at is None]
+    live: list[Token] = []
+    after = ""
+    while page := log.credentials(Token, after):
+        live += [one for one in page if one.revoked_at is None]
+        after = page[-1].id
     with log.writing() as transaction:
         for one in live:
             accounts.revoke(transaction, one, _cause())
@@ -168,7 +172,7 @@ def expect_administrator(settings: Settings, log: Log) -> None:
 
 
 def _has_administrator(log: Log) -> bool:
-    return any(user.role == "administrator" and user.disabled_at is None for user in users_of(log))
+    return any(user.role == "administrator" and user.disabled_at is None for user in _users(log))
 
 
 def _new_user(name: str, role: str) -> User:
@@ -187,8 +191,7 @@ def _issued(transaction: Transaction, user: User, name: str, scope: str, seconds
     return secret
 
 
-def users_of(log: Log) -> Iterator[User]:
-    """All of them, in the order of their ids."""
+def _users(log: Log) -> Iterator[User]:
     after = ""
     while page := log.users(after):
         yield from page

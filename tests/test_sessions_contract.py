@@ -12,8 +12,8 @@ import pytest
 from msgspec import structs
 
 from es_goals.clock import wall_clock
-from es_goals.storage import Attempt, Session, Sessions, Storage, Unavailable, Unusable, open_storage
-from es_goals.storage.sql_sessions import _PENDING, FRESH
+from es_goals.storage import USE_NOTED, Attempt, Session, Sessions, Storage, Unavailable, Unusable, open_storage
+from es_goals.storage.sql_sessions import _PENDING
 from es_goals.storage.sqlite_sessions import SCHEMA
 from tests.engines import NOW, Engine, HandClock, hear, say, start, tell
 from tests.histories import created, record
@@ -158,12 +158,12 @@ def test_whoever_looks_knows_whether_somebody_wrote_or_that_nobody_can_know(
 
 def test_a_use_is_noted_once_a_minute(sessions: Sessions) -> None:
     seen = []
-    for at in (NOW, NOW + 1, NOW + FRESH - 1, NOW + FRESH, NOW + FRESH + 1, NOW + 5 * FRESH, NOW):
+    for at in (NOW, NOW + 1, NOW + USE_NOTED - 1, NOW + USE_NOTED, NOW + USE_NOTED + 1, NOW + 5 * USE_NOTED, NOW):
         sessions.note_use("token", at)
         seen.append(sessions.last_use("token", 0))
 
     minutes = [0, 0, 0, 1, 1, 5, 5]
-    assert seen == [NOW + minute * FRESH for minute in minutes]
+    assert seen == [NOW + minute * USE_NOTED for minute in minutes]
 
 
 def test_what_was_not_used_was_used_at_the_latest_when_it_was_made_or_when_noting_began(engine: Engine) -> None:

@@ -11,7 +11,7 @@ from es_goals.http.operation import NOBODY, Operation
 from es_goals.http.problems import Refusal
 from es_goals.http.recent import REMEMBERED, Recent
 from es_goals.settings import Settings
-from es_goals.storage import Clock, Session, Sessions
+from es_goals.storage import USE_NOTED, Clock, Session, Sessions
 
 READING = frozenset({"GET", "HEAD"})
 _ROLES: Mapping[str, frozenset[str]] = {
@@ -19,8 +19,6 @@ _ROLES: Mapping[str, frozenset[str]] = {
     "auditor": frozenset({"auditor", "administrator"}),
     "administrator": frozenset({"administrator"}),
 }
-USE_NOTED = 60_000_000
-"""µs within which another use of a token is not noted."""
 
 
 class Callers:
@@ -39,13 +37,13 @@ class Callers:
             token = self._recent.token(hash)
             if token is None or token.revoked_at is not None or token.expires_at <= now:
                 return None
-            user, scope, credential = self._recent.user_of(token.user_id), token.scope, token.id
+            user, scope, credential = self._recent.user(token.user_id), token.scope, token.id
             stays, due = self._use(token.id, token.created_at, self._settings.token_idle, now)
         else:
             session = self._session(hash)
             if session is None or session.expires_at <= now:
                 return None
-            user, scope, credential = self._recent.user_of(session.user_id), "write", hash
+            user, scope, credential = self._recent.user(session.user_id), "write", hash
             if user is None or user.password_at != session.stamp:
                 return None
             stays, due = self._use(hash, session.created_at, self._settings.session_idle, now)

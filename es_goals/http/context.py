@@ -242,7 +242,7 @@ class Context:
         return await self.service.change(lambda transaction: work(transaction, cause), _left.get(None))
 
     async def pause(self, seconds: float) -> None:
-        """Wait for something else to end. Raises ProjectionBehind at the deadline."""
+        """Wait for something else to end. Raises Interrupted at the deadline."""
         await self._waited(asyncio.sleep(seconds))
 
     async def admitted(self, secret: str) -> Caller | None:

@@ -11,6 +11,7 @@ from falcon.asgi import Request, Response
 from msgspec import Struct
 
 from es_goals import accounts, goals, metrics, projector, service, storage
+from es_goals.accounts import Caller
 
 PROBLEM_JSON = "application/problem+json"
 RETRY_AFTER = "1"
@@ -196,6 +197,6 @@ def _note_refusal(req: Request, body: ProblemAnswer) -> None:
     """For auditors: what was refused to whom, and never what they showed."""
     slug = body.type.rpartition("/")[2]
     metrics.refusals.labels(slug).inc()
-    caller = getattr(req.context, "caller", None)
+    caller: Caller | None = req.context.caller
     who = None if caller is None else caller.user.id
     log.info("refused", request_id=body.request_id, problem=slug, user=who, address=req.context.address)

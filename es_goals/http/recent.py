@@ -78,10 +78,6 @@ class Recent:
                 _remember(self._users, name_or_id, user)
         return user
 
-    def user_of(self, user_id: str) -> User | None:
-        """The user of this id, as of the last look."""
-        return self._users.get(user_id) or self.user(user_id)
-
     def token(self, hash: str) -> Token | None:
         """The API token of this SHA-256, as of the last look."""
         token = self._tokens.get(hash)

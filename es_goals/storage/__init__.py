@@ -444,6 +444,10 @@ class Attempt(Struct, frozen=True):
     stamp: int = 0
 
 
+USE_NOTED = 60_000_000
+"""µs within which another use of a session or a token is not noted."""
+
+
 class Sessions(Protocol):
     """Who is signed in, when what was last used, and which passwords were tried: what may be lost without harm."""
 

@@ -7,11 +7,9 @@ from typing import Any
 
 from msgspec import structs
 
-from es_goals.storage import Attempt, Session
+from es_goals.storage import USE_NOTED, Attempt, Session
 from es_goals.storage.sql import keepable
 
-FRESH = 60_000_000
-"""µs within which another use of the same thing is not noted."""
 _PENDING = 30_000_000  # µs after which who looked at a password is taken to be gone, and the password to be wrong
 _FIELDS = ", ".join(Session.__struct_fields__)
 _SESSION = f"SELECT {_FIELDS} FROM sessions WHERE hash = $1"
@@ -21,7 +19,7 @@ _END = "DELETE FROM sessions WHERE hash = $1"
 _USE = "SELECT at FROM uses WHERE id = $1"
 _NOTE = (
     "INSERT INTO uses (id, at) VALUES ($1, $2)"
-    f" ON CONFLICT (id) DO UPDATE SET at = excluded.at WHERE uses.at <= excluded.at - {FRESH}"
+    f" ON CONFLICT (id) DO UPDATE SET at = excluded.at WHERE uses.at <= excluded.at - {USE_NOTED}"
 )
 _KNOWN_HERE = "SELECT 1 FROM sessions WHERE user_id = $1 AND address = $2 AND expires_at > $3 AND stamp = $4 LIMIT 1"
 _OF_BOTH = "SELECT at, failed FROM attempts WHERE account = $1 AND address = $2 AND at >= $3 ORDER BY at"
