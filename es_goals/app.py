@@ -10,20 +10,35 @@ from falcon.asgi import App, Request, Response
 
 import projections
 from es_goals import metrics
-from es_goals.clock import wall_clock
-from es_goals.goals import Limits
-from es_goals.http import docs, events, goals, openapi, operations, problems, sessions, tokens, users, v1
-from es_goals.http import projections as read_models
+from es_goals.goals.commands import Limits
+from es_goals.http import problems, v1
+from es_goals.http.accounts import sessions, tokens, users
+from es_goals.http.audit import Events, GoalHistory, UserEvents
 from es_goals.http.context import Context
-from es_goals.http.edge import Bodies, Gate
-from es_goals.http.rates import Rates
-from es_goals.http.replica import Reading, Replica
-from es_goals.http.shares import Readers
-from es_goals.ids import Uuid7
+from es_goals.http.describe import docs, openapi
+from es_goals.http.edge.body import Bodies
+from es_goals.http.edge.middleware import Gate
+from es_goals.http.edge.rates import Rates
+from es_goals.http.goals.commands import (
+    GoalCompletion,
+    GoalMove,
+    GoalReopening,
+    GoalRestoration,
+    OneGoal,
+    UserCommands,
+    UserGoals,
+)
+from es_goals.http.operating import health as operations
+from es_goals.http.operating import projections as read_models
+from es_goals.ids import Uuid7, wall_clock
 from es_goals.projector import Projector
+from es_goals.reads.pool import Readers
+from es_goals.reads.replica import Reading, Replica
 from es_goals.service import Service
 from es_goals.settings import Settings
-from es_goals.storage import Clock, Options, Unusable, open_storage
+from es_goals.storage import Options, open_storage
+from es_goals.storage.errors import Unusable
+from es_goals.storage.log import Clock
 
 
 def end_process() -> None:
@@ -79,16 +94,16 @@ def routes(context: Context) -> list[tuple[str, object]]:
         *_at_provider(context),
         ("/v2/tokens", tokens.Tokens(context)),
         ("/v2/tokens/{token_id}", tokens.OneToken(context)),
-        ("/v2/users/{user}/goals", goals.UserGoals(context)),
-        ("/v2/users/{user}/commands", goals.UserCommands(context)),
-        ("/v2/users/{user}/events", events.UserEvents(context)),
-        ("/v2/goals/{goal_id}", goals.OneGoal(context)),
-        ("/v2/goals/{goal_id}/complete", goals.GoalCompletion(context)),
-        ("/v2/goals/{goal_id}/reopen", goals.GoalReopening(context)),
-        ("/v2/goals/{goal_id}/move", goals.GoalMove(context)),
-        ("/v2/goals/{goal_id}/restore", goals.GoalRestoration(context)),
-        ("/v2/goals/{goal_id}/history", events.GoalHistory(context)),
-        ("/v2/events", events.Events(context)),
+        ("/v2/users/{user}/goals", UserGoals(context)),
+        ("/v2/users/{user}/commands", UserCommands(context)),
+        ("/v2/users/{user}/events", UserEvents(context)),
+        ("/v2/goals/{goal_id}", OneGoal(context)),
+        ("/v2/goals/{goal_id}/complete", GoalCompletion(context)),
+        ("/v2/goals/{goal_id}/reopen", GoalReopening(context)),
+        ("/v2/goals/{goal_id}/move", GoalMove(context)),
+        ("/v2/goals/{goal_id}/restore", GoalRestoration(context)),
+        ("/v2/goals/{goal_id}/history", GoalHistory(context)),
+        ("/v2/events", Events(context)),
         ("/v2/projections", read_models.Projections(context)),
         ("/v2/projections/{name}", read_models.OneProjection(context)),
         ("/v2/projections/{name}/rebuild", read_models.Rebuild(context)),
@@ -112,8 +127,8 @@ def routes(context: Context) -> list[tuple[str, object]]:
 def _at_provider(context: Context) -> list[tuple[str, object]]:
     if context.settings.open or not context.settings.oidc_issuer:
         return []
-    from es_goals.http import openid
-    from es_goals.oidc import provider_of
+    from es_goals.accounts.provider import provider_of
+    from es_goals.http.accounts import openid
 
     provider = provider_of(context.settings, context.clock)
     return [

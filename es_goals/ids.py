@@ -1,8 +1,16 @@
-"""Makes ids: UUID version 7 (RFC 9562, section 5.7), rising within a process even inside one millisecond."""
+"""Ids: UUIDs of version 7 (RFC 9562, section 5.7), how an id looks, and the wall clock."""
 
+import re
 import secrets
 import threading
+import time
 from collections.abc import Callable
+
+
+def wall_clock() -> int:
+    """µs since 1970."""
+    return time.time_ns() // 1000
+
 
 _TAIL_BITS = 74
 _TAIL_BYTES = 10
@@ -40,3 +48,6 @@ def _draw() -> list[int]:
     data = secrets.token_bytes(_TAIL_BYTES * _DRAWN)
     parts = (data[start : start + _TAIL_BYTES] for start in range(0, len(data), _TAIL_BYTES))
     return [int.from_bytes(part) >> (8 * _TAIL_BYTES - _TAIL_BITS + 1) for part in parts]
+
+
+UUID_FORM = re.compile(r"[0-9a-fA-F]{8}(-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}")

@@ -14,18 +14,9 @@ import structlog
 from msgspec import Struct, structs
 
 from es_goals.events import Recorded, goals_stream
-from es_goals.storage import (
-    Generation,
-    GenerationGone,
-    Key,
-    Log,
-    Progress,
-    ReadModel,
-    RowRefused,
-    StorageError,
-    StreamHead,
-    Views,
-)
+from es_goals.storage.errors import GenerationGone, RowRefused, StorageError
+from es_goals.storage.log import Log, Progress, StreamHead
+from es_goals.storage.views import Generation, Key, ReadModel, Views
 
 PAGE = 5_000  # events read at once into memory
 CHUNK = 500  # events a transaction: about 5 ms, so that no other waits long for the lock

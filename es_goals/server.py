@@ -27,12 +27,12 @@ from prometheus_client import multiprocess
 from es_goals import metrics
 from es_goals.app import create_app
 from es_goals.http import problems
-from es_goals.http.edge import Bodies
-from es_goals.http.headers import POLICY, SAFE
-from es_goals.http.rates import Rates
+from es_goals.http.edge.body import Bodies
+from es_goals.http.edge.headers import POLICY, SAFE
+from es_goals.http.edge.rates import Rates
 from es_goals.logs import configure
 from es_goals.settings import Settings
-from es_goals.storage import StorageError
+from es_goals.storage.errors import StorageError
 
 GRACEFUL_SECONDS = 10
 REOPEN_SECONDS = 1.0

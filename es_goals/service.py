@@ -1,9 +1,8 @@
 """Takes commands: decides them on the user's cached Goals, appends what they cause, answers each command once."""
 
 import asyncio
-import copy
 from collections import OrderedDict
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import Executor
 from functools import partial
 from time import monotonic
@@ -11,35 +10,31 @@ from typing import NamedTuple, TypeVar, cast
 
 from msgspec import Struct
 
-from es_goals import accounts
+from es_goals.accounts import changes
 from es_goals.events import (
-    GoalCreated,
-    GoalDeleted,
     GoalEvent,
     Recorded,
     goals_stream,
     moment,
 )
-from es_goals.goals import (
+from es_goals.goals.commands import (
     DEFAULTS,
     Command,
-    CompleteGoal,
     CreateGoal,
-    DeleteGoal,
-    Goal,
     GoalExists,
     GoalNotFound,
-    Goals,
     LimitReached,
     Limits,
-    Rejected,
     RestoreGoal,
-    decide,
-    evolve,
 )
-from es_goals.storage import Cause, Interrupted, Log, Remembered, SubjectTaken, Transaction, User
+from es_goals.goals.outcome import Result, _results
+from es_goals.goals.rules import decide
+from es_goals.goals.state import Goals, evolve
 from es_goals.storage.deadlines import hurried
+from es_goals.storage.errors import Interrupted, SubjectTaken
+from es_goals.storage.log import Cause, Log, Remembered, Transaction, User
 from es_goals.storage.writer import Writer
+from es_goals.values import Rejected
 
 PAGE = 5_000  # events of a user read at once: finding where a page begins takes longer the more are behind it
 REGISTRATIONS = "account:"
@@ -47,7 +42,6 @@ REGISTRATIONS = "account:"
 EVENTS = 100_000
 """That a request may cause: what a delete of a whole tree needs."""
 DECIDING = 0.5  # of a request's seconds; who waits behind it has the rest of theirs
-
 T = TypeVar("T")
 
 
@@ -92,15 +86,6 @@ class Request(Struct, frozen=True):
     def several(self) -> bool:
         """Whether it is a batch, or has more commands than one."""
         return self.batch or len(self.commands) > 1
-
-
-class Result(Struct, frozen=True):
-    """What became of one command's goal. `deleted` counts what a delete removed, `open_sub_goals` what a
-    completion left open below."""
-
-    goal: Goal
-    deleted: int | None = None
-    open_sub_goals: int | None = None
 
 
 class Outcome(Struct, frozen=True):
@@ -186,7 +171,7 @@ class Service:
         def work(transaction: Transaction) -> Registered:
             if key is not None and (done := transaction.remembered(stream, key)):
                 return Registered(_user_made_by(transaction, _same_request(done, digest)), done.last, True)
-            made, position = accounts.register(transaction, user, cause, password)
+            made, position = changes.register(transaction, user, cause, password)
             if key is not None:
                 transaction.remember(Remembered(stream, key, digest, position, position))
             return Registered(made, position)
@@ -331,57 +316,6 @@ def _decided(
 def _expect_few(events: int, most: int) -> None:
     if events > most:
         raise LimitReached(f"{most} events of one request", events)
-
-
-def _results(goals: Goals, commands: Sequence[Command], events: Sequence[GoalEvent]) -> list[Result]:
-    """The commands' goals as they are after all of them. A created goal's id is taken from its event, since a
-    repeated request comes with another one."""
-    created = (event.goal_id for event in events if isinstance(event, GoalCreated))
-    deletions = _deletions(events)
-    completed = [one.goal for one in commands if isinstance(one, CompleteGoal) and isinstance(one.goal, str)]
-    left_open = _left_open(goals, completed)
-    results = []
-    for command in commands:
-        ref = next(created) if isinstance(command, CreateGoal) else command.goal
-        if not isinstance(ref, str):
-            continue
-        goal = goals.known[ref]
-        deleted = still_open = None
-        if isinstance(command, DeleteGoal):
-            deleted = next(deletions)
-        if isinstance(command, CompleteGoal):
-            still_open = next(left_open)
-        results.append(Result(copy.copy(goal), deleted, still_open))
-    return results
-
-
-def _left_open(goals: Goals, completed: Sequence[str]) -> Iterator[int]:
-    """How many goals below each of these are open. Of many, all are counted in one go: each by itself would take the
-    square of their number where they hang in a chain."""
-    if len(completed) <= 1:
-        for goal_id in completed:
-            goal = goals.known[goal_id]
-            yield sum(below.end is None for below in goals.below(goal) if below is not goal)
-        return
-    counts: dict[str, int] = {}
-    tops = (goals.known[goal_id] for _, goal_id in goals.siblings.get(None, ()))
-    ordered = [goal for top in tops if top.root is None for goal in goals.below(top)]
-    for goal in reversed(ordered):
-        if goal.parent_id is not None:
-            counts[goal.parent_id] = counts.get(goal.parent_id, 0) + counts.get(goal.id, 0) + (goal.end is None)
-    for goal_id in completed:
-        yield counts.get(goal_id, 0)
-
-
-def _deletions(events: Sequence[GoalEvent]) -> Iterator[int]:
-    """How many goals each deletion removed: its events lie together, and the root's is the last."""
-    count = 0
-    for event in events:
-        if isinstance(event, GoalDeleted):
-            count += 1
-            if event.goal_id == event.root:
-                yield count
-                count = 0
 
 
 def _check(goals: Goals, request: Request) -> None:

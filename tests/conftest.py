@@ -9,8 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.engines import ENGINES, NEWEST, Engine
-from tests.serving import Served
+from tests.support.engines import ENGINES, NEWEST, Engine
+from tests.support.serving import Served
 
 CONTRACTS = ("test_log_contract", "test_views_contract", "test_concurrency")
 """What every engine must pass on every version; the rest, which asks for no more than that, on one of each."""

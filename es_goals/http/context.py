@@ -15,46 +15,40 @@ import structlog
 from falcon.asgi import Request, Response
 
 from es_goals import metrics
-from es_goals.accounts import Caller
+from es_goals.accounts.caller import Caller
 from es_goals.events import micros
-from es_goals.goals import Command, GoalNotFound
+from es_goals.goals.commands import Command, GoalNotFound
 from es_goals.http import requests
-from es_goals.http.access import Callers, secret_of
-from es_goals.http.peers import address_key
+from es_goals.http.edge.access import secret_of
+from es_goals.http.edge.peers import address_key
+from es_goals.http.edge.rates import Rates
+from es_goals.http.edge.streams import Streams
 from es_goals.http.problems import Refusal
-from es_goals.http.rates import Rates
-from es_goals.http.recent import Asker, Recent, uuid_of
-from es_goals.http.replica import Reading, Replica
-from es_goals.http.shares import Streams
-from es_goals.http.trees import Forest, Lru, Ready
-from es_goals.projector import ProjectionBehind, Projector
+from es_goals.projector import Projector
+from es_goals.reads.cache import Asker, Recent, uuid_of
+from es_goals.reads.callers import Callers
+from es_goals.reads.follower import Tail
+from es_goals.reads.replica import Reading, Replica
+from es_goals.reads.trees import Forest, Lru, Ready
 from es_goals.service import Outcome, Service
 from es_goals.service import Request as Commands
 from es_goals.settings import Settings
-from es_goals.storage import Cause, Clock, Interrupted, Storage, StorageError, Transaction, User
+from es_goals.storage import Storage
 from es_goals.storage.deadlines import hurried
+from es_goals.storage.errors import Interrupted, StorageError
+from es_goals.storage.log import Cause, Clock, Transaction, User
 
 log = structlog.get_logger()
-
-FOLD_SECONDS = 1.0
-"""Between two folds into the stored rows, which share the interpreter's lock with requests: many events at once cost
-half as much, and no read waits for them."""
-
 HASHED_AT_ONCE = 4
 """Passwords of one address that are looked at, or wait for that, in a worker; fewer than the guesses that it has."""
 HASHED_IN_ALL = 64
 """The same of all addresses: some 2 s of a core."""
-
 EVENTS_A_REQUEST = 10
 """What records more counts as so many requests more: the writer's time is everybody's."""
-
 TREE = "goal_tree"
 """The read model that the doors answer from."""
-
 JSON = "application/json; charset=utf-8"
-
 T = TypeVar("T")
-
 _left: ContextVar[float] = ContextVar("left")
 """Seconds that the request at hand may still wait for the storage."""
 
@@ -301,61 +295,3 @@ class Door:
 
     def __init__(self, context: Context) -> None:
         self._context = context
-
-
-class Tail:
-    """Wakes those who follow the log: at once for what this process appended, at each tick for what others did."""
-
-    def __init__(self, tick: float) -> None:
-        self._tick = tick
-        self.head = 0
-        self.stopped = False
-        self._moved = asyncio.Event()
-        self._loop: asyncio.AbstractEventLoop | None = None
-
-    def wake(self) -> None:
-        """Called by the writer's thread after a commit."""
-        if self._loop is not None and not self._loop.is_closed():
-            self._loop.call_soon_threadsafe(self._move)
-
-    def stop(self) -> None:
-        """End those who follow, on the event loop."""
-        self.stopped = True
-        self._move()
-
-    def _move(self) -> None:
-        self._moved.set()
-        self._moved = asyncio.Event()
-
-    def mark(self) -> asyncio.Event:
-        """To be taken before the log is read, and waited for after: what is appended between is not missed."""
-        return self._moved
-
-    async def wait(self, mark: asyncio.Event, seconds: float) -> None:
-        """Until the log has moved since the mark, or so many seconds are over."""
-        try:
-            async with asyncio.timeout(seconds):
-                await mark.wait()
-        except TimeoutError:
-            pass
-
-    async def run(
-        self, head: Callable[[], Awaitable[int]], catch_up: Callable[[], None], pool: ThreadPoolExecutor
-    ) -> None:
-        """The background tick: look at the log's end, wake who follows, bring the stored read models up to it."""
-        self._loop = asyncio.get_running_loop()
-        folded, soonest = -1, 0.0
-        while not self.stopped:
-            try:
-                if (seen := await head()) != self.head:
-                    self.head = seen
-                    self._move()
-                if seen != folded and monotonic() >= soonest:
-                    await self._loop.run_in_executor(pool, catch_up)
-                    folded, soonest = seen, monotonic() + FOLD_SECONDS
-            except Exception as error:
-                # Whatever it is, the next tick tries again: a tick that ended would be noticed by nobody. An OSError is
-                # a lack of descriptors.
-                expected = isinstance(error, StorageError | ProjectionBehind | OSError)
-                log.error("tick_failed", detail=str(error), exc_info=not expected)
-            await asyncio.sleep(self._tick)

@@ -10,8 +10,30 @@ import structlog
 from falcon.asgi import Request, Response
 from msgspec import Struct
 
-from es_goals import accounts, goals, metrics, projector, service, storage
-from es_goals.accounts import Caller
+from es_goals import metrics, projector, service
+from es_goals.accounts import changes
+from es_goals.accounts.caller import Caller
+from es_goals.goals.commands import (
+    AmbiguousName,
+    GoalExists,
+    GoalNotFound,
+    LimitReached,
+    NameTaken,
+    NotASibling,
+    NotTheRoot,
+    ParentDeleted,
+    UnderItself,
+)
+from es_goals.storage.errors import (
+    CredentialTaken,
+    GenerationGone,
+    Interrupted,
+    OutcomeUnknown,
+    StorageFull,
+    Unavailable,
+    UserNameTaken,
+)
+from es_goals.values import InvalidValue, Rejected
 
 PROBLEM_JSON = "application/problem+json"
 RETRY_AFTER = "1"
@@ -76,28 +98,28 @@ def _problems() -> dict[str, Problem]:
 PROBLEMS: Mapping[str, Problem] = _problems()
 
 _SLUGS: Mapping[type[Exception], str] = {
-    goals.InvalidValue: "invalid-value",
-    goals.NotASibling: "not-a-sibling",
-    goals.GoalNotFound: "goal-not-found",
-    goals.GoalExists: "goal-exists",
-    goals.NameTaken: "name-taken",
-    goals.AmbiguousName: "ambiguous-name",
-    goals.UnderItself: "under-itself",
-    goals.NotTheRoot: "not-the-root",
-    goals.LimitReached: "limit-reached",
-    goals.ParentDeleted: "parent-deleted",
+    InvalidValue: "invalid-value",
+    NotASibling: "not-a-sibling",
+    GoalNotFound: "goal-not-found",
+    GoalExists: "goal-exists",
+    NameTaken: "name-taken",
+    AmbiguousName: "ambiguous-name",
+    UnderItself: "under-itself",
+    NotTheRoot: "not-the-root",
+    LimitReached: "limit-reached",
+    ParentDeleted: "parent-deleted",
     service.KeyReused: "key-reused",
     service.Changed: "changed",
-    storage.UserNameTaken: "user-name-taken",
-    storage.CredentialTaken: "identity-taken",
-    accounts.NoSuchToken: "token-not-found",
-    accounts.PasswordChangedSince: "wrong-password",
-    storage.StorageFull: "storage-full",
-    storage.OutcomeUnknown: "outcome-unknown",
-    storage.Unavailable: "storage-unavailable",
-    storage.Interrupted: "took-too-long",
+    UserNameTaken: "user-name-taken",
+    CredentialTaken: "identity-taken",
+    changes.NoSuchToken: "token-not-found",
+    changes.PasswordChangedSince: "wrong-password",
+    StorageFull: "storage-full",
+    OutcomeUnknown: "outcome-unknown",
+    Unavailable: "storage-unavailable",
+    Interrupted: "took-too-long",
     projector.ProjectionBehind: "projection-behind",
-    storage.GenerationGone: "projection-behind",
+    GenerationGone: "projection-behind",
     projector.AlreadyRebuilding: "already-rebuilding",
     projector.NoSuchProjection: "projection-not-found",
     projector.NothingToRollBackTo: "nothing-to-roll-back-to",
@@ -160,9 +182,9 @@ def refused(status: int, detail: str, request_id: str) -> tuple[int, bytes]:
 def _faults(error: Exception, detail: str, index: int | None) -> list[Fault]:
     if isinstance(error, Refusal):
         return error.faults
-    if not isinstance(error, goals.Rejected) or error.field is None:
+    if not isinstance(error, Rejected) or error.field is None:
         return []
-    named_in_path = index is None and error.field == "id" and not isinstance(error, goals.GoalExists)
+    named_in_path = index is None and error.field == "id" and not isinstance(error, GoalExists)
     place = "" if index is None else f"/commands/{index}"
     return [] if named_in_path else [Fault(detail, f"{place}/{error.field}")]
 

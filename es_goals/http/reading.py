@@ -6,13 +6,14 @@ from zlib import crc32
 from falcon.asgi import Request, Response
 
 from es_goals.events import goals_stream
-from es_goals.goals import GoalNotFound
-from es_goals.http import requests, trees
+from es_goals.goals.commands import GoalNotFound
+from es_goals.http import requests
 from es_goals.http.context import JSON, TREE, Context
-from es_goals.http.recent import Recent
-from es_goals.http.replica import has_position, has_version
-from es_goals.http.trees import Forest, Ready, Shape
-from es_goals.storage import User
+from es_goals.reads import trees
+from es_goals.reads.cache import Recent
+from es_goals.reads.replica import has_position, has_version
+from es_goals.reads.trees import Forest, Ready, Shape
+from es_goals.storage.log import User
 
 _SMALL = 300  # goals and events that the event loop may handle itself, in about 1 ms; a thread costs as much
 

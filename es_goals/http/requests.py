@@ -12,12 +12,12 @@ import msgspec
 from falcon.asgi import Request
 from msgspec import Meta, Struct
 
-from es_goals.accounts import Caller
+from es_goals.accounts.caller import Caller
 from es_goals.events import EPOCH, micros
-from es_goals.goals import InvalidValue, refuse_controls
 from es_goals.http.problems import Refusal
 from es_goals.service import Expected
-from es_goals.storage import Cause
+from es_goals.storage.log import Cause
+from es_goals.values import InvalidValue, refuse_controls
 
 REASON_LENGTH = 1_000
 LARGEST = 2**63 - 1

@@ -13,14 +13,23 @@ import msgspec
 from falcon.asgi import Request, Response
 from falcon.media import MultipartFormHandler
 
-from es_goals import goals
-from es_goals.accounts import Caller
-from es_goals.goals import AmbiguousName, GoalNotFound, Named
+from es_goals.accounts.caller import Caller
+from es_goals.goals.commands import (
+    MATCHES_NAMED,
+    AmbiguousName,
+    CompleteGoal,
+    CreateGoal,
+    DeleteGoal,
+    GoalNotFound,
+    Named,
+)
+from es_goals.goals.rules import valid_name
 from es_goals.http import requests
 from es_goals.http.context import TREE, Context, Door
-from es_goals.http.operation import operation
+from es_goals.http.describe.operation import operation
 from es_goals.http.problems import Refusal
-from es_goals.storage import User
+from es_goals.storage.log import User
+from es_goals.values import Rejected
 from projections.goal_tree import Node, Row, tree
 
 PATH_NAMES = 12
@@ -67,10 +76,10 @@ class Goals(Door):
         user = await self._user(_required(given, "user")) if caller is None else caller.user
         name, parent = _required(given, "name", caller), given.get("parent_name")
         new_id = self._context.new_id()
-        made = goals.CreateGoal(new_id, name, Named(parent) if parent else None, given.get("description"), unique=True)
+        made = CreateGoal(new_id, name, Named(parent) if parent else None, given.get("description"), unique=True)
         try:
             await self._context.command(req, resp, user, [made])
-        except goals.Rejected as error:
+        except Rejected as error:
             if error.field == "parent_id":
                 error.field = "parent_name"
             raise
@@ -84,7 +93,7 @@ class Goals(Door):
         given = await _parameters(req)
         name = _required(given, "name", req.context.caller)
         user = await self._owner(req, given, name)
-        await self._context.command(req, resp, user, [goals.CompleteGoal(Named(name))])
+        await self._context.command(req, resp, user, [CompleteGoal(Named(name))])
         _null(resp)
 
     @operation("Delete a goal", {200: None}, command=True, original=True, problems=("goal-not-found", "ambiguous-name"))
@@ -93,7 +102,7 @@ class Goals(Door):
         given = await _parameters(req)
         name = _required(given, "name", req.context.caller)
         user = await self._owner(req, given, name)
-        await self._context.command(req, resp, user, [goals.DeleteGoal(Named(name))])
+        await self._context.command(req, resp, user, [DeleteGoal(Named(name))])
         _null(resp)
 
     async def _user(self, name: str) -> User:
@@ -110,7 +119,7 @@ class Goals(Door):
             return caller.user
         if "user" in given:
             return await self._user(given["user"])
-        wanted = goals.valid_name(name, self._context.settings.name_limit)
+        wanted = valid_name(name, self._context.settings.name_limit)
         rows: list[Row] = await self._context.in_thread(lambda: self._context.projector.read_all("goal_tree"))
         matches = [row for row in rows if row.name == wanted and row.root is None]
         owners = {row.user for row in matches}
@@ -119,7 +128,7 @@ class Goals(Door):
         user = await self._context.quickly(partial(self._context.log.user, owners.pop()))
         if owners or user is None:
             known = {row.id: row for row in rows}
-            paths = {row.id: _path(row, known) for row in matches[: goals.MATCHES_NAMED]}
+            paths = {row.id: _path(row, known) for row in matches[:MATCHES_NAMED]}
             raise AmbiguousName(wanted, len(matches), paths)
         return user
 

@@ -7,9 +7,9 @@ from typing import TypeVar, get_args
 from msgspec import structs
 
 from es_goals.events import account_stream
-from es_goals.storage import (
+from es_goals.storage.errors import Conflict
+from es_goals.storage.log import (
     C,
-    Conflict,
     Credential,
     Head,
     Identity,

@@ -7,7 +7,7 @@ from collections.abc import Callable
 from time import monotonic
 from typing import TypeVar
 
-from es_goals.storage import Interrupted
+from es_goals.storage.errors import Interrupted
 
 T = TypeVar("T")
 

@@ -10,16 +10,8 @@ from time import monotonic
 from typing import Any, NamedTuple, TypeVar
 
 from es_goals.events import Recorded
-from es_goals.storage import (
-    Clash,
-    Log,
-    OutcomeUnknown,
-    StorageError,
-    StorageFailed,
-    StorageFull,
-    Transaction,
-    Unavailable,
-)
+from es_goals.storage.errors import Clash, OutcomeUnknown, StorageError, StorageFailed, StorageFull, Unavailable
+from es_goals.storage.log import Log, Transaction
 
 Work = Callable[[Transaction], Any]
 """Decides one command: its result, or an exception that leaves nothing written. It may be called twice."""

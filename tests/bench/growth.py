@@ -7,7 +7,7 @@ from statistics import median, quantiles
 from tests.bench import logs
 from tests.bench.bench import Bench, Sample
 from tests.bench.serving import NEW, Connection, connections, folded, goals_of, repeated
-from tests.serving import Served
+from tests.support.serving import Served
 
 LENGTHS = (10_000, 100_000, 1_000_000, 2_000_000)
 ALL_GOALS = {"ES_GOALS_CACHED_GOALS": "200000"}

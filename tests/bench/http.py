@@ -16,7 +16,7 @@ from tests.bench.bench import Bench, Sample
 from tests.bench.peers import ceiling, original
 from tests.bench.serving import NEW, Connection, connections, folded, goals_of, repeated
 from tests.bench.wrk import MARK, Run, request, wrk
-from tests.serving import Served
+from tests.support.serving import Served
 
 PIECES = 4  # of the time that a load gets in a round
 ORIGINAL_SECONDS = 0.4  # at least: sooner it may have answered nobody

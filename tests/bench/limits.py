@@ -14,13 +14,13 @@ import apsw
 import click
 import msgspec
 
-from es_goals.clock import wall_clock
 from es_goals.events import Event, Recorded
+from es_goals.ids import wall_clock
 from es_goals.storage import open_log
 from tests.bench.bench import Bench, Sample
 from tests.bench.logs import kept_log
 from tests.bench.peers import eventsourced
-from tests.engines import ROOT
+from tests.support.engines import ROOT
 
 EVENTS = 1_000_000
 BLOCK = os.urandom(4096)
@@ -79,7 +79,7 @@ def insert(log: Path, path: Path, count: int, at_once: int) -> float:
     with closing(apsw.Connection(str(path))) as connection:
         connection.pragma("journal_mode", "wal")
         connection.pragma("synchronous", "full")
-        connection.execute(resources.files("es_goals.storage").joinpath("sqlite.sql").read_text("utf-8"))
+        connection.execute(resources.files("es_goals.storage").joinpath("sqlite/log.sql").read_text("utf-8"))
         began = perf_counter()
         for first in range(0, count, at_once):
             connection.execute("BEGIN IMMEDIATE")

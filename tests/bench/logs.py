@@ -29,24 +29,16 @@ from es_goals.events import (
     goals_stream,
     moment,
 )
-from es_goals.goals import (
-    ChangeGoal,
-    Command,
-    CompleteGoal,
-    CreateGoal,
-    DeleteGoal,
-    Goals,
-    MoveGoal,
-    Rejected,
-    ReopenGoal,
-    decide,
-    evolve,
-)
+from es_goals.goals.commands import ChangeGoal, Command, CompleteGoal, CreateGoal, DeleteGoal, MoveGoal, ReopenGoal
+from es_goals.goals.rules import decide
+from es_goals.goals.state import Goals, evolve
 from es_goals.projector import Projector
 from es_goals.service import REGISTRATIONS
-from es_goals.storage import Cause, Log, Remembered, Transaction, User, open_log, open_storage
+from es_goals.storage import open_log, open_storage
+from es_goals.storage.log import Cause, Log, Remembered, Transaction, User
+from es_goals.values import Rejected
 from tests.bench.bench import Bench
-from tests.engines import ROOT
+from tests.support.engines import ROOT
 
 USERS = 10_000
 EVENTS_A_USER = 100

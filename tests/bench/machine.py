@@ -14,8 +14,8 @@ import psycopg
 from msgspec import Struct
 
 from tests.bench.wrk import WrkMissing, program
-from tests.engines import ROOT
-from tests.postgres import binaries, found
+from tests.support.engines import ROOT
+from tests.support.postgres import binaries, found
 
 POSTGRES = "18"
 SETTINGS = {"fsync": "on", "synchronous_commit": "on", "full_page_writes": "on"}

@@ -16,8 +16,8 @@ from tests.bench import logs
 from tests.bench.bench import Bench, Sample
 from tests.bench.peers.gunicorn import answers
 from tests.bench.serving import NEW, Connection, connections, folded, goals_of
-from tests.load import command_line
-from tests.serving import free_port, wait_for
+from tests.support.load import command_line
+from tests.support.serving import free_port, wait_for
 
 CLIENTS = 8  # of each worker
 

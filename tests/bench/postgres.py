@@ -15,9 +15,10 @@ from typing import Any
 
 import psycopg
 
-from es_goals.clock import wall_clock
 from es_goals.events import Event, Recorded
-from es_goals.storage import Cause, Log, Storage, Transaction, copying, open_log, open_storage
+from es_goals.ids import wall_clock
+from es_goals.storage import Storage, copying, open_log, open_storage
+from es_goals.storage.log import Cause, Log, Transaction
 from es_goals.storage.writer import Writer
 from tests.bench import logs
 from tests.bench.bench import Bench, Sample
@@ -26,8 +27,8 @@ from tests.bench.machine import POSTGRES, SETTINGS
 from tests.bench.peers import eventsourced
 from tests.bench.serving import folded, lags
 from tests.bench.wrk import Run
-from tests.postgres import Server
-from tests.serving import wait_for
+from tests.support.postgres import Server
+from tests.support.serving import wait_for
 
 WAITING = 64
 PAGE = 1000

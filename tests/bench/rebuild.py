@@ -12,7 +12,7 @@ from tests.bench import logs
 from tests.bench.bench import Bench, Sample
 from tests.bench.serving import folded, goals_of, repeated
 from tests.bench.wrk import Run, request, wrk
-from tests.load import command_line
+from tests.support.load import command_line
 
 LENGTHS = (10_000, 100_000, 1_000_000)
 

@@ -12,7 +12,7 @@ from typing import Any
 
 import msgspec
 
-from tests.serving import Served, wait_for
+from tests.support.serving import Served, wait_for
 
 NEW = {"name": "Read a chapter", "description": "Pencil in hand."}
 """A goal to create."""

@@ -9,7 +9,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from urllib.request import urlopen
 
-from tests.serving import free_port, wait_for
+from tests.support.serving import free_port, wait_for
 
 ROOT = Path(__file__).parents[3]
 

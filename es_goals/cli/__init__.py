@@ -1,0 +1,98 @@
+"""The command line. It works on the database directly, also while the service runs."""
+
+import os
+import re
+import sys
+from typing import Any
+
+import click
+from msgspec import structs
+
+from es_goals import __version__
+from es_goals.accounts.changes import NoSuchToken
+from es_goals.cli import goals, outlines, upkeep
+from es_goals.cli.accounts import token, user_group
+from es_goals.cli.serve import serve
+from es_goals.events import UndecodableEvent
+from es_goals.logs import configure
+from es_goals.projector import AlreadyRebuilding, NoSuchProjection, NothingToRollBackTo, ProjectionBehind
+from es_goals.service import RejectedAt
+from es_goals.settings import InvalidSetting, from_env
+from es_goals.storage.errors import StorageError
+from es_goals.storage.place import shown
+from es_goals.upkeep.backup import Refused
+from es_goals.upkeep.verification import Mismatch
+from es_goals.values import Rejected
+
+_EXPECTED = (
+    StorageError,
+    Rejected,
+    RejectedAt,
+    InvalidSetting,
+    NoSuchProjection,
+    NoSuchToken,
+    AlreadyRebuilding,
+    NothingToRollBackTo,
+    ProjectionBehind,
+    outlines.BadOutline,
+    Refused,
+    Mismatch,
+    UndecodableEvent,
+    OSError,
+)
+
+
+class Group(click.Group):
+    """Errors that can be expected are told in one sentence on standard error, with exit status 1."""
+
+    def invoke(self, ctx: click.Context) -> Any:
+        """Run the command."""
+        try:
+            return super().invoke(ctx)
+        except BrokenPipeError:
+            raise  # whoever read the output has seen enough; click ends quietly
+        except UnicodeEncodeError as error:  # an argument's bytes that are no text come as lone surrogates
+            raise click.ClickException(f"expected text in UTF-8; found {error.object!r}") from error
+        except _EXPECTED as error:
+            raise click.ClickException(str(error)) from error
+
+
+@click.group(cls=Group)
+@click.version_option(__version__)
+@click.option("--db", metavar="DB", help="The log: a path or postgresql:// URL; ES_GOALS_DB too.  [default: events.db]")
+@click.pass_context
+def main(context: click.Context, db: str | None) -> None:
+    """Over Achiever: an event-sourced goal service."""
+    os.umask(0o077)  # what is made here holds hashes, addresses, people's goals
+    _hide_passwords(sys.argv)
+    settings = from_env(os.environ)
+    context.obj = structs.replace(settings, db=db) if db else settings
+    configure("warning" if context.invoked_subcommand != "serve" else context.obj.log_level)
+
+
+def _hide_passwords(arguments: list[str]) -> None:
+    """Everybody on a machine can read what its processes were started with."""
+    told = [re.sub(r"postgres(ql)?://.*", lambda url: shown(url[0]), one, flags=re.DOTALL) for one in arguments]
+    if told != arguments:
+        from setproctitle import setproctitle
+
+        setproctitle(" ".join(told))
+
+
+for command in (
+    serve,
+    user_group,
+    token,
+    goals.import_,
+    goals.export,
+    goals.tree,
+    goals.replay,
+    upkeep.rebuild,
+    upkeep.rollback,
+    upkeep.migrate,
+    upkeep.copy,
+    upkeep.verify,
+    upkeep.backup_,
+    upkeep.restore_,
+):
+    main.add_command(command)

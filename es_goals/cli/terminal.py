@@ -1,0 +1,178 @@
+"""What the command line shows: trees, history, progress."""
+
+import sys
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from time import monotonic
+from typing import assert_never
+
+from es_goals.events import (
+    AccountEvent,
+    GoalCompleted,
+    GoalCreated,
+    GoalDeleted,
+    GoalDescribed,
+    GoalMoved,
+    GoalRenamed,
+    GoalReopened,
+    GoalRestored,
+    GoalScheduled,
+    IdentityLinked,
+    PasswordChanged,
+    Recorded,
+    TokenIssued,
+    TokenRevoked,
+    UserDisabled,
+    UserEnabled,
+    UserRegistered,
+    UserRenamed,
+    instant,
+    moment,
+)
+from es_goals.storage.log import Progress, Reader
+from projections.goal_tree import Node
+
+LINES_EVERY_SECONDS = 2.0
+
+
+def drawing(title: str, nodes: Sequence[Node]) -> Iterator[str]:
+    """The tree, a line a goal that is not deleted: done or not, its name, and how far it is."""
+    yield title
+    shown = [node for node in nodes if node.row.root is None]
+    last: list[bool] = []
+    for node, is_last in zip(shown, _lasts(shown), strict=True):
+        last[node.depth :] = [is_last]
+        bars = "".join("    " if one else "│   " for one in last[:-1])
+        done = "✔" if node.row.end else "·"
+        progress = f"  {node.completed}/{node.leaves}" if node.size > 1 else ""
+        yield f"{bars}{'└── ' if is_last else '├── '}{done} {node.row.name}{progress}"
+
+
+def _lasts(nodes: Sequence[Node]) -> list[bool]:
+    """Whether each node is the last of its siblings."""
+    lasts: list[bool] = []
+    later: set[int] = set()
+    for node in reversed(nodes):
+        later = {depth for depth in later if depth <= node.depth}
+        lasts.append(node.depth not in later)
+        later.add(node.depth)
+    return lasts[::-1]
+
+
+class Storyteller:
+    """Tells events in a line each: when, who, what, why. `gaps`: some that change names may be left out."""
+
+    def __init__(self, log: Reader, gaps: bool) -> None:
+        self._log, self._gaps = log, gaps
+        self._users: dict[str, str] = {}
+        self._goals: dict[str, tuple[int, str]] = {}  # the name, and up to which position it is known
+
+    def line(self, recorded: Recorded) -> str:
+        """Names are those of the time."""
+        when = moment(recorded.at).strftime("%Y-%m-%d %H:%M:%S")
+        why = f"  ({recorded.reason})" if recorded.reason else ""
+        return f"{recorded.position:>7}  {when}  {self._user(recorded.owner)}  {self._what(recorded)}{why}"
+
+    def _what(self, recorded: Recorded) -> str:
+        event = recorded.event
+        if isinstance(event, AccountEvent):
+            return _account(event)
+        old = self._goal(event.goal_id, recorded.position)
+        match event:
+            case GoalCreated():
+                self._goals[event.goal_id] = (recorded.position, event.name)
+                return f"created “{event.name}”{self._under(event.parent_id, recorded.position)}"
+            case GoalRenamed():
+                self._goals[event.goal_id] = (recorded.position, event.name)
+                return f"renamed “{old}” to “{event.name}”"
+            case GoalDescribed():
+                return f"described “{old}”"
+            case GoalScheduled():
+                due = f", due {event.due}" if event.due else ""
+                return f"scheduled “{old}” from {event.start}{due}"
+            case GoalMoved():
+                return f"moved “{old}”{self._under(event.parent_id, recorded.position) or ' to the top'}"
+            case GoalCompleted():
+                at = "" if event.end == instant(recorded.at) else f" at {event.end}"
+                return f"completed “{old}”{at}"
+            case GoalReopened():
+                return f"reopened “{old}”"
+            case GoalDeleted():
+                return f"deleted “{old}”"
+            case GoalRestored():
+                return f"restored “{old}”{self._under(event.parent_id, recorded.position)}"
+            case _:
+                assert_never(event)
+
+    def _under(self, parent_id: str | None, position: int) -> str:
+        return f" under “{self._goal(parent_id, position)}”" if parent_id else ""
+
+    def _user(self, user_id: str) -> str:
+        if user_id not in self._users:
+            user = self._log.user(user_id)
+            self._users[user_id] = user.name if user else user_id
+        return self._users[user_id]
+
+    def _goal(self, goal_id: str, position: int) -> str:
+        """The goal's name before a position; from the log where the events told so far do not say."""
+        seen, name = self._goals.get(goal_id, (0, goal_id))
+        if seen and not self._gaps:
+            return name
+        for kind in ("GoalCreated", "GoalRenamed"):
+            after = seen
+            while page := self._log.read(after, until=position - 1, subject=goal_id, type=kind):
+                event = page[-1].event
+                assert isinstance(event, GoalCreated | GoalRenamed)
+                after, name = page[-1].position, event.name
+        self._goals[goal_id] = (max(seen, position - 1), name)
+        return name
+
+
+def _account(event: AccountEvent) -> str:
+    match event:
+        case UserRegistered():
+            return "registered" if event.role == "user" else f"registered as {event.role}"
+        case UserRenamed():
+            return "changed name or address"
+        case PasswordChanged():
+            return "got a new password"
+        case IdentityLinked():
+            return "was linked to an identity"
+        case TokenIssued():
+            return f"got a token to {event.scope}, {event.token_id}, until {event.expires}"
+        case TokenRevoked():
+            return f"lost the token {event.token_id}"
+        case UserDisabled():
+            return "was disabled"
+        case UserEnabled():
+            return "was enabled again"
+        case _:
+            assert_never(event)
+
+
+@contextmanager
+def progress(title: str) -> Iterator[Progress]:
+    """A bar on a terminal, plain lines elsewhere, both on standard error."""
+    if not sys.stderr.isatty():
+        yield _plain(title)
+        return
+    from rich.console import Console
+    from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeRemainingColumn
+    from rich.progress import Progress as Bar
+
+    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
+    with Bar(*columns, console=Console(stderr=True)) as bar:
+        task = bar.add_task(title, total=None)
+        yield lambda done, total: bar.update(task, completed=done, total=total)
+
+
+def _plain(title: str, clock: Callable[[], float] = monotonic) -> Progress:
+    told = clock()
+
+    def tell(done: int, total: int) -> None:
+        nonlocal told
+        if clock() - told >= LINES_EVERY_SECONDS:
+            told = clock()
+            print(f"{title}: {done} of {total}", file=sys.stderr)
+
+    return tell

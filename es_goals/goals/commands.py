@@ -1,0 +1,181 @@
+"""What may be asked of a user's goals: the commands, their limits, and how they are refused."""
+
+from datetime import datetime
+from typing import Self
+
+from msgspec import UNSET, Struct, UnsetType
+
+from es_goals.values import InvalidValue, Rejected
+
+MATCHES_NAMED = 20
+
+
+class Limits(Struct, frozen=True):
+    """How much there may be: characters of a name and of a description; of one user: goals ever made, deleted ones too
+    since they can be restored; living goals under one parent, or at the top; characters of all names and descriptions
+    together."""
+
+    name: int = 200
+    description: int = 16_384
+    goals: int = 100_000
+    children: int = 20_000
+    text: int = 20_000_000
+
+    @classmethod
+    def of(cls, settings: object) -> Self:
+        """As settings have them, each with `_limit` behind its name."""
+        return cls(*(getattr(settings, f"{name}_limit") for name in cls.__struct_fields__))
+
+
+DEFAULTS = Limits()
+
+
+class Named(Struct, frozen=True):
+    """A goal meant by its name, as the original API's clients do; looked up inside the decision."""
+
+    name: str
+
+
+Ref = str | Named
+
+
+class CreateGoal(Struct, frozen=True):
+    """Make a goal. `unique`: refuse a name that the user already has, as the original API did."""
+
+    goal_id: str
+    name: str
+    parent: Ref | None = None
+    description: str | None = None
+    start: datetime | None = None
+    due: datetime | None = None
+    before: str | None = None
+    after: str | None = None
+    unique: bool = False
+
+
+class ChangeGoal(Struct, frozen=True):
+    """Set what is given; what is UNSET stays."""
+
+    goal: Ref
+    name: str | UnsetType = UNSET
+    description: str | None | UnsetType = UNSET
+    start: datetime | UnsetType = UNSET
+    due: datetime | None | UnsetType = UNSET
+
+
+class CompleteGoal(Struct, frozen=True):
+    """Reach a goal, and with `cascade` every open one below it."""
+
+    goal: Ref
+    end: datetime | None = None
+    cascade: bool = False
+
+
+class ReopenGoal(Struct, frozen=True):
+    """Open a completed goal again."""
+
+    goal: Ref
+
+
+class MoveGoal(Struct, frozen=True):
+    """Put a goal under another one (None: at the top; UNSET: where it is), next to a sibling or last."""
+
+    goal: Ref
+    parent_id: str | None | UnsetType = UNSET
+    before: str | None = None
+    after: str | None = None
+
+
+class DeleteGoal(Struct, frozen=True):
+    """Delete a goal and all below it."""
+
+    goal: Ref
+
+
+class RestoreGoal(Struct, frozen=True):
+    """Bring back what deleting this goal removed, under another parent if one is given."""
+
+    goal: Ref
+    parent_id: str | None | UnsetType = UNSET
+
+
+Command = CreateGoal | ChangeGoal | CompleteGoal | ReopenGoal | MoveGoal | DeleteGoal | RestoreGoal
+
+
+class LimitReached(Rejected):
+    """A user has, or one request would cause, as many as there may be. `field` is at fault where it can be another."""
+
+    def __init__(self, expected: str, found: int, field: str | None = None) -> None:
+        super().__init__(f"expected at most {expected}; found {found}")
+        self.field = field
+
+
+class NotASibling(InvalidValue):
+    """`before` or `after` names a goal that is not a sibling in that place."""
+
+
+class GoalNotFound(Rejected):
+    """The user has no such goal, or it is deleted."""
+
+    def __init__(self, goal: Ref, field: str = "id") -> None:
+        super().__init__(f"expected a goal of this user that is not deleted; found none {_described(goal)}")
+        self.field = field
+
+
+class GoalExists(Rejected):
+    """The id was given to a goal before, whoever has it."""
+
+    field = "id"
+
+    def __init__(self, goal_id: str) -> None:
+        super().__init__(f"expected an id that no goal ever had; found {goal_id}, which is taken")
+
+
+class NameTaken(Rejected):
+    """The user already has a goal of this name, and the command asked for a unique one."""
+
+    field = "name"
+
+    def __init__(self, name: str) -> None:
+        super().__init__(f"expected a name that none of the user's goals has; found {name!r}, which is taken")
+
+
+class AmbiguousName(Rejected):
+    """Several goals have the name. `matches` are ids and paths, of the first ones where there are many."""
+
+    def __init__(self, name: str, count: int, matches: dict[str, str], field: str = "id") -> None:
+        listed = "; ".join(f"{goal_id} ({path})" for goal_id, path in matches.items())
+        more = ", among them" if count > len(matches) else ""
+        super().__init__(f"expected a name that one goal has; found {count} goals named {name!r}{more}: {listed}")
+        self.matches = matches
+        self.field = "name" if field == "id" else field
+
+
+class UnderItself(Rejected):
+    """A move would put a goal under itself or under one of its descendants."""
+
+    field = "parent_id"
+
+    def __init__(self, path: str) -> None:
+        super().__init__(f"expected a parent outside of the goal; found one below it: {path}")
+
+
+class NotTheRoot(Rejected):
+    """A goal was deleted together with one above it; only that one can be restored."""
+
+    def __init__(self, root: str) -> None:
+        super().__init__(f"expected the goal whose deletion removed this one; restore {root}")
+        self.root = root
+
+
+class ParentDeleted(Rejected):
+    """The goal's old place is gone; a restore must name a new parent."""
+
+    field = "parent_id"
+
+    def __init__(self, parent_id: str) -> None:
+        super().__init__(f"expected a parent to restore under; the old one, {parent_id}, is deleted: name a parent_id")
+
+
+def _described(goal: Ref) -> str:
+    return f"with the id {goal}" if isinstance(goal, str) else f"named {goal.name[:100]!r}"

@@ -1,0 +1,258 @@
+"""The rules: `decide` returns the events that a command causes, or refuses by raising a Rejected.
+
+Pure: no clock, no SQL, no HTTP.
+"""
+
+from bisect import bisect_left
+from collections.abc import Iterator
+from datetime import UTC, datetime
+from typing import assert_never
+
+from msgspec import UNSET
+
+from es_goals.events import (
+    GoalCompleted,
+    GoalCreated,
+    GoalDeleted,
+    GoalDescribed,
+    GoalEvent,
+    GoalMoved,
+    GoalRenamed,
+    GoalReopened,
+    GoalRestored,
+    GoalScheduled,
+    Instant,
+    instant,
+)
+from es_goals.goals.commands import (
+    DEFAULTS,
+    ChangeGoal,
+    Command,
+    CompleteGoal,
+    CreateGoal,
+    DeleteGoal,
+    GoalExists,
+    GoalNotFound,
+    LimitReached,
+    Limits,
+    MoveGoal,
+    NameTaken,
+    NotASibling,
+    NotTheRoot,
+    ParentDeleted,
+    ReopenGoal,
+    RestoreGoal,
+    UnderItself,
+)
+from es_goals.goals.ranks import between
+from es_goals.goals.state import Goal, Goals
+from es_goals.values import InvalidValue, composed, refuse_controls
+
+FIRST_YEAR = 1900
+_LINES = frozenset("\t\n\r")
+
+
+def decide(goals: Goals, command: Command, now: datetime, limits: Limits = DEFAULTS) -> tuple[GoalEvent, ...]:
+    """The events that the command causes, none if it would change nothing. Raises Rejected."""
+    match command:
+        case CreateGoal():
+            return (_create(goals, command, now, limits),)
+        case ChangeGoal():
+            return _change(goals, goals.find(command.goal, length=limits.name), command, limits)
+        case CompleteGoal():
+            return tuple(_completions(goals, goals.find(command.goal, length=limits.name), command, now))
+        case ReopenGoal():
+            goal = goals.find(command.goal, length=limits.name)
+            return () if goal.end is None else (GoalReopened(goal.id),)
+        case MoveGoal():
+            return _move(goals, goals.find(command.goal, length=limits.name), command, limits)
+        case DeleteGoal():
+            root = goals.find(command.goal, length=limits.name)
+            removed = [GoalDeleted(goal.id, root.id) for goal in goals.below(root)]
+            return tuple(reversed(removed))
+        case RestoreGoal():
+            return _restore(goals, command, limits)
+        case _:
+            assert_never(command)
+
+
+def _create(goals: Goals, command: CreateGoal, now: datetime, limits: Limits) -> GoalCreated:
+    if command.goal_id in goals.known:
+        raise GoalExists(command.goal_id)
+    name = valid_name(command.name, limits.name)
+    if command.unique and any(goal.name == name and goal.root is None for goal in goals.known.values()):
+        raise NameTaken(name)
+    if len(goals.known) >= limits.goals:
+        raise LimitReached(f"{limits.goals} goals of one user, deleted ones too", len(goals.known) + 1)
+    parent_id = None if command.parent is None else goals.find(command.parent, "parent_id", limits.name).id
+    _one_more(goals, parent_id, limits)
+    low, high = _gap(goals, parent_id, command.before, command.after, None)
+    created = GoalCreated(
+        command.goal_id,
+        name,
+        instant(now) if command.start is None else _valid_time(command.start, "start"),
+        between(low, high),
+        parent_id,
+        None if command.description is None else _valid_description(command.description, limits.description),
+        None if command.due is None else _valid_time(command.due, "due"),
+    )
+    _more_text(goals, len(name) + len(created.description or ""), limits)
+    return created
+
+
+def _one_more(goals: Goals, parent_id: str | None, limits: Limits) -> None:
+    living = goals.living.get(parent_id, 0)
+    if living >= limits.children:
+        place = "at the top" if parent_id is None else "under one parent"
+        raise LimitReached(f"{limits.children} goals {place}", living + 1, "parent_id")
+
+
+def _more_text(goals: Goals, more: int, limits: Limits) -> None:
+    # What does not grow is let through, also where the limit was lowered meanwhile.
+    if more > 0 and goals.text + more > limits.text:
+        names = f"{limits.text} characters of names and descriptions of one user's goals"
+        raise LimitReached(names, goals.text + more)
+
+
+def _change(goals: Goals, goal: Goal, command: ChangeGoal, limits: Limits) -> tuple[GoalEvent, ...]:
+    changes = tuple(_changes(goal, command, limits))
+    more = 0
+    for change in changes:
+        if isinstance(change, GoalRenamed):
+            more += len(change.name) - len(goal.name)
+        elif isinstance(change, GoalDescribed):
+            more += len(change.description or "") - len(goal.description or "")
+    _more_text(goals, more, limits)
+    return changes
+
+
+def _changes(goal: Goal, command: ChangeGoal, limits: Limits) -> Iterator[GoalEvent]:
+    name = goal.name if command.name is UNSET else valid_name(command.name, limits.name)
+    if name != goal.name:
+        yield GoalRenamed(goal.id, name)
+    description = goal.description if command.description is UNSET else command.description
+    if description != goal.description:
+        yield GoalDescribed(goal.id, description and _valid_description(description, limits.description))
+    start = goal.start if command.start is UNSET else _valid_time(command.start, "start")
+    due = goal.due
+    if command.due is not UNSET:
+        due = None if command.due is None else _valid_time(command.due, "due")
+    if start != goal.start and goal.end is not None and _time(goal.end) < _time(start):
+        raise InvalidValue("start", f"a start no later than the goal's end, {goal.end}", start)
+    if (start, due) != (goal.start, goal.due):
+        yield GoalScheduled(goal.id, start, due)
+
+
+def _completions(goals: Goals, root: Goal, command: CompleteGoal, now: datetime) -> Iterator[GoalCompleted]:
+    end = None if command.end is None else _valid_time(command.end, "end")
+    reached = list(goals.below(root))[::-1] if command.cascade else [root]
+    for goal in reached:
+        if goal.end is not None:
+            continue
+        start = _time(goal.start)
+        if end is not None and _time(end) < start:
+            raise InvalidValue("end", f"an end no earlier than the start of {goal.id}, {goal.start}", end)
+        yield GoalCompleted(goal.id, end or instant(max(now, start)))
+
+
+def _move(goals: Goals, goal: Goal, command: MoveGoal, limits: Limits) -> tuple[GoalMoved, ...]:
+    parent_id = goal.parent_id if command.parent_id is UNSET else command.parent_id
+    if parent_id is not None and parent_id != goal.parent_id:
+        parent = goals.get(parent_id, "parent_id")
+        if any(above is goal for above in goals.lineage(parent)):
+            raise UnderItself(goals.path(parent))
+    if parent_id != goal.parent_id:
+        _one_more(goals, parent_id, limits)
+    low, high = _gap(goals, parent_id, command.before, command.after, goal)
+    stays = (low is None or low < goal.rank) and (high is None or goal.rank < high)
+    if parent_id == goal.parent_id and stays:
+        return ()
+    return (GoalMoved(goal.id, between(low, high), parent_id),)
+
+
+def _gap(
+    goals: Goals, parent_id: str | None, before: str | None, after: str | None, moving: Goal | None
+) -> tuple[str | None, str | None]:
+    """The ranks between which a goal comes, not counting the one that moves; last where no sibling is named."""
+    if before is not None and after is not None:
+        raise InvalidValue("after", "one of before and after", "both")
+    siblings = goals.siblings.get(parent_id, [])
+    low, high = len(siblings) - 1, len(siblings)
+    if before is not None:
+        high = _index(goals, siblings, parent_id, before, "before", moving)
+        low = high - 1
+    elif after is not None:
+        low = _index(goals, siblings, parent_id, after, "after", moving)
+        high = low + 1
+    if moving is not None:
+        low -= low >= 0 and siblings[low][1] == moving.id
+        high += high < len(siblings) and siblings[high][1] == moving.id
+    # Nothing fits between equal ranks, which only another program's log can have: step over them.
+    while low >= 0 and high < len(siblings) and siblings[low][0] == siblings[high][0]:
+        low, high = (low, high + 1) if after is not None else (low - 1, high)
+    return siblings[low][0] if low >= 0 else None, siblings[high][0] if high < len(siblings) else None
+
+
+def _index(
+    goals: Goals,
+    siblings: list[tuple[str, str]],
+    parent_id: str | None,
+    goal_id: str,
+    field: str,
+    moving: Goal | None,
+) -> int:
+    sibling = goals.known.get(goal_id)
+    if sibling is None or sibling.root is not None or sibling.parent_id != parent_id or sibling is moving:
+        place = "at the top" if parent_id is None else f"under {parent_id}"
+        raise NotASibling(field, f"another goal {place}", goal_id)
+    return bisect_left(siblings, (sibling.rank, sibling.id))
+
+
+def _restore(goals: Goals, command: RestoreGoal, limits: Limits) -> tuple[GoalRestored, ...]:
+    root = goals.known.get(command.goal) if isinstance(command.goal, str) else None
+    if root is None:
+        raise GoalNotFound(command.goal)
+    if root.root is None:
+        return ()
+    if root.root != root.id:
+        raise NotTheRoot(root.root)
+    parent_id, rank = root.parent_id, root.rank
+    if command.parent_id is not UNSET and command.parent_id != parent_id:
+        parent_id = None if command.parent_id is None else goals.get(command.parent_id, "parent_id").id
+        rank = between(*_gap(goals, parent_id, None, None, None))
+    elif parent_id is not None and goals.known[parent_id].root is not None:
+        raise ParentDeleted(parent_id)
+    _one_more(goals, parent_id, limits)
+    members = [goals.known[goal_id] for goal_id in reversed(goals.removed[root.id])]
+    rest = (GoalRestored(goal.id, goal.rank, goal.parent_id) for goal in members[1:])
+    return GoalRestored(root.id, rank, parent_id), *rest
+
+
+def valid_name(text: str, length: int = DEFAULTS.name) -> str:
+    """The name as it is kept: NFC, trimmed, of at most `length` characters. Raises InvalidValue."""
+    name = composed(text, length)
+    if not 1 <= len(name) <= length:
+        raise InvalidValue("name", f"1 to {length} characters", f"{len(name)}")
+    refuse_controls("name", name)
+    return name
+
+
+def _valid_description(text: str, length: int) -> str:
+    if len(text) > length:
+        raise InvalidValue("description", f"at most {length} characters", f"{len(text)}")
+    refuse_controls("description", text, allowed=_LINES)
+    return text
+
+
+def _valid_time(value: datetime, field: str) -> Instant:
+    try:
+        utc = value.astimezone(UTC)
+    except OverflowError:
+        raise InvalidValue(field, "a year from 1900 to 9999 in UTC", value.isoformat()) from None
+    if utc.year < FIRST_YEAR:
+        raise InvalidValue(field, "a year from 1900 to 9999 in UTC", value.isoformat())
+    return instant(utc)
+
+
+def _time(value: Instant) -> datetime:
+    return datetime.fromisoformat(value)

@@ -1,0 +1,148 @@
+"""Signing in at an OpenID provider: there, and back with a session."""
+
+import hmac
+import secrets
+from functools import partial
+from typing import Annotated
+
+from falcon.asgi import Request, Response
+from msgspec import Meta, Struct
+
+from es_goals.accounts import changes
+from es_goals.accounts.names import NAME_LENGTH, valid_user_name
+from es_goals.accounts.provider import Identity, Provider, ProviderFailed, SignInRefused
+from es_goals.http import requests
+from es_goals.http.accounts import signing
+from es_goals.http.accounts.sessions import SessionAnswer, answer
+from es_goals.http.context import Context
+from es_goals.http.describe.operation import UNSURE, operation
+from es_goals.http.problems import Refusal
+from es_goals.storage.errors import CredentialTaken, UserNameTaken
+from es_goals.storage.log import Cause, Transaction, User
+from es_goals.values import InvalidValue
+
+PATH = "/v2/sessions/oidc"
+COOKIE = "es-goals-sign-in"
+COOKIE_SECONDS = 600
+
+
+class ReturnQuery(Struct, frozen=True):
+    """What a provider sends the browser back with; whatever else it sends means nothing here."""
+
+    code: Annotated[str, Meta(description="what the provider tells for, once, who this is")] = ""
+    state: Annotated[str, Meta(description="what the browser was sent there with")] = ""
+    error: Annotated[str, Meta(description="in place of a code: why there is none")] = ""
+
+
+class SignIn:
+    """/v2/sessions/oidc"""
+
+    def __init__(self, context: Context, provider: Provider) -> None:
+        self._context, self._provider = context, provider
+
+    @operation("Sign in at the OpenID provider", {302: None}, needs="nobody", problems=("provider-failed",))
+    async def on_get(self, req: Request, resp: Response) -> None:
+        """Sends the browser there. What it must come back with is in its cookie: nobody else can bring it."""
+        requests.query(req, requests.NoQuery)
+        try:
+            begun = await self._provider.begin()
+        except ProviderFailed as error:
+            raise Refusal("provider-failed", str(error)) from error
+        _keep(self._context, resp, f"{begun.state}.{begun.nonce}.{begun.verifier}", COOKIE_SECONDS)
+        resp.set_header("Cache-Control", "no-store")
+        resp.set_header("Location", begun.url)
+        resp.status = "302 Found"
+
+
+class Return:
+    """/v2/sessions/oidc/callback"""
+
+    def __init__(self, context: Context, provider: Provider) -> None:
+        self._context, self._provider = context, provider
+
+    @operation("Come back from the OpenID provider", {200: SessionAnswer}, query=ReturnQuery, needs="nobody",
+               problems=("sign-in-refused", "not-linked", "user-name-taken", "provider-failed", *UNSURE))  # fmt: skip
+    async def on_get(self, req: Request, resp: Response) -> None:
+        """With a code, which is good once, as the cookie is."""
+        _keep(self._context, resp, "", -1)  # gone; Falcon would leave a 0 out
+        try:
+            user = await self._user(req, await self._finished(req))
+        except Refusal as refusal:
+            signing.note(req, "failed" if refusal.slug == "provider-failed" else "refused", None)
+            raise
+        answer(resp, *await signing.begin(self._context, req, user))
+
+    async def _finished(self, req: Request) -> Identity:
+        state, nonce, verifier = _kept(self._context, req)
+        given = requests.query(req, ReturnQuery)
+        if not hmac.compare_digest(given.state.encode(), state.encode()):
+            raise Refusal("sign-in-refused", "expected the state that this browser was sent away with; found another")
+        if not given.code:
+            raise Refusal("sign-in-refused", f"expected a code; found the error {given.error[:100]!r}")
+        try:
+            return await self._provider.finish(given.code, nonce, verifier)
+        except SignInRefused as error:
+            raise Refusal("sign-in-refused", str(error)) from error
+        except ProviderFailed as error:
+            raise Refusal("provider-failed", str(error)) from error
+
+    async def _user(self, req: Request, identity: Identity) -> User:
+        context = self._context
+        known = changes.identity_of(identity.issuer, identity.subject)
+        linked = await context.quickly(lambda: context.log.identity(known))
+        if linked is None and context.settings.registration == "open":
+            return await self._registered(req, identity, known)
+        user = await context.quickly(lambda: context.log.user(linked.user_id)) if linked else None
+        if user is None:
+            detail = f"expected an account linked to subject {identity.subject!r} of {identity.issuer}; found none"
+            raise Refusal("not-linked", detail)
+        if user.disabled_at is not None:
+            raise Refusal("sign-in-refused", "expected a user who may sign in; found one who is disabled")
+        return user
+
+    async def _registered(self, req: Request, identity: Identity, known: str) -> User:
+        """A new user, called as at the provider where nobody is called so here."""
+        for name in _names(identity.name):
+            user = User(self._context.new_id(), name, None, 0)
+            try:
+                work = partial(_register, user=user, identity=known)
+                return await self._context.change(req, work)
+            except UserNameTaken:
+                continue
+            except CredentialTaken:  # by another tab of the same person
+                return await self._user(req, identity)
+        raise Refusal("user-name-taken", f"expected a free name like {name!r}; found none")
+
+
+def _register(transaction: Transaction, cause: Cause, user: User, identity: str) -> User:
+    return changes.register(transaction, user, cause, identity=identity)[0]
+
+
+def _names(hint: str | None) -> tuple[str, ...]:
+    """What a new user may be called: as the hint says, or nearly so, or at last as nobody else can be."""
+    numbers = ("", " 2", " 3", f" {secrets.token_hex(4)}")
+    try:
+        name = valid_user_name((hint or "")[: NAME_LENGTH - len(numbers[-1])])
+    except InvalidValue:
+        name = "somebody"
+    return tuple(name + number for number in numbers)
+
+
+def _keep(context: Context, resp: Response, value: str, seconds: int) -> None:
+    name, path = _cookie(context)
+    secure = path == "/"
+    resp.set_cookie(name, value, max_age=seconds, path=path, secure=secure, http_only=True, same_site="Lax")
+
+
+def _cookie(context: Context) -> tuple[str, str]:
+    """Its name and path. With TLS the name keeps neighbours in the same domain from bringing one of their own."""
+    return (f"__Host-{COOKIE}", "/") if context.settings.url.startswith("https:") else (COOKIE, PATH)
+
+
+def _kept(context: Context, req: Request) -> list[str]:
+    parts = req.cookies.get(_cookie(context)[0], "").split(".")
+    if len(parts) != 3 or not all(parts):
+        raise Refusal(
+            "sign-in-refused", f"expected the cookie that {PATH} set; found none, so sign in again from there"
+        )
+    return parts

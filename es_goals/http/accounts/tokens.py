@@ -1,0 +1,150 @@
+"""API tokens."""
+
+from datetime import datetime
+from typing import Annotated, cast
+
+import msgspec
+from falcon.asgi import Request, Response
+from msgspec import Meta, Struct, structs
+
+from es_goals.accounts import changes
+from es_goals.accounts.caller import TOKEN, Scope, fingerprint, new_secret
+from es_goals.accounts.changes import NoSuchToken
+from es_goals.accounts.names import valid_token_name
+from es_goals.events import micros, moment
+from es_goals.http import requests
+from es_goals.http.accounts import signing
+from es_goals.http.context import JSON, Door
+from es_goals.http.describe.operation import UNSURE, operation
+from es_goals.reads.cache import uuid_of
+from es_goals.storage.log import Token, User
+from es_goals.values import InvalidValue
+
+_encode = msgspec.json.Encoder().encode
+
+
+class NewToken(Struct, forbid_unknown_fields=True):
+    """A token to make, good until a time, or as long as the service's settings say."""
+
+    name: Annotated[str, Meta(min_length=1, description="what it is for: 1 to 100 characters")]
+    scope: Scope
+    expires_at: Annotated[datetime, Meta(tz=True)] | None = None
+    reason: str | None = None
+
+
+class TokenAnswer(Struct, frozen=True):
+    """A token, as far as it is told later. `last_used_at` is kept to the minute."""
+
+    id: str
+    name: str
+    scope: Scope
+    created_at: datetime
+    expires_at: datetime
+    last_used_at: datetime | None
+
+
+class IssuedToken(TokenAnswer, frozen=True, kw_only=True):
+    """And this once, itself."""
+
+    token: str
+
+
+class TokenPage(Struct, frozen=True):
+    """Some of the tokens; `next` is where the rest is."""
+
+    tokens: list[TokenAnswer]
+    next: str | None
+
+
+class TokensQuery(Struct, frozen=True, forbid_unknown_fields=True):
+    """Whose tokens, and which page of them."""
+
+    user: Annotated[str, Meta(description="a user's name or id; one's own where there is none")] | None = None
+    limit: requests.Limit = 100
+    cursor: str = ""
+
+
+class Tokens(Door):
+    """/v2/tokens"""
+
+    @operation("API tokens", {200: TokenPage}, query=TokensQuery, problems=("user-not-found", "no-accounts"))
+    async def on_get(self, req: Request, resp: Response) -> None:
+        """Those that are not revoked, in the order in which they were made."""
+        context = self._context
+        caller = signing.caller_of(context, req)
+        query = requests.query(req, TokensQuery)
+        user = caller.user if query.user is None else await context.user(req, query.user)
+        limit = requests.page_size(req, query.limit, context.settings.page_limit)
+        tokens, more = await context.in_thread(lambda: self._page(user, query.cursor, limit))
+        if more is not None:
+            resp.set_header("Link", f'<{more}>; rel="next"')
+        resp.data = _encode(TokenPage(tokens, more))
+        resp.content_type = JSON
+        resp.set_header("Cache-Control", "no-store")
+
+    def _page(self, user: User, cursor: str, limit: int) -> tuple[list[TokenAnswer], str | None]:
+        found = self._context.log.tokens(user.id, cursor, limit + 1)
+        page, more = found[:limit], None
+        if len(found) > limit:
+            more = f"/v2/tokens?user={user.id}&cursor={page[-1].id}&limit={limit}"
+        used = self._context.sessions.used
+        return [_told(token, used(token.id)) for token in page if token.revoked_at is None], more
+
+    @operation("Make an API token", {201: IssuedToken}, body=NewToken, needs="credentials",
+               problems=("no-accounts", *UNSURE))  # fmt: skip
+    async def on_post(self, req: Request, resp: Response) -> None:
+        """It is told this once, and kept as its SHA-256."""
+        context = self._context
+        caller = signing.caller_of(context, req)
+        new = await requests.body(req, NewToken)
+        secret = new_secret(TOKEN)
+        name, ends = valid_token_name(new.name), self._end(new.expires_at)
+        token = Token(context.new_id(), caller.user.id, name, new.scope, fingerprint(secret), 0, ends)
+        made, position = await context.change(
+            req, lambda transaction, cause: changes.issue(transaction, token, cause), new.reason
+        )
+        resp.status = "201 Created"
+        resp.set_header("Position", str(position))
+        resp.set_header("Location", f"/v2/tokens/{made.id}")
+        resp.set_header("Cache-Control", "no-store")
+        resp.data = _encode(IssuedToken(*structs.astuple(_told(made, None)), token=secret))
+        resp.content_type = JSON
+
+    def _end(self, given: datetime | None) -> int:
+        now = self._context.clock()
+        if given is None:
+            return now + self._context.settings.token_lifetime * 1_000_000
+        try:
+            ends = micros(given)
+            moment(ends)  # in UTC it may be a year too far
+        except OverflowError:
+            ends = 0
+        if ends <= now:
+            raise InvalidValue("expires_at", "a time to come, in UTC up to the year 9999", given.isoformat())
+        return ends
+
+
+class OneToken(Door):
+    """/v2/tokens/{token_id}"""
+
+    @operation("Revoke an API token", {204: None}, needs="credentials",
+               problems=("token-not-found", "no-accounts", *UNSURE))  # fmt: skip
+    async def on_delete(self, req: Request, resp: Response, token_id: str) -> None:
+        """One's own, or as an administrator anybody's."""
+        requests.query(req, requests.NoQuery)
+        context = self._context
+        caller = signing.caller_of(context, req)
+        known = uuid_of(token_id)
+        token = await context.quickly(lambda: context.log.token_of(known)) if known else None
+        if token is None or (token.user_id != caller.user.id and caller.user.role != "administrator"):
+            raise NoSuchToken(f"expected the id of a token; found {token_id[:100]!r}")
+        position = await context.change(req, lambda transaction, cause: changes.revoke(transaction, token, cause))
+        resp.set_header("Position", str(position))
+        resp.set_header("Cache-Control", "no-store")
+        resp.status = "204 No Content"
+
+
+def _told(token: Token, used: int | None) -> TokenAnswer:
+    scope = cast(Scope, token.scope)
+    times = (moment(token.created_at), moment(token.expires_at), None if used is None else moment(used))
+    return TokenAnswer(token.id, token.name, scope, *times)

@@ -1,0 +1,113 @@
+"""The API's description, a page of it that works offline, and a page for each type of error."""
+
+import importlib.util
+from functools import cache
+from html import escape
+from importlib import resources
+from pathlib import Path
+from string import Template
+
+import msgspec
+from falcon.asgi import Request, Response
+
+from es_goals.http.describe.openapi import Json
+from es_goals.http.describe.operation import NOBODY
+from es_goals.http.edge.headers import PAGE_POLICY
+from es_goals.http.problems import PROBLEMS, Refusal
+
+_FILES = {
+    "docs.js": "text/javascript; charset=utf-8",
+    "swagger-ui.css": "text/css; charset=utf-8",
+    "swagger-ui-bundle.js": "text/javascript; charset=utf-8",
+}
+_HTML = "text/html; charset=utf-8"
+
+
+class Description:
+    """/openapi.json"""
+
+    operation = NOBODY
+
+    def __init__(self, document: Json) -> None:
+        self._bytes = msgspec.json.encode(document)
+
+    async def on_get(self, req: Request, resp: Response) -> None:
+        """OpenAPI 3.1."""
+        del req
+        resp.data = self._bytes
+        resp.content_type = "application/json; charset=utf-8"
+
+
+class Page:
+    """/docs"""
+
+    operation = NOBODY
+
+    async def on_get(self, req: Request, resp: Response) -> None:
+        """Swagger UI over /openapi.json."""
+        del req
+        resp.data = _own("docs.html")
+        _is_page(resp)
+
+
+class File:
+    """/docs/{file}"""
+
+    operation = NOBODY
+
+    async def on_get(self, req: Request, resp: Response, file: str) -> None:
+        """What the page loads."""
+        del req
+        if file not in _FILES:
+            raise Refusal("not-found", f"expected one of {', '.join(_FILES)}; found {file[:100]!r}")
+        resp.data = _own(file) if file == "docs.js" else _swagger(file)
+        resp.content_type = _FILES[file]
+        resp.set_header("Cache-Control", "public, max-age=3600")
+
+
+class ProblemPage:
+    """/problems/{slug}"""
+
+    operation = NOBODY
+
+    async def on_get(self, req: Request, resp: Response, slug: str) -> None:
+        """What happened, and what to do."""
+        del req
+        if slug not in PROBLEMS:
+            raise Refusal("not-found", f"expected the name of a problem; found {slug[:100]!r}")
+        problem = PROBLEMS[slug]
+        page = Template(_own("problem.html").decode())
+        values = {"slug": slug, "status": problem.status, "title": problem.title, "text": escape(problem.text)}
+        resp.text = page.substitute(values)
+        _is_page(resp)
+
+
+class Root:
+    """/"""
+
+    operation = NOBODY
+
+    async def on_get(self, req: Request, resp: Response) -> None:
+        """Shows the way."""
+        del req
+        resp.status = "302 Found"
+        resp.set_header("Location", "/docs")
+
+
+def _is_page(resp: Response) -> None:
+    resp.content_type = _HTML
+    resp.set_header("Content-Security-Policy", PAGE_POLICY)
+
+
+@cache
+def _own(file: str) -> bytes:
+    return resources.files("es_goals").joinpath("page", file).read_bytes()
+
+
+@cache
+def _swagger(file: str) -> bytes:
+    # Only its files are used: importing the package would load a template engine.
+    package = importlib.util.find_spec("swagger_ui")
+    assert package is not None
+    assert package.origin is not None
+    return (Path(package.origin).parent / "static" / file).read_bytes()

@@ -1,0 +1,68 @@
+"""What each route asks of who calls it."""
+
+from collections.abc import Mapping
+
+import falcon
+from falcon.asgi import Request
+
+from es_goals.accounts.caller import Caller
+from es_goals.http.describe.operation import NOBODY, Operation
+from es_goals.http.problems import Refusal
+
+READING = frozenset({"GET", "HEAD"})
+_ROLES: Mapping[str, frozenset[str]] = {
+    "user": frozenset({"user", "auditor", "administrator"}),
+    "auditor": frozenset({"auditor", "administrator"}),
+    "administrator": frozenset({"administrator"}),
+}
+
+
+def secret_of(req: Request) -> str | None:
+    """What the client shows: `Authorization: Bearer …`, or `Access-Token: …`."""
+    given = req.headers.get("authorization")
+    if given is not None:
+        scheme, _, secret = given.partition(" ")
+        return secret.strip() if scheme.lower() == "bearer" else ""
+    return req.headers.get("access-token")
+
+
+def operation_of(resource: object, method: str) -> Operation:
+    """What answers there. Where nothing says what it is, signing in is asked for all the same; but that a path for
+    everybody does not take a method is for everybody to know."""
+    if method == "OPTIONS":
+        return NOBODY
+    handler = getattr(resource, f"on_{method.lower()}", None)
+    if method == "HEAD" and not hasattr(handler, "operation"):
+        handler = getattr(resource, "on_get", None)
+    found: Operation | None = getattr(handler, "operation", None) or getattr(resource, "operation", None)
+    if found is None:
+        found = NOBODY if handler is None and _is_for_everybody(resource) else Operation("", {})
+    return found
+
+
+def _is_for_everybody(resource: object) -> bool:
+    handlers = (getattr(resource, f"on_{method.lower()}", None) for method in falcon.HTTP_METHODS)
+    needs = {handler.operation.needs for handler in handlers if handler and hasattr(handler, "operation")}
+    return needs == {"nobody"}
+
+
+def expect_allowed(one: Operation, method: str, caller: Caller, registration: str) -> None:
+    """Raises Refusal: forbidden, where the caller's role or scope does not reach."""
+    writing = method not in READING
+    if writing and caller.scope != "write" and one.needs != "nobody":
+        raise Refusal("forbidden", "expected a token with the scope write; found one with read")
+    needs = one.needs
+    if needs == "registration":
+        needs = "nobody" if registration == "open" else "administrator"
+    if needs in ("nobody", "credentials"):
+        return
+    role = caller.user.role
+    if role not in _ROLES[needs] or (writing and role == "auditor"):
+        wanted = "administrator" if needs == "administrator" else "user" if writing else needs
+        raise Refusal("forbidden", f"expected the role {wanted}; found {role}")
+
+
+def expect_sees_all(caller: Caller | None) -> None:
+    """Raises Refusal: what is asked for is about everybody."""
+    if caller is not None and caller.user.role == "user":
+        raise Refusal("forbidden", "expected the role auditor, or one's own user or goal to ask for; found role user")

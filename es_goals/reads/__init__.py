@@ -1,0 +1,1 @@
+"""The query side: questions in, answers out. No HTTP: the command line uses it too."""

@@ -1,0 +1,276 @@
+"""What a log promises, whatever engine keeps it: events, and beside them users and their credentials.
+
+Engines are small and synchronous, and any thread may use them.
+"""
+
+from collections.abc import Callable, Generator, Iterator, Sequence
+from contextlib import AbstractContextManager
+from functools import partial
+from typing import Protocol, TypeVar
+
+from msgspec import Struct
+
+from es_goals.events import Event, Recorded, account_stream, goals_stream
+
+Clock = Callable[[], int]
+"""µs since 1970."""
+Progress = Callable[[int, int], None]
+"""Told now and then how much is done, and of how much."""
+
+
+class Head(Struct, frozen=True):
+    """Where the log ends: its last position (0: empty), and that event's `at`."""
+
+    position: int = 0
+    at: int = 0
+
+
+class StreamHead(Struct, frozen=True):
+    """Where a stream ends: its last version, and that event's position; zeros where it does not exist."""
+
+    version: int = 0
+    position: int = 0
+
+
+class Cause(Struct, frozen=True):
+    """What is recorded beside each event of an append: our UUID of the command, who sent it, and why."""
+
+    command: str
+    actor: str | None = None
+    reason: str | None = None
+
+
+class Remembered(Struct, frozen=True):
+    """A command recorded under a client's key. `digest` is the SHA-256 of its request, `first` and `last`
+    the positions of its events, which hold its id."""
+
+    stream: str
+    key: str
+    digest: bytes
+    first: int
+    last: int
+
+
+class User(Struct, frozen=True):
+    """A user's row, beside the log. Times are µs; `password_at`: when the password was set, 0 for never."""
+
+    id: str
+    name: str
+    email: str | None
+    created_at: int
+    role: str = "user"
+    disabled_at: int | None = None
+    password_at: int = 0
+
+
+class Password(Struct, frozen=True):
+    """What a user's password is checked against: argon2id, in the form of its reference implementation."""
+
+    user_id: str
+    hash: str
+
+
+class Token(Struct, frozen=True):
+    """An API token. `hash` is its SHA-256 in hexadecimal digits; `scope` is read or write; times are µs."""
+
+    id: str
+    user_id: str
+    name: str
+    scope: str
+    hash: str
+    created_at: int
+    expires_at: int
+    revoked_at: int | None = None
+
+
+class Identity(Struct, frozen=True):
+    """Who may sign in as a user: a provider's issuer, a space, and its subject."""
+
+    identity: str
+    user_id: str
+
+
+Credential = Password | Token | Identity
+C = TypeVar("C", Password, Token, Identity)
+
+
+class Reader(Protocol):
+    """Reads the log, and the users beside it."""
+
+    def head(self) -> Head:
+        """Where the log ends."""
+
+    def stream_head(self, stream: str) -> StreamHead:
+        """Where a stream ends."""
+
+    def read(
+        self,
+        after: int = 0,
+        limit: int = 1000,
+        *,
+        until: int | None = None,
+        stream: str | None = None,
+        subject: str | None = None,
+        type: str | None = None,
+    ) -> list[Recorded]:
+        """At most `limit` events with `after` < position <= `until`, in order."""
+
+    def owner(self, goal_id: str) -> str | None:
+        """The id of the user whose goal this is or was; None where no goal ever had the id."""
+
+    def position_at(self, at: int) -> int:
+        """The position of the last event recorded at or before `at` (µs); 0 where there is none."""
+
+    def remembered(self, stream: str, key: str) -> Remembered | None:
+        """The command that was recorded under this key."""
+
+    def commands(self, after: tuple[str, str] = ("", ""), limit: int = 1000) -> list[Remembered]:
+        """Commands with a key in the order of streams and keys, from the one behind `after`."""
+
+    def user(self, user_id: str) -> User | None:
+        """The user of this id."""
+
+    def user_named(self, name: str) -> User | None:
+        """The user of this name, compared by NFKC case-folding."""
+
+    def users(self, after: str = "", limit: int = 1000) -> list[User]:
+        """Users in the order of their ids, from the one behind `after`."""
+
+    def credentials(self, kind: type[C], after: str = "", limit: int = 1000) -> list[C]:
+        """Rows of a kind in the order of their first field, from the one behind `after`."""
+
+    def password(self, user_id: str) -> Password | None:
+        """A user's."""
+
+    def token(self, hash: str) -> Token | None:
+        """The one of this SHA-256."""
+
+    def token_of(self, id: str) -> Token | None:
+        """The one of this id."""
+
+    def tokens(self, user_id: str, after: str = "", limit: int = 1000) -> list[Token]:
+        """A user's, in the order of their ids, from the one behind `after`."""
+
+    def identity(self, identity: str) -> Identity | None:
+        """Whose it is."""
+
+    def streams(self, after: str = "", limit: int = 1000) -> list[str]:
+        """The streams' names in order, from the one behind `after`."""
+
+
+class Transaction(Reader, Protocol):
+    """A write transaction; its reads see what it wrote. `at` is the time of every event it appends, `position` that of
+    its last one, or of the log's; `changes` is another number after whatever it wrote."""
+
+    at: int
+    position: int
+    changes: int
+
+    def append(self, stream: str, expected: int, events: Sequence[Event], cause: Cause) -> list[Recorded]:
+        """Add events to a stream at version `expected` (0: it must not exist). All or none of them.
+
+        Raises Conflict, SubjectTaken.
+        """
+
+    def remember(self, command: Remembered) -> None:
+        """Keep a command's key, with its events."""
+
+    def recall(self, places: Sequence[tuple[str, str]]) -> None:
+        """Look at once for the keys, each of a stream, that `remembered` will be asked for."""
+
+    def copy(self, lines: Sequence[Recorded], commands: Sequence[Remembered]) -> None:
+        """Add what another log recorded, as it is. Raises Conflict where it does not follow what is there."""
+
+    def add_user(self, user: User) -> None:
+        """Keep a user. Raises UserNameTaken."""
+
+    def change_user(self, user: User) -> None:
+        """Set what may change: name, address, `disabled_at` and `password_at`. Raises UserNameTaken."""
+
+    def add(self, credential: Credential) -> None:
+        """Keep it; a password in place of the user's old one. Raises CredentialTaken."""
+
+    def revoke(self, token_id: str, at: int) -> None:
+        """Note that a token is good no more."""
+
+    def together(self) -> AbstractContextManager[None]:
+        """Inside, appends and keys are kept and written in one go at the end, or when something is read.
+
+        Where one does not fit, Clash is raised instead of Conflict and SubjectTaken, and the transaction is of no use.
+        """
+
+    def attempt(self) -> AbstractContextManager[None]:
+        """Inside, what was written is undone if an exception leaves it; the transaction goes on."""
+
+
+class Log(Reader, Protocol):
+    """The append-only log. `id` is its own UUID. `near`: it is of this machine, and answers a question in µs.
+    `resumes`: a process may go on after a commit whose outcome is unknown."""
+
+    id: str
+    near: bool
+    resumes: bool
+
+    def writing(self) -> AbstractContextManager[Transaction]:
+        """The lock and one transaction, committed to disk at the end, rolled back on an exception.
+
+        Raises StorageFull, StorageFailed, OutcomeUnknown.
+        """
+
+    def by_stream(self, after: str, until: int) -> Generator[Recorded, None, None]:
+        """The events up to position `until` of all users' goals, stream by stream, in order, from the stream behind
+        `after`. To be closed: until then this thread sees the log as it was."""
+
+    def writes(self) -> int | None:
+        """A number that is another one after each transaction of anybody, from before others can see it; None while
+        one is being committed, and always where nobody can know without asking. In less than a microsecond."""
+
+    def watch(self, wake: Callable[[], None]) -> None:
+        """Call `wake` from a thread, soon after somebody has appended, as far as that is told; until it is closed."""
+
+    def tidy(self) -> None:
+        """Upkeep that no command should wait for, to be called now and then by whoever serves."""
+
+    def probe(self) -> None:
+        """Commit a row of no meaning, to see that commits work. Raises as `writing` does."""
+
+    def close(self) -> None:
+        """Close its files; nobody may be using it."""
+
+    def integrity(self) -> list[str]:
+        """What the engine finds wrong with its files, a sentence each."""
+
+    def backup_into(self, target: str, progress: Progress) -> Head:
+        """A consistent copy into a new SQLite file while others write. Answers the copy's head."""
+
+    def sizes(self) -> dict[str, int]:
+        """Bytes: `database`, and where its files are of this machine `wal` and `free` (left on the disk)."""
+
+
+def user_events(
+    log: Reader,
+    owner: str | None,
+    after: int,
+    limit: int = 1000,
+    *,
+    until: int | None = None,
+    subject: str | None = None,
+    type: str | None = None,
+) -> list[Recorded]:
+    """As Reader.read, of both streams of one user; of everybody where `owner` is None."""
+    if owner is None:
+        return log.read(after, limit, until=until, subject=subject, type=type)
+    # Both reads end at one position: an event of the second one must not hide an earlier one of the first.
+    head = log.head().position
+    read = partial(log.read, after, limit, until=head if until is None else min(head, until))
+    read = partial(read, subject=subject, type=type)
+    lines = [*read(stream=goals_stream(owner)), *read(stream=account_stream(owner))]
+    return sorted(lines, key=lambda line: line.position)[:limit]
+
+
+def all_streams(log: Reader) -> Iterator[str]:
+    """The names of all streams, in order."""
+    after = ""
+    while page := log.streams(after):
+        yield from page
+        after = page[-1]

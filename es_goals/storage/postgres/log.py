@@ -1,0 +1,257 @@
+"""The engine for many machines: the log and the users in a PostgreSQL database, which any number of nodes share."""
+
+import threading
+from collections.abc import Callable, Generator, Iterator, Sequence
+from contextlib import contextmanager
+from itertools import starmap
+from typing import Any
+
+import psycopg
+import structlog
+from psycopg import errors, pq
+
+from es_goals.events import Recorded
+from es_goals.storage import copying
+from es_goals.storage.errors import Clash, OutcomeUnknown, StorageFailed, StorageFull, Unusable
+from es_goals.storage.log import Clock, Head, Progress, Remembered
+from es_goals.storage.postgres.connections import (
+    REFUSED,
+    SNAPSHOT,
+    Connection,
+    Connections,
+    roll_back,
+    transaction,
+    translated,
+    unbounded,
+)
+from es_goals.storage.postgres.schema import _expect_to_serve, _make_or_upgrade, _recognised
+from es_goals.storage.sql.log import COLUMNS, Misfit, SqlReader, SqlTransaction, as_json
+from es_goals.storage.sqlite.log import SqliteLog
+
+CHANNEL = "es_goals"
+LISTEN_AGAIN_SECONDS = 1.0
+FETCH = 2_000  # events of a scan through all of the log
+_BEGIN = "BEGIN; SELECT position, at FROM lock_log()"
+# What is bytes comes in base64, as msgspec writes it.
+_INSERT = (
+    f"INSERT INTO events ({COLUMNS}) SELECT position, stream, version, type, subject, at, actor, command, reason,"
+    " decode(data, 'base64') FROM json_to_recordset($1::json) AS line(position bigint, stream text, version bigint,"
+    " type text, subject text, at bigint, actor text, command text, reason text, data text)"
+)
+_REMEMBER = (
+    "INSERT INTO commands (stream, key, digest, first, last) SELECT stream, key, decode(digest, 'base64'), first, last"
+    " FROM json_to_recordset($1::json) AS command(stream text, key text, digest text, first bigint, last bigint)"
+)
+_RECALL = (
+    "SELECT stream, key, digest, first, last FROM commands WHERE (stream, key) IN"
+    " (SELECT place->>0, place->>1 FROM json_array_elements($1::json) AS place)"
+)
+# All goals' streams lie between user: and user; in ASCII.
+_BY_STREAM = (
+    f"SELECT {COLUMNS} FROM events WHERE stream > greatest($1, 'user:' COLLATE \"C\") AND stream < 'user;'"
+    " AND position <= $2 ORDER BY stream, version"
+)
+# Asked at once: others append meanwhile.
+_ENDS = "SELECT position, (SELECT coalesce(max(position), 0) FROM events) FROM counter"
+log = structlog.get_logger()
+
+
+class PostgresTransaction(SqlTransaction):
+    """A write transaction on a connection that has the log's lock. What was written together goes to the server with
+    the COMMIT, in one round trip.
+
+    Only the first statement of a pipeline that may fail is prepared: those behind one that failed are skipped by the
+    server, and psycopg would take them for prepared from then on.
+    """
+
+    def __init__(self, connection: Connection, head: Head, clock: Clock) -> None:
+        super().__init__(head, clock)
+        self._open = connection
+        self._recalled: dict[tuple[str, str], Remembered | None] = {}
+
+    def _ask(self, sql: str, *values: str | int | None) -> list[tuple[Any, ...]]:
+        try:
+            with translated:
+                cursor = self._open.execute(sql, values, binary=True)
+                return cursor.fetchall() if cursor.description else []
+        except REFUSED as error:
+            raise _misfit(error) from error
+
+    def _rows(self, sql: str, *values: str | int) -> list[tuple[Any, ...]]:
+        return [] if _nowhere(values) else super()._rows(sql, *values)
+
+    def _of_events(self, lines: Sequence[Recorded]) -> tuple[str, str]:
+        return _INSERT, as_json(lines).decode()
+
+    def _of_keys(self, keys: Sequence[Remembered]) -> tuple[str, str]:
+        return _REMEMBER, as_json(keys).decode()
+
+    def _going_on(self) -> bool:
+        return self._open.pgconn.transaction_status in (pq.TransactionStatus.INTRANS, pq.TransactionStatus.INERROR)
+
+    def _try(self, sql: str, *values: str | int | None) -> None:
+        try:
+            with translated:
+                with self._open.pipeline():
+                    self._open.execute("SAVEPOINT one", prepare=False)
+                    self._open.execute(sql, values)
+                # By itself: behind a pipeline the server does not count how long a transaction is left idle.
+                self._open.execute("RELEASE one")
+        except REFUSED as error:
+            self._ask("ROLLBACK TO one")
+            raise _misfit(error) from error
+
+    def recall(self, places: Sequence[tuple[str, str]]) -> None:
+        if places:
+            found = [Remembered(*row) for row in self._ask(_RECALL, as_json(places).decode())]
+            self._recalled.update(dict.fromkeys(places))
+            self._recalled.update({(one.stream, one.key): one for one in found})
+
+    def remembered(self, stream: str, key: str) -> Remembered | None:
+        if (stream, key) in self._recalled and (stream, key) not in self._keys:
+            return self._recalled[stream, key]
+        return super().remembered(stream, key)
+
+    def remember(self, command: Remembered) -> None:
+        self._recalled.pop((command.stream, command.key), None)  # it may be undone; the database knows
+        super().remember(command)
+
+    def _end_together(self) -> None:
+        """They are written by `commit`."""
+
+    def commit(self) -> None:
+        """Write what was kept and commit. Raises Clash, StorageFull, StorageFailed, OutcomeUnknown."""
+        warned: list[str] = []
+        self._open.add_notice_handler(lambda notice: _note(notice, warned))
+        try:
+            with self._open.pipeline():
+                if self._kept:
+                    insert, rows = self._of_events(self._kept)
+                    self._open.execute(insert, [rows])
+                if self._keys:
+                    insert, rows = self._of_keys(list(self._keys.values()))
+                    self._open.execute(insert, [rows], prepare=False)
+                self._open.execute("COMMIT", prepare=False)
+        except psycopg.Error as error:
+            raise _uncommitted(error) from error
+        finally:
+            self._open._notice_handlers.clear()
+        if warned:
+            # The wait for the synchronous standby was cancelled: it is committed here, and perhaps nowhere else.
+            raise OutcomeUnknown(f"the commit may not be on the standby: {'; '.join(warned)}")
+
+
+class PostgresLog(SqlReader):
+    """The log in a database, made where there is none and the role may. Raises Unusable."""
+
+    near = False
+    resumes = True
+
+    def __init__(self, connections: Connections, clock: Clock) -> None:
+        self._connections, self._clock = connections, clock
+        self._closed = threading.Event()
+        with connections.alone() as connection, translated:
+            if not connections.standby:
+                _make_or_upgrade(connection, None)
+            self.id = _recognised(connection)
+            _expect_to_serve(connection)
+        connections.open()
+
+    def _rows(self, sql: str, *values: str | int) -> list[tuple[Any, ...]]:
+        return [] if _nowhere(values) else self._connections.rows(sql, values)
+
+    def close(self) -> None:
+        self._closed.set()
+        self._connections.close()
+
+    @contextmanager
+    def writing(self) -> Iterator[PostgresTransaction]:
+        with self._connections.one() as connection:
+            try:
+                started = connection.execute(_BEGIN)
+                started.nextset()
+                head = Head(*started.fetchall()[0])
+                transaction = PostgresTransaction(connection, head, self._clock)
+                yield transaction
+                transaction.commit()
+            except BaseException:
+                roll_back(connection)
+                raise
+
+    def by_stream(self, after: str, until: int) -> Generator[Recorded, None, None]:
+        with (
+            translated,
+            self._connections.alone() as connection,
+            unbounded(connection),
+            transaction(connection, SNAPSHOT),
+            psycopg.RawServerCursor(connection, "by_stream") as cursor,
+        ):
+            cursor.itersize = FETCH
+            cursor.execute(_BY_STREAM, (after, until), binary=True)
+            yield from starmap(Recorded, cursor)
+
+    def writes(self) -> int | None:
+        return None
+
+    def watch(self, wake: Callable[[], None]) -> None:
+        threading.Thread(target=self._listen, args=(wake,), name="listener", daemon=True).start()
+
+    def _listen(self, wake: Callable[[], None]) -> None:
+        """Until it is closed, whatever becomes of the connection: its end is only told, since followers look anyway."""
+        while not self._closed.is_set():
+            try:
+                with self._connections.alone() as connection:
+                    connection.execute(f"LISTEN {CHANNEL}")
+                    while not self._closed.is_set():
+                        for _ in connection.notifies(timeout=LISTEN_AGAIN_SECONDS, stop_after=1):
+                            wake()
+            except (psycopg.Error, Unusable) as error:
+                log.warning("not_listening", detail=str(error))
+                self._closed.wait(LISTEN_AGAIN_SECONDS)
+
+    def tidy(self) -> None:
+        """The server does so itself."""
+
+    def probe(self) -> None:
+        with self.writing() as transaction:
+            transaction._ask("UPDATE probe SET count = count + 1")
+
+    def integrity(self) -> list[str]:
+        """Whether the counter and the events agree."""
+        counted, found = self._connections.rows(_ENDS, ())[0]
+        return [] if counted == found else [f"the counter is at {counted}, and the last event at {found}"]
+
+    def backup_into(self, target: str, progress: Progress) -> Head:
+        into = SqliteLog(target, self._clock)
+        try:
+            return copying.copy(self, into, progress)
+        finally:
+            into.close()
+
+    def sizes(self) -> dict[str, int]:
+        return {"database": int(self._connections.rows("SELECT pg_database_size(current_database())", ())[0][0])}
+
+
+def _nowhere(values: Sequence[str | int]) -> bool:
+    """Whether one holds a NUL, which no row does, and which PostgreSQL refuses in a question too."""
+    return any(isinstance(value, str) and "\0" in value for value in values)
+
+
+def _note(notice: psycopg.errors.Diagnostic, warned: list[str]) -> None:
+    if notice.severity_nonlocalized == "WARNING":
+        warned.append(notice.message_primary or "a warning")
+
+
+def _misfit(error: psycopg.Error) -> Misfit:
+    return Misfit(error.diag.constraint_name or str(error))
+
+
+def _uncommitted(error: psycopg.Error) -> Exception:
+    """What a failure with the COMMIT under way means: where the server refused a statement, the COMMIT was not done."""
+    if isinstance(error, REFUSED):
+        return Clash(str(error))
+    if isinstance(error, errors.DiskFull):
+        return StorageFull(f"no space is left for the database: {error}")
+    if isinstance(error, errors.LockNotAvailable | errors.DeadlockDetected | errors.ProgrammingError):
+        return StorageFailed(f"writing the database failed: {error}")
+    return OutcomeUnknown(f"the commit failed, and may or may not be kept: {error}")

@@ -1,0 +1,81 @@
+"""What a store of sessions promises: who is signed in, what was used, which passwords were tried."""
+
+from typing import Protocol
+
+from msgspec import Struct
+
+
+class Session(Struct, frozen=True):
+    """Somebody signed in. `hash` is the SHA-256 of its token in hexadecimal digits; `stamp` is the user's `password_at`
+    when it began; `address`: where; times are µs."""
+
+    hash: str
+    user_id: str
+    address: str
+    stamp: int
+    created_at: int
+    expires_at: int
+
+
+class Attempt(Struct, frozen=True):
+    """A password that is tried at `at` (µs), on an account (a user's id, or what stands for a name that nobody has),
+    from an address. `stamp`: the user's `password_at`, which sessions have that go on."""
+
+    id: str
+    account: str
+    address: str
+    at: int
+    stamp: int = 0
+
+
+USE_NOTED = 60_000_000
+"""µs within which another use of a session or a token is not noted."""
+
+
+class Sessions(Protocol):
+    """Who is signed in, when what was last used, and which passwords were tried: what may be lost without harm."""
+
+    def writes(self) -> int | None:
+        """As Log.writes, of these."""
+
+    def session(self, hash: str) -> Session | None:
+        """The one whose token has this SHA-256."""
+
+    def begin(self, session: Session) -> None:
+        """Keep it."""
+
+    def restamp(self, hash: str, stamp: int) -> None:
+        """A session goes on after its user's password was changed."""
+
+    def end(self, hash: str) -> None:
+        """Forget it."""
+
+    def clear(self) -> None:
+        """Forget all sessions."""
+
+    def used(self, id: str) -> int | None:
+        """When a session or a token was last used, to the minute (µs), as far as is known."""
+
+    def last_use(self, id: str, made_at: int) -> int:
+        """When a session or a token, made at `made_at`, was last used (µs); where nobody can know, the latest that it
+        may have been."""
+
+    def note_use(self, id: str, at: int) -> None:
+        """Keep that it was used."""
+
+    def attempt(self, attempt: Attempt, since: int, most: int) -> int | None:
+        """Keep that a password is tried, and answer 0, unless `most` failed since then on its account, or from its
+        address; then answers the time (µs) of the one that must be past before the next. None: not yet, as others
+        are being looked at. From an address where the account is signed in, only its own attempts there count."""
+
+    def forget(self, attempt: Attempt) -> None:
+        """Nobody looked at the password."""
+
+    def failed(self, attempt: Attempt) -> None:
+        """The password did not hold."""
+
+    def held(self, attempt: Attempt) -> None:
+        """The password held: what failed before it on the account, from this address, is forgotten."""
+
+    def tidy(self, now: int, idle: int, since: int) -> None:
+        """Forget sessions that ended before `now`, uses before `idle`, and attempts before `since` (µs)."""

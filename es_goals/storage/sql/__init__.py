@@ -1,0 +1,1 @@
+"""What both engines say in the same SQL."""

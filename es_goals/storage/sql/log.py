@@ -1,0 +1,396 @@
+"""What the engines ask and write in the same SQL: parameters are $1, $2 … in the order in which they first occur."""
+
+from abc import ABC, abstractmethod
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from importlib import resources
+from itertools import starmap
+from typing import Any
+
+import msgspec
+from msgspec import structs
+
+from es_goals.events import Event, GoalCreated, Recorded, encode, subject_of
+from es_goals.storage.errors import Clash, Conflict, CredentialTaken, SubjectTaken, UserNameTaken
+from es_goals.storage.log import (
+    C,
+    Cause,
+    Clock,
+    Credential,
+    Head,
+    Identity,
+    Password,
+    Remembered,
+    StreamHead,
+    Token,
+    User,
+)
+from es_goals.values import folded
+
+SCHEMA = 3
+"""Of the log, on every engine."""
+BASE = 2
+"""What sqlite.sql and postgres.sql make; the upgrades from there on make the rest, as they do of an older log."""
+
+# A user's name has 64 characters, and NFKC makes at most 18 of one; folding a longer text could take minutes.
+LONGEST_NAME = 64 * 18
+
+COLUMNS = "position, stream, version, type, subject, at, actor, command, reason, data"
+HEAD = "SELECT position, at FROM events ORDER BY position DESC LIMIT 1"
+_STREAM_HEAD = "SELECT version, position FROM events WHERE stream = $1 ORDER BY version DESC LIMIT 1"
+_BY_POSITION = f"SELECT {COLUMNS} FROM events WHERE position > $1"
+# Both partial indexes on subject together hold all of a goal's events.
+_BY_SUBJECT = (
+    f"SELECT * FROM (SELECT {COLUMNS} FROM events WHERE subject = $1 AND type = 'GoalCreated'"
+    f" UNION ALL SELECT {COLUMNS} FROM events WHERE subject = $1 AND type <> 'GoalCreated') AS history"
+    " WHERE position > $2"
+)
+# Finds the version from the stream's end backwards, since readers mostly ask for the newest events.
+_BY_STREAM = (
+    f"SELECT {COLUMNS} FROM events WHERE stream = $1 AND version > coalesce((SELECT version FROM events"
+    " WHERE stream = $1 AND position <= $2 ORDER BY version DESC LIMIT 1), 0)"
+)
+_OWNER = "SELECT stream FROM events WHERE subject = $1 AND type = 'GoalCreated'"
+_AT = "SELECT at FROM events WHERE position = $1"
+_REMEMBERED = "SELECT stream, key, digest, first, last FROM commands WHERE stream = $1 AND key = $2"
+_COMMANDS = (
+    "SELECT stream, key, digest, first, last FROM commands WHERE (stream, key) > ($1, $2) ORDER BY stream, key LIMIT $3"
+)
+_ABOUT_USER = ", ".join(User.__struct_fields__)
+_USER = f"SELECT {_ABOUT_USER} FROM users WHERE id = $1"
+_USER_NAMED = f"SELECT {_ABOUT_USER} FROM users WHERE folded = $1"
+_USERS = f"SELECT {_ABOUT_USER} FROM users WHERE id > $1 ORDER BY id LIMIT $2"
+_ADD_USER = f"INSERT INTO users ({_ABOUT_USER}, folded) VALUES ($1, $2, $3, $4, $5, $6, $7, $8)"
+_CHANGE_USER = "UPDATE users SET name = $1, folded = $2, email = $3, disabled_at = $4, password_at = $5 WHERE id = $6"
+_TABLES: Mapping[type[Credential], str] = {Password: "passwords", Token: "tokens", Identity: "identities"}
+_TOKENS = f"SELECT {', '.join(Token.__struct_fields__)} FROM tokens WHERE user_id = $1 AND id > $2 ORDER BY id LIMIT $3"
+_REVOKE = "UPDATE tokens SET revoked_at = $1 WHERE id = $2"
+# A loose index scan: one step an existing stream, however many events it has.
+_STREAMS = """
+    WITH RECURSIVE found(stream) AS (
+        SELECT (SELECT stream FROM events WHERE stream > $1 ORDER BY stream LIMIT 1)
+         UNION ALL
+        SELECT (SELECT events.stream FROM events WHERE events.stream > found.stream ORDER BY events.stream LIMIT 1)
+          FROM found WHERE found.stream IS NOT NULL)
+    SELECT stream FROM found WHERE stream IS NOT NULL LIMIT $2
+"""
+
+as_json = msgspec.json.Encoder().encode
+
+
+def statements(step: str) -> str:
+    """Of a file beside this one, if it is the name of one."""
+    return resources.files("es_goals.storage").joinpath(step).read_text("utf-8") if step.endswith(".sql") else step
+
+
+def keepable(*values: object) -> bool:
+    """Whether rows can have these: PostgreSQL's text holds no NUL, and UTF-8 no half of a surrogate pair."""
+    try:
+        return not any(isinstance(value, str) and b"\0" in value.encode() for value in values)
+    except UnicodeEncodeError:
+        return False
+
+
+class Misfit(Exception):
+    """The database refused rows that do not fit; the message has the constraint's name, or says why."""
+
+
+class SqlReader(ABC):
+    """Reads over whatever `_rows` asks."""
+
+    @abstractmethod
+    def _rows(self, sql: str, *values: str | int) -> list[tuple[Any, ...]]:
+        """All rows. Raises Unavailable."""
+
+    def _one(self, sql: str, *values: str | int) -> tuple[Any, ...] | None:
+        rows = self._rows(sql, *values)
+        return rows[0] if rows else None
+
+    def head(self) -> Head:
+        row = self._one(HEAD)
+        return Head(*row) if row else Head()
+
+    def stream_head(self, stream: str) -> StreamHead:
+        row = self._one(_STREAM_HEAD, stream)
+        return StreamHead(*row) if row else StreamHead()
+
+    def read(
+        self,
+        after: int = 0,
+        limit: int = 1000,
+        *,
+        until: int | None = None,
+        stream: str | None = None,
+        subject: str | None = None,
+        type: str | None = None,
+    ) -> list[Recorded]:
+        order, also = "position", {"position <= ": until, "type = ": type}
+        values: list[str | int] = [after]
+        sql = _BY_POSITION
+        if subject is not None:
+            sql, values, also["stream = "] = _BY_SUBJECT, [subject, after], stream
+        elif stream is not None:
+            sql, values, order = _BY_STREAM, [stream, after], "version"
+        for condition, value in also.items():
+            if value is not None:
+                values.append(value)
+                sql += f" AND {condition}${len(values)}"
+        sql += f" ORDER BY {order} LIMIT ${len(values) + 1}"
+        return list(starmap(Recorded, self._rows(sql, *values, limit)))
+
+    def owner(self, goal_id: str) -> str | None:
+        row = self._one(_OWNER, goal_id)
+        return row[0].partition(":")[2] if row else None
+
+    def position_at(self, at: int) -> int:
+        low, high = 0, self.head().position
+        while low < high:
+            middle = (low + high + 1) // 2
+            row = self._one(_AT, middle)
+            if row and row[0] <= at:
+                low = middle
+            else:
+                high = middle - 1
+        return low
+
+    def remembered(self, stream: str, key: str) -> Remembered | None:
+        row = self._one(_REMEMBERED, stream, key)
+        return Remembered(*row) if row else None
+
+    def commands(self, after: tuple[str, str] = ("", ""), limit: int = 1000) -> list[Remembered]:
+        return list(starmap(Remembered, self._rows(_COMMANDS, *after, limit)))
+
+    def user(self, user_id: str) -> User | None:
+        row = self._one(_USER, user_id)
+        return User(*row) if row else None
+
+    def user_named(self, name: str) -> User | None:
+        if len(name) > LONGEST_NAME or "\0" in name:  # which no name has, and PostgreSQL refuses in a question too
+            return None
+        row = self._one(_USER_NAMED, folded(name))
+        return User(*row) if row else None
+
+    def users(self, after: str = "", limit: int = 1000) -> list[User]:
+        return list(starmap(User, self._rows(_USERS, after, limit)))
+
+    def credentials(self, kind: type[C], after: str = "", limit: int = 1000) -> list[C]:
+        first, *_ = fields = kind.__struct_fields__
+        sql = f"SELECT {', '.join(fields)} FROM {_TABLES[kind]} WHERE {first} > $1 ORDER BY {first} LIMIT $2"
+        return [kind(*row) for row in self._rows(sql, after, limit)]
+
+    def _credential(self, kind: type[C], column: str, value: str) -> C | None:
+        if not keepable(value):  # it may be whatever somebody sent
+            return None
+        row = self._one(f"SELECT {', '.join(kind.__struct_fields__)} FROM {_TABLES[kind]} WHERE {column} = $1", value)
+        return kind(*row) if row else None
+
+    def password(self, user_id: str) -> Password | None:
+        return self._credential(Password, "user_id", user_id)
+
+    def token(self, hash: str) -> Token | None:
+        return self._credential(Token, "hash", hash)
+
+    def token_of(self, id: str) -> Token | None:
+        return self._credential(Token, "id", id)
+
+    def tokens(self, user_id: str, after: str = "", limit: int = 1000) -> list[Token]:
+        return list(starmap(Token, self._rows(_TOKENS, user_id, after, limit)))
+
+    def identity(self, identity: str) -> Identity | None:
+        return self._credential(Identity, "identity", identity)
+
+    def streams(self, after: str = "", limit: int = 1000) -> list[str]:
+        return [stream for (stream,) in self._rows(_STREAMS, after, limit)]
+
+
+def _taken(user: User) -> UserNameTaken:
+    return UserNameTaken(f"expected a name that no user has; found {user.name!r}, which is taken")
+
+
+class SqlTransaction(SqlReader):
+    """A write transaction. What is written together is kept until something is read, or the end."""
+
+    def __init__(self, head: Head, clock: Clock) -> None:
+        self._kept: list[Recorded] = []
+        self._keys: dict[tuple[str, str], Remembered] = {}
+        self._together = False
+        self.position = head.position
+        self.at = max(clock(), head.at)
+        self.changes = 0
+
+    @abstractmethod
+    def _ask(self, sql: str, *values: str | int | None) -> list[tuple[Any, ...]]:
+        """All rows of a statement in the transaction. Raises Misfit, Unavailable."""
+
+    @abstractmethod
+    def _of_events(self, lines: Sequence[Recorded]) -> tuple[str, str]:
+        """One statement that inserts them, whatever their number: all or none of them. And its parameter."""
+
+    @abstractmethod
+    def _of_keys(self, keys: Sequence[Remembered]) -> tuple[str, str]:
+        """The same for commands."""
+
+    @abstractmethod
+    def _going_on(self) -> bool:
+        """Whether the transaction is still there to be undone in part."""
+
+    def _try(self, sql: str, *values: str | int | None) -> None:
+        """A statement that may be refused without the transaction being lost. Raises Misfit, Unavailable."""
+        self._ask(sql, *values)
+
+    def _rows(self, sql: str, *values: str | int) -> list[tuple[Any, ...]]:
+        self._write_kept()
+        return self._ask(sql, *values)
+
+    def append(self, stream: str, expected: int, events: Sequence[Event], cause: Cause) -> list[Recorded]:
+        lines = [
+            Recorded(
+                self.position + number,
+                stream,
+                expected + number,
+                type(event).__name__,
+                subject_of(event),
+                self.at,
+                cause.actor,
+                cause.command,
+                cause.reason,
+                encode(event),
+            )
+            for number, event in enumerate(events, start=1)
+        ]
+        if self._together:
+            self._kept += lines
+        else:
+            self._insert_alone(lines)
+        self.position += len(lines)
+        self.changes += 1
+        return lines
+
+    def _insert_alone(self, lines: Sequence[Recorded]) -> None:
+        # The triggers and unique indexes judge, so that what holds here holds for every writer there may be.
+        self._write_kept()
+        try:
+            self._try(*self._of_events(lines))
+        except Misfit as misfit:
+            raise self._told(lines, str(misfit)) from misfit
+
+    def _told(self, lines: Sequence[Recorded], error: str) -> Conflict | SubjectTaken:
+        if "events_goal_created" not in error and "events.subject" not in error:
+            found = self.stream_head(lines[0].stream).version
+            return Conflict(f"expected {lines[0].stream} at version {lines[0].version - 1}; found {found}")
+        made: set[str | None] = set()
+        for line in lines:
+            if line.type == GoalCreated.__name__:
+                if line.subject in made or self.owner(str(line.subject)):
+                    return SubjectTaken(str(line.subject))
+                made.add(line.subject)
+        raise AssertionError(f"expected a subject that is taken: {error}")
+
+    def copy(self, lines: Sequence[Recorded], commands: Sequence[Remembered]) -> None:
+        try:
+            if lines:
+                self._try(*self._of_events(lines))
+                self.position = lines[-1].position
+            if commands:
+                self._try(*self._of_keys(commands))
+        except Misfit as misfit:
+            raise Conflict(f"expected what follows position {self.position}: {misfit}") from misfit
+
+    def remember(self, command: Remembered) -> None:
+        place = (command.stream, command.key)
+        if place in self._keys:
+            raise Clash(f"expected a key that its stream has not used; found {command.key!r}")
+        if self._together:
+            self._keys[place] = command
+            return
+        self._write_kept()
+        try:
+            self._try(*self._of_keys([command]))
+        except Misfit as misfit:
+            raise Conflict(f"expected a key that its stream has not used; found {command.key!r}") from misfit
+
+    def recall(self, places: Sequence[tuple[str, str]]) -> None:
+        del places
+
+    def remembered(self, stream: str, key: str) -> Remembered | None:
+        if (kept := self._keys.get((stream, key))) is not None:
+            return kept
+        rows = self._ask(_REMEMBERED, stream, key)
+        return Remembered(*rows[0]) if rows else None
+
+    def add_user(self, user: User) -> None:
+        self._write_kept()
+        try:
+            self._try(_ADD_USER, *structs.astuple(user), folded(user.name))
+        except Misfit as misfit:
+            raise _taken(user) from misfit
+        self.changes += 1
+
+    def change_user(self, user: User) -> None:
+        self._write_kept()
+        values = (user.name, folded(user.name), user.email, user.disabled_at, user.password_at, user.id)
+        try:
+            self._try(_CHANGE_USER, *values)
+        except Misfit as misfit:
+            raise _taken(user) from misfit
+        self.changes += 1
+
+    def add(self, credential: Credential) -> None:
+        self._write_kept()
+        fields = credential.__struct_fields__
+        places = ", ".join(f"${number}" for number in range(1, len(fields) + 1))
+        sql = f"INSERT INTO {_TABLES[type(credential)]} ({', '.join(fields)}) VALUES ({places})"
+        if isinstance(credential, Password):
+            sql += " ON CONFLICT (user_id) DO UPDATE SET hash = excluded.hash"
+        values = structs.astuple(credential)
+        refused = CredentialTaken(f"expected a new {type(credential).__name__.lower()}; found one that is taken")
+        if not keepable(*values):
+            raise refused
+        try:
+            self._try(sql, *values)
+        except Misfit as misfit:  # whose message would hold the row
+            raise refused from misfit
+        self.changes += 1
+
+    def revoke(self, token_id: str, at: int) -> None:
+        self._rows(_REVOKE, at, token_id)
+        self.changes += 1
+
+    @contextmanager
+    def together(self) -> Iterator[None]:
+        self._together = True
+        yield
+        self._end_together()
+        self._together = False
+
+    def _end_together(self) -> None:
+        self._write_kept()
+
+    def _write_kept(self) -> None:
+        lines, self._kept = self._kept, []
+        keys, self._keys = self._keys, {}
+        try:
+            if lines:
+                self._ask(*self._of_events(lines))
+            if keys:
+                self._ask(*self._of_keys(list(keys.values())))
+        except Misfit as misfit:
+            raise Clash(str(misfit)) from misfit
+
+    @contextmanager
+    def attempt(self) -> Iterator[None]:
+        position = self.position
+        self._write_kept()
+        self._ask("SAVEPOINT attempt")
+        try:
+            yield
+            self._write_kept()
+        except BaseException:
+            self._kept, self._keys = [], {}
+            # An I/O error or a full disk has rolled all of the transaction back already.
+            if self._going_on():
+                self._ask("ROLLBACK TO attempt")
+                self._ask("RELEASE attempt")
+            self.position = position
+            raise
+        self._ask("RELEASE attempt")

@@ -1,0 +1,190 @@
+"""Checks the log against its promises, and every read model against a fold from scratch."""
+
+from collections.abc import Iterator
+from typing import Any, cast
+
+from msgspec import Struct, structs
+
+from es_goals.events import GoalEvent, Recorded, UndecodableEvent, goals_stream, subject_of
+from es_goals.goals.state import Goals, evolve
+from es_goals.projector import fold_into
+from es_goals.storage import Storage
+from es_goals.storage.errors import StorageError
+from es_goals.storage.log import Log, Progress, all_streams
+from es_goals.storage.views import Key, ReadModel
+from es_goals.upkeep.digest import TreeHash, event_bytes
+
+PAGE = 1000
+
+
+class Mismatch(Exception):
+    """Something is not as promised; the message names the first place."""
+
+
+class Anchor(Struct, frozen=True):
+    """What a log began with: its digest at a position. Written `<position>:<digest>`."""
+
+    position: int
+    digest: str
+
+    def __str__(self) -> str:
+        return f"{self.position}:{self.digest}"
+
+
+class Checked(Struct, frozen=True):
+    """A sound log: where it ends, and how many users and goals it tells of."""
+
+    head: Anchor
+    users: int
+    goals: int
+
+
+def parse_anchor(text: str) -> Anchor:
+    """Raises ValueError."""
+    position, _, digest = text.partition(":")
+    if not (position.isascii() and position.isdigit()) or len(digest) != 64 or set(digest) - set("0123456789abcdef"):
+        raise ValueError(f"expected <position>:<digest>, a number and 64 hexadecimal digits; found {text!r}")
+    return Anchor(int(position), digest)
+
+
+def lines(log: Log, until: int | None = None) -> Iterator[Recorded]:
+    """The whole log in order. Raises Mismatch where it cannot be read."""
+    after = 0
+    while True:
+        try:
+            page = log.read(after, PAGE, until=until)
+        except StorageError as error:
+            raise Mismatch(f"the log cannot be read behind position {after}: {error}") from error
+        if not page:
+            return
+        yield from page
+        after = page[-1].position
+
+
+def verify_log(log: Log, expect: Anchor | None, progress: Progress) -> Checked:
+    """Contiguous, decodable, in order, the goals sound at the head, begun as expected. Raises Mismatch."""
+    faults = log.integrity()
+    if faults:
+        raise Mismatch(f"the database is damaged: {faults[0]}")
+    head, tree = log.head().position, TreeHash()
+    versions: dict[str, int] = {}
+    last: Recorded | None = None
+    _expect_beginning(tree, 0, expect)
+    for line in lines(log):
+        _check_line(line, last, versions)
+        versions[line.stream] = line.version
+        tree.add(event_bytes(line))
+        _expect_beginning(tree, line.position, expect)
+        last = line
+        if line.position % PAGE == 0:
+            progress(line.position, max(head, line.position))
+    found = last.position if last else 0
+    if found < max(head, expect.position if expect else 0):
+        raise Mismatch(f"the log ends at position {found}; expected {max(head, expect.position if expect else 0)}")
+    for stream in versions:
+        if log.user(stream.partition(":")[2]) is None:
+            raise Mismatch(f"{stream}: expected a row for this user beside the log")
+    goals = sum(_check_goals(log, stream) for stream in versions if stream.startswith("user:"))
+    users = sum(stream.startswith("account:") for stream in versions)
+    return Checked(Anchor(found, tree.root()), users, goals)
+
+
+def anchor(log: Log, until: int, progress: Progress) -> Anchor:
+    """What the log begins with, up to a position. Raises Mismatch where it cannot be read so far."""
+    tree, position = TreeHash(), 0
+    for line in lines(log, until):
+        tree.add(event_bytes(line))
+        position = line.position
+        if position % PAGE == 0:
+            progress(position, until)
+    return Anchor(position, tree.root())
+
+
+def _expect_beginning(tree: TreeHash, position: int, expect: Anchor | None) -> None:
+    if expect is not None and position == expect.position and tree.root() != expect.digest:
+        raise Mismatch(f"the log does not begin as expected: at position {position} its digest is {tree.root()}")
+
+
+def _check_line(line: Recorded, last: Recorded | None, versions: dict[str, int]) -> None:
+    place = f"position {line.position}"
+    expected = (last.position if last else 0) + 1
+    if line.position != expected:
+        raise Mismatch(f"{place}: expected position {expected}")
+    if line.version != versions.get(line.stream, 0) + 1:
+        raise Mismatch(f"{place}: expected version {versions.get(line.stream, 0) + 1} of {line.stream}")
+    if last and line.at < last.at:
+        raise Mismatch(f"{place}: its time goes back")
+    try:
+        event = line.event
+    except UndecodableEvent as error:
+        raise Mismatch(str(error)) from error
+    if subject_of(event) != line.subject:
+        raise Mismatch(f"{place}: its subject is {line.subject}, its data's {subject_of(event)}")
+
+
+def _check_goals(log: Log, stream: str) -> int:
+    """One user's goals at the head are a forest. Answers how many there are."""
+    goals, after = Goals(), 0
+    while page := log.read(after, PAGE, stream=stream):
+        for line in page:
+            try:
+                evolve(goals, cast(GoalEvent, line.event), line.at)
+            except (KeyError, IndexError, ValueError) as error:
+                raise Mismatch(f"position {line.position}: does not follow from what is before it") from error
+        after = page[-1].position
+    _check_forest(goals, stream)
+    return len(goals.known)
+
+
+def _check_forest(goals: Goals, stream: str) -> None:
+    reached: set[str] = set()
+    waiting: list[str | None] = [None]
+    while waiting:
+        for _, goal_id in goals.siblings.get(waiting.pop(), ()):
+            reached.add(goal_id)
+            waiting.append(goal_id)
+    if len(reached) != len(goals.known):
+        lost = sorted(set(goals.known) - reached)[0]
+        raise Mismatch(f"{stream}: goal {lost} hangs under itself or under nothing")
+    for goal in goals.known.values():
+        if goal.root is None and goal.parent_id is not None and goals.known[goal.parent_id].root is not None:
+            raise Mismatch(f"{stream}: goal {goal.id} is not deleted, but its parent is")
+
+
+def verify_read_model(storage: Storage, model: ReadModel, progress: Progress) -> int:
+    """Each user's rows equal a fold of the user's events up to their checkpoint. Answers how many rows there are.
+
+    Raises Mismatch.
+    """
+    owners = set(storage.views.owners(model)) | {
+        stream.partition(":")[2] for stream in all_streams(storage.log) if stream.startswith("user:")
+    }
+    rows = 0
+    for number, owner in enumerate(sorted(owners), start=1):
+        rows += _check_rows(storage, model, owner)
+        progress(number, len(owners))
+    return rows
+
+
+def _check_rows(storage: Storage, model: ReadModel, owner: str) -> int:
+    generation, stored = storage.views.snapshot(model, None, owner)
+    if generation.error is not None:
+        raise Mismatch(f"{generation.name}: its fold failed at position {generation.failed_at}: {generation.error}")
+    folded: dict[Key, Any] = {}
+    after = 0
+    while page := storage.log.read(after, PAGE, stream=goals_stream(owner), until=generation.position):
+        for line in page:
+            fold_into(model, folded, line)
+        after = page[-1].position
+    found = {tuple(getattr(row, column) for column in model.KEY): row for row in stored}
+    for key in sorted(found.keys() | folded.keys()):
+        if found.get(key) != folded.get(key):
+            raise Mismatch(
+                f"{generation.name} at position {generation.position}, row {key}:"
+                f" expected {_shown(folded.get(key))}; found {_shown(found.get(key))}"
+            )
+    return len(found)
+
+
+def _shown(row: Any) -> str:
+    return "no row" if row is None else str(structs.asdict(row))

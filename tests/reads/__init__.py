@@ -1,0 +1,1 @@
+"""Tests of the query side and of the read models."""

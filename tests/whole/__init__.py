@@ -1,0 +1,1 @@
+"""Tests of the whole: crashes, disks, nodes, documents, the architecture."""
