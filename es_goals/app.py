@@ -16,8 +16,8 @@ from es_goals.http.accounts import sessions, tokens, users
 from es_goals.http.audit import Events, GoalHistory, UserEvents
 from es_goals.http.context import Context
 from es_goals.http.describe import docs, openapi
-from es_goals.http.edge.body import Bodies
-from es_goals.http.edge.middleware import Gate
+from es_goals.http.edge.body import BodyGuard
+from es_goals.http.edge.middleware import Middleware
 from es_goals.http.edge.rates import Rates
 from es_goals.http.goals.commands import (
     GoalCompletion,
@@ -32,8 +32,8 @@ from es_goals.http.operating import health as operations
 from es_goals.http.operating import projections as read_models
 from es_goals.ids import Uuid7, wall_clock
 from es_goals.projector import Projector
-from es_goals.reads.pool import Readers
-from es_goals.reads.replica import Reading, Replica
+from es_goals.reads.pool import FairPool
+from es_goals.reads.replica import Replica, Source
 from es_goals.service import Service
 from es_goals.settings import Settings
 from es_goals.storage import Options, open_storage
@@ -51,14 +51,14 @@ def create_app(
     clock: Clock = wall_clock,
     failed: Callable[[], None] = end_process,
     rates: Rates | None = None,
-) -> Bodies:
+) -> BodyGuard:
     """The ASGI application, to be made in the process that serves. Raises Unusable.
 
     `failed` is called when a commit's outcome became unknown and the process must end. `rates` counts requests, for all
     processes that serve on this machine; None: nobody does.
     """
     storage = open_storage(settings.db, clock, Options(settings.deadline, settings.connections))
-    pool = Readers(settings.threads)
+    pool = FairPool(settings.threads)
 
     def committed(commands: int) -> None:
         metrics.batch_commands.observe(commands)
@@ -71,16 +71,16 @@ def create_app(
     projector = Projector(storage.log, storage.views, projections.ALL)
     replica = Replica(partial(_replica, settings, clock, storage.log.id)) if settings.replica else None
     context = Context(settings, storage, service, projector, pool, clock, Uuid7(clock), replica, failed, rates)
-    return Bodies(_falcon(context), context)
+    return BodyGuard(_falcon(context), context)
 
 
-def _replica(settings: Settings, clock: Clock, log_id: str) -> Reading:
+def _replica(settings: Settings, clock: Clock, log_id: str) -> Source:
     """Raises Unusable."""
     storage = open_storage(settings.replica, clock, Options(settings.deadline, settings.connections, standby=True))
     if storage.log.id != log_id:
         storage.close()
         raise Unusable(f"expected a replica of the log {log_id}; found {storage.log.id}")
-    return Reading(storage, Projector(storage.log, storage.views, projections.ALL))
+    return Source(storage, Projector(storage.log, storage.views, projections.ALL))
 
 
 def routes(context: Context) -> list[tuple[str, object]]:
@@ -138,7 +138,7 @@ def _at_provider(context: Context) -> list[tuple[str, object]]:
 
 
 def _falcon(context: Context) -> App[Request, Response]:
-    app: App[Request, Response] = App(middleware=[Gate(context)])
+    app: App[Request, Response] = App(middleware=[Middleware(context)])
     app.req_options.strip_url_path_trailing_slash = False
     app.add_error_handler(Exception, problems.handle)
     app.add_error_handler(falcon.HTTPError, problems.handle)

@@ -27,7 +27,7 @@ from prometheus_client import multiprocess
 from es_goals import metrics
 from es_goals.app import create_app
 from es_goals.http import problems
-from es_goals.http.edge.body import Bodies
+from es_goals.http.edge.body import BodyGuard
 from es_goals.http.edge.headers import POLICY, SAFE
 from es_goals.http.edge.rates import Rates
 from es_goals.logs import configure
@@ -255,12 +255,12 @@ class Worker(ASGIWorker):  # type: ignore[misc]
     def handle_exit_signal(self) -> None:
         """SIGTERM."""
         super().handle_exit_signal()
-        cast(Bodies, self.asgi).context.tail.stop()
+        cast(BodyGuard, self.asgi).context.tail.stop()
 
     def handle_quit_signal(self) -> None:
         """SIGINT, SIGQUIT."""
         super().handle_quit_signal()
-        cast(Bodies, self.asgi).context.tail.stop()
+        cast(BodyGuard, self.asgi).context.tail.stop()
 
 
 class Server(BaseApplication):  # type: ignore[misc]
@@ -300,7 +300,7 @@ class Server(BaseApplication):  # type: ignore[misc]
         for name, value in settings.items():
             self.cfg.set(name, value)
 
-    def load(self) -> Bodies:
+    def load(self) -> BodyGuard:
         """In each worker, after the fork."""
         try:
             app = create_app(self._settings, rates=self._rates)

@@ -30,9 +30,9 @@ from es_goals.goals.commands import (
 from es_goals.goals.outcome import Result, _results
 from es_goals.goals.rules import decide
 from es_goals.goals.state import Goals, evolve
-from es_goals.storage.deadlines import hurried
+from es_goals.storage.deadlines import with_deadline
 from es_goals.storage.errors import Interrupted, SubjectTaken
-from es_goals.storage.log import Cause, Log, Remembered, Transaction, User
+from es_goals.storage.log import Cause, Log, StoredKey, Transaction, User
 from es_goals.storage.writer import Writer
 from es_goals.values import Rejected
 
@@ -169,11 +169,11 @@ class Service:
         stream = f"{REGISTRATIONS}{cause.actor or ''}"
 
         def work(transaction: Transaction) -> Registered:
-            if key is not None and (done := transaction.remembered(stream, key)):
+            if key is not None and (done := transaction.stored_key(stream, key)):
                 return Registered(_user_made_by(transaction, _same_request(done, digest)), done.last, True)
             made, position = changes.register(transaction, user, cause, password)
             if key is not None:
-                transaction.remember(Remembered(stream, key, digest, position, position))
+                transaction.store_key(StoredKey(stream, key, digest, position, position))
             return Registered(made, position)
 
         return await self.writer.submit(work, self._until(seconds), None if key is None else (stream, key))
@@ -192,7 +192,7 @@ class Service:
     async def _in_pool(self, work: Callable[[], T], until: float) -> T:
         """What only reads. Raises Interrupted at the deadline."""
         loop = asyncio.get_running_loop()
-        work = partial(hurried, work, monotonic() + until - loop.time())
+        work = partial(with_deadline, work, monotonic() + until - loop.time())
         try:
             async with asyncio.timeout_at(until):
                 return await loop.run_in_executor(self._pool, work)
@@ -202,7 +202,7 @@ class Service:
     def _repeat(self, request: Request, stream: str) -> Outcome:
         """The first answer again, from what was recorded."""
         assert request.key is not None
-        remembered = self._log.remembered(stream, request.key)
+        remembered = self._log.stored_key(stream, request.key)
         assert remembered is not None
         done = _same_request(remembered, request.digest)
         then = _folded(self._log, stream, done.last)
@@ -214,7 +214,7 @@ class Service:
         self, transaction: Transaction, request: Request, stream: str, cold: list[_Cached], seconds: float
     ) -> Outcome | None:
         """In the writer: the events are decided, appended and evolved, or nothing is. None: it is a repeat."""
-        if request.key is not None and transaction.remembered(stream, request.key):
+        if request.key is not None and transaction.stored_key(stream, request.key):
             return None
         cached = self._cached(transaction, stream, cold)
         goals, version = cached.goals, cached.goals.version
@@ -249,7 +249,7 @@ class Service:
             raise RejectedAt(made.index(taken.subject), error) from taken
         first, last = lines[0].position, lines[-1].position
         if request.key is not None:
-            transaction.remember(Remembered(stream, request.key, request.digest, first, last))
+            transaction.store_key(StoredKey(stream, request.key, request.digest, first, last))
         return last
 
     def _cached(self, transaction: Transaction, stream: str, cold: list[_Cached]) -> _Cached:
@@ -335,13 +335,13 @@ def _check(goals: Goals, request: Request) -> None:
         raise Changed(f"expected {what} {named}; found {found}")
 
 
-def _same_request(done: Remembered, digest: bytes) -> Remembered:
+def _same_request(done: StoredKey, digest: bytes) -> StoredKey:
     if done.digest != digest:
         raise KeyReused(f"expected the request that was first sent with the key {done.key!r}; found another one")
     return done
 
 
-def _user_made_by(transaction: Transaction, done: Remembered) -> User:
+def _user_made_by(transaction: Transaction, done: StoredKey) -> User:
     user = transaction.user(transaction.read(done.first - 1, 1)[0].owner)
     assert user is not None
     return user

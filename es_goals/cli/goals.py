@@ -93,7 +93,7 @@ def _would_pass(commands: list[Command], limits: Limits) -> None:
 @click.pass_obj
 def export(settings: Settings, name: str | None, kind: str) -> None:
     """A user's tree as JSON or OPML, or the whole log as NDJSON."""
-    from es_goals.reads.trees import Shape, forest, whole
+    from es_goals.reads.trees import TreeOptions, forest, whole
 
     with opened(settings) as storage:
         if kind == "ndjson":
@@ -104,7 +104,7 @@ def export(settings: Settings, name: str | None, kind: str) -> None:
         user = user_of(storage.log, name)
         trees = forest(Projector(storage.log, storage.views, projections.ALL).read("goal_tree", user.id), user.name)
         if kind == "json":
-            click.echo(whole(trees, Shape()))
+            click.echo(whole(trees, TreeOptions()))
             return
         items = [
             outlines.Item(node.depth, node.row.name, node.row.description, node.row.end is not None)
@@ -166,7 +166,7 @@ def replay(
     with opened(settings) as storage:
         owner = user_of(storage.log, name).id if name else None
         end = None if until is None else _position(storage.log, until, "--until")
-        teller = terminal.Storyteller(storage.log, gaps=goal is not None or kind is not None)
+        teller = terminal.HistoryFormatter(storage.log, gaps=goal is not None or kind is not None)
         if goal is not None and storage.log.owner(goal) is None:
             raise click.ClickException(f"expected the id of a goal; found {goal!r}")
         while page := user_events(storage.log, owner, after, until=end, subject=goal, type=kind):

@@ -59,7 +59,7 @@ def _lasts(nodes: Sequence[Node]) -> list[bool]:
     return lasts[::-1]
 
 
-class Storyteller:
+class HistoryFormatter:
     """Tells events in a line each: when, who, what, why. `gaps`: some that change names may be left out."""
 
     def __init__(self, log: Reader, gaps: bool) -> None:

@@ -21,7 +21,7 @@ from es_goals.storage.log import Log
 from es_goals.storage.place import is_file, shown
 from es_goals.upkeep import backup, verification
 
-RELUCTANT = 10  # how nice long work is to a service beside it: readers' 99th percentile was 41 ms during a rebuild
+NICENESS = 10  # how nice long work is to a service beside it: readers' 99th percentile was 41 ms during a rebuild
 
 
 @click.command()
@@ -30,7 +30,7 @@ RELUCTANT = 10  # how nice long work is to a service beside it: readers' 99th pe
 @click.pass_obj
 def rebuild(settings: Settings, names: tuple[str, ...], name: str | None) -> None:
     """Fold read models anew from the log, all of them if none is named, while the service runs."""
-    os.nice(max(0, RELUCTANT - os.nice(0)))
+    os.nice(max(0, NICENESS - os.nice(0)))
     with opened(settings) as storage:
         projector = Projector(storage.log, storage.views, projections.ALL)
         for model in names or projector.models:

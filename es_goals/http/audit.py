@@ -14,13 +14,13 @@ from msgspec import Meta, Struct, structs
 
 from es_goals.events import TYPES, Recorded, micros
 from es_goals.http import requests
-from es_goals.http.context import JSON, Context, Door
+from es_goals.http.context import JSON, Context, Resource
 from es_goals.http.describe.operation import operation
 from es_goals.http.edge.access import expect_sees_all, secret_of
 from es_goals.http.problems import Refusal
 from es_goals.projector import ProjectionBehind
 from es_goals.reads.history import EventPage, Filter, event_answer
-from es_goals.reads.replica import Reading, has_position
+from es_goals.reads.replica import Source, has_position
 from es_goals.storage.errors import StorageError
 from es_goals.storage.log import user_events
 
@@ -51,7 +51,7 @@ class EventsQuery(OwnEventsQuery, frozen=True, forbid_unknown_fields=True):
     goal: Annotated[str, Meta(description="a goal's id")] | None = None
 
 
-class Events(Door):
+class Events(Resource):
     """/v2/events"""
 
     @operation("The log, in order", {200: EventPage}, query=EventsQuery,
@@ -68,7 +68,7 @@ class Events(Door):
         await answer(self._context, req, resp, query, wanted)
 
 
-class UserEvents(Door):
+class UserEvents(Resource):
     """/v2/users/{user}/events"""
 
     @operation("A user's history", {200: EventPage}, query=OwnEventsQuery, problems=("user-not-found", *_CROWDED),
@@ -80,7 +80,7 @@ class UserEvents(Door):
         await answer(self._context, req, resp, query, Filter(owner.id))
 
 
-class GoalHistory(Door):
+class GoalHistory(Resource):
     """/v2/goals/{goal_id}/history"""
 
     @operation("A goal's history", {200: EventPage}, query=OwnEventsQuery, problems=("goal-not-found", *_CROWDED),
@@ -176,7 +176,7 @@ async def _news(context: Context, wanted: Filter, after: int) -> tuple[int, list
 def _read(context: Context, wanted: Filter, after: int, head: int, limit: int = STREAM_PAGE) -> list[Recorded]:
     """From a log that has all up to `head` at least."""
 
-    def events(reading: Reading) -> list[Recorded]:
+    def events(reading: Source) -> list[Recorded]:
         source, owner = reading.storage.log, wanted.owner
         return user_events(source, owner, after, limit, until=wanted.until, subject=wanted.subject, type=wanted.type)
 

@@ -25,16 +25,16 @@ from es_goals.http.edge.rates import Rates
 from es_goals.http.edge.streams import Streams
 from es_goals.http.problems import Refusal
 from es_goals.projector import Projector
-from es_goals.reads.cache import Asker, Recent, uuid_of
-from es_goals.reads.callers import Callers
-from es_goals.reads.follower import Tail
-from es_goals.reads.replica import Reading, Replica
-from es_goals.reads.trees import Forest, Lru, Ready
+from es_goals.reads.cache import Coalescer, LogCache, uuid_of
+from es_goals.reads.callers import Authenticator
+from es_goals.reads.follower import Follower
+from es_goals.reads.replica import Replica, Source
+from es_goals.reads.trees import CachedAnswer, Lru, UserTree
 from es_goals.service import Outcome, Service
 from es_goals.service import Request as Commands
 from es_goals.settings import Settings
 from es_goals.storage import Storage
-from es_goals.storage.deadlines import hurried
+from es_goals.storage.deadlines import with_deadline
 from es_goals.storage.errors import Interrupted, StorageError
 from es_goals.storage.log import Cause, Clock, Transaction, User
 
@@ -72,20 +72,20 @@ class Context:
         self.settings, self.storage, self.log = settings, storage, storage.log
         self.service, self.projector, self.pool = service, projector, pool
         self.clock, self.new_id, self.rates = clock, new_id, rates
-        self._primary, self._replica = Reading(storage, projector), replica
-        self.recent = Recent(storage.log, lambda: projector.sound_generation(TREE).id, failed)
+        self._primary, self._replica = Source(storage, projector), replica
+        self.recent = LogCache(storage.log, lambda: projector.sound_generation(TREE).id, failed)
         self.sessions = storage.sessions
-        self.callers = Callers(self.recent, storage.sessions, clock, settings)
+        self.callers = Authenticator(self.recent, storage.sessions, clock, settings)
         self._hashed: Counter[str] = Counter()
         self._hashing = ThreadPoolExecutor(max(1, _cores() // settings.workers), "hasher")
-        self._asking = None if storage.log.near else ThreadPoolExecutor(1, "asker")
-        self._asker = Asker(self.recent, self._asking) if self._asking else None
-        self.forests: Lru[str, Forest] = Lru(settings.cached_trees, lambda forest: len(forest.nodes) + 1)
-        self.answers: Lru[tuple[str, str | None, str], Ready] = Lru(
+        self._asking = None if storage.log.is_local else ThreadPoolExecutor(1, "asker")
+        self._asker = Coalescer(self.recent, self._asking) if self._asking else None
+        self.forests: Lru[str, UserTree] = Lru(settings.cached_trees, lambda forest: len(forest.nodes) + 1)
+        self.answers: Lru[tuple[str, str | None, str], CachedAnswer] = Lru(
             settings.cached_answers, lambda ready: len(ready.data) + 300
         )
         self.streams = Streams(settings.streams_limit, settings.user_streams_limit)
-        self.tail = Tail(settings.tick)
+        self.tail = Follower(settings.tick)
         self._background: set[asyncio.Future[None]] = set()
 
     def begin(self) -> None:
@@ -108,7 +108,7 @@ class Context:
         """A read that may take longer than the event loop should wait, and ends at the deadline too. Raises
         Interrupted."""
         until = monotonic() + _left.get(self.settings.deadline)
-        return await self._waited(asyncio.get_running_loop().run_in_executor(self.pool, hurried, work, until))
+        return await self._waited(asyncio.get_running_loop().run_in_executor(self.pool, with_deadline, work, until))
 
     async def ask(self, question: Callable[[], T]) -> T:
         """What `recent` knows after a look at the log's end. Where the log is near, the event loop asks, in some µs;
@@ -122,7 +122,7 @@ class Context:
         """A few questions to the log: on the event loop where it is near, else in a thread."""
         return work() if self._asker is None else await self.in_thread(work)
 
-    def read(self, has: Callable[[Reading], bool], work: Callable[[Reading], T]) -> T:
+    def read(self, has: Callable[[Source], bool], work: Callable[[Source], T]) -> T:
         """In a thread: work that only reads, on the replica if there is one that has what must be seen."""
         if self._replica is not None:
             try:
@@ -133,7 +133,7 @@ class Context:
             except Interrupted:
                 raise
             except StorageError as error:
-                self._replica.rest(str(error))
+                self._replica.back_off(str(error))
         return work(self._primary)
 
     def in_background(self, work: Coroutine[Any, Any, None]) -> None:
@@ -157,7 +157,7 @@ class Context:
 
     async def user(self, req: Request, name_or_id: str) -> User:
         """The user of a path, if the caller may see that one. Raises Refusal."""
-        known = None if self.log.near else self.recent.known_user(name_or_id)
+        known = None if self.log.is_local else self.recent.known_user(name_or_id)
         found = known or await self.ask(lambda: self.recent.user(name_or_id))
         if found is None or not _may_see(req, found):
             raise Refusal("user-not-found", f"expected a user's name or id; found {name_or_id[:100]!r}")
@@ -174,7 +174,7 @@ class Context:
 
     async def owner_of(self, goal_id: str) -> User | None:
         """The user whose goal this is or was; None where no goal ever had the id."""
-        known = None if self.log.near else self.recent.known_owner(goal_id)
+        known = None if self.log.is_local else self.recent.known_owner(goal_id)
         return known or await self.ask(lambda: self.recent.owner(goal_id))
 
     def as_of(self, text: str) -> tuple[int, bool]:
@@ -261,12 +261,12 @@ class Context:
             log.warning("use_not_noted", detail=str(error))
 
     async def hashing(self, work: Callable[[], T]) -> T:
-        """What takes a core and much memory, for no more at once than there are cores; in a `hashing_place`. Raises
+        """What takes a core and much memory, for no more at once than there are cores; in a `password_slot`. Raises
         Interrupted."""
         return await self._waited(asyncio.get_running_loop().run_in_executor(self._hashing, work))
 
     @contextmanager
-    def hashing_place(self, address: str) -> Iterator[None]:
+    def password_slot(self, address: str) -> Iterator[None]:
         """Among those whose passwords are looked at, or wait for that: who comes with many keeps nobody else waiting.
         Raises Refusal."""
         whose = address_key(address)
@@ -290,7 +290,7 @@ def _may_see(req: Request, user: User) -> bool:
     return caller is None or caller.may_see(user.id)
 
 
-class Door:
+class Resource:
     """A resource: what answers at one path."""
 
     def __init__(self, context: Context) -> None:

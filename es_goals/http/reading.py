@@ -10,9 +10,9 @@ from es_goals.goals.commands import GoalNotFound
 from es_goals.http import requests
 from es_goals.http.context import JSON, TREE, Context
 from es_goals.reads import trees
-from es_goals.reads.cache import Recent
+from es_goals.reads.cache import LogCache
 from es_goals.reads.replica import has_position, has_version
-from es_goals.reads.trees import Forest, Ready, Shape
+from es_goals.reads.trees import CachedAnswer, TreeOptions, UserTree
 from es_goals.storage.log import User
 
 _SMALL = 300  # goals and events that the event loop may handle itself, in about 1 ms; a thread costs as much
@@ -25,7 +25,13 @@ def private(resp: Response, *, settled: bool = False) -> None:
 
 
 async def answer(
-    context: Context, req: Request, resp: Response, owner: User, goal_id: str | None, shape: Shape, as_of: str | None
+    context: Context,
+    req: Request,
+    resp: Response,
+    owner: User,
+    goal_id: str | None,
+    shape: TreeOptions,
+    as_of: str | None,
 ) -> None:
     """A user's tree (`goal_id` None) or one goal of it."""
     until, settled = (None, False) if as_of is None else await context.quickly(lambda: context.as_of(as_of))
@@ -45,7 +51,7 @@ async def answer(
         made = partial(_made, context, owner, goal_id, shape, view, until, version, generation)
         known = context.forests.get(owner.id)
         unfolded, goals = (version - known.view.version, len(known.nodes)) if known else (version, 0)
-        small = context.log.near and until is None and unfolded + goals <= _SMALL
+        small = context.log.is_local and until is None and unfolded + goals <= _SMALL
         ready = made() if small else await context.in_thread(made)
         context.answers.put(key, ready)
     if not _unchanged(req, resp, ready.etag):
@@ -54,7 +60,7 @@ async def answer(
         resp.data = ready.data
 
 
-def _seen(recent: Recent, user_id: str | None) -> tuple[int, int]:
+def _seen(recent: LogCache, user_id: str | None) -> tuple[int, int]:
     """A user's version and the generation to read; with no user, 0."""
     return (0 if user_id is None else recent.version_seen(user_id)), recent.generation()
 
@@ -71,25 +77,25 @@ def _made(
     context: Context,
     owner: User,
     goal_id: str | None,
-    shape: Shape,
+    shape: TreeOptions,
     view: str,
     until: int | None,
     version: int,
     generation: int,
-) -> Ready:
+) -> CachedAnswer:
     forest = _forest(context, owner, until, version, generation)
     seen = forest.view
     if goal_id is None:
         tag = trees.etag(0, seen.version, seen.generation, view)
-        return Ready(seen.version, seen.generation, tag, trees.whole(forest, shape))
+        return CachedAnswer(seen.version, seen.generation, tag, trees.whole(forest, shape))
     row = seen.by_key.get((owner.id, goal_id))
     if row is None or row.root is not None:
         raise GoalNotFound(goal_id)
     tag = trees.etag(row.revision, seen.version, seen.generation, view)
-    return Ready(seen.version, seen.generation, tag, trees.one(forest, goal_id, shape))
+    return CachedAnswer(seen.version, seen.generation, tag, trees.one(forest, goal_id, shape))
 
 
-def _forest(context: Context, owner: User, until: int | None, version: int, generation: int) -> Forest:
+def _forest(context: Context, owner: User, until: int | None, version: int, generation: int) -> UserTree:
     if until is not None:
         seen = context.read(has_position(until), lambda one: one.projector.view(TREE, owner.id, until))
         return trees.forest(seen, owner.name)

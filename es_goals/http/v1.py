@@ -25,7 +25,7 @@ from es_goals.goals.commands import (
 )
 from es_goals.goals.rules import valid_name
 from es_goals.http import requests
-from es_goals.http.context import TREE, Context, Door
+from es_goals.http.context import TREE, Context, Resource
 from es_goals.http.describe.operation import operation
 from es_goals.http.problems import Refusal
 from es_goals.storage.log import User
@@ -40,7 +40,7 @@ _encode = msgspec.json.Encoder().encode
 _decode = msgspec.json.Decoder().decode
 
 
-class Goals(Door):
+class Goals(Resource):
     """/v1.0/goals"""
 
     @operation("All goals by user, as names", {200: None}, original=True)
@@ -141,7 +141,7 @@ def _path(row: Row, known: dict[str, Row]) -> str:
     return " / ".join(reversed(names))
 
 
-class Users(Door):
+class Users(Resource):
     """/v1.0/users"""
 
     @operation("Nothing: the original was a stub", {200: None}, original=True)

@@ -12,12 +12,12 @@ from es_goals.storage.errors import StorageFailed
 from es_goals.storage.log import Log, Token, User
 
 PAGE = 1000
-REMEMBERED = 20_000  # of each kind: about 5 MB of owners, the largest
+CACHED = 20_000  # of each kind: about 5 MB of owners, the largest
 
 V = TypeVar("V")
 
 
-class Recent:
+class LogCache:
     """How many events each user has, who is who, and whose goal is whose. For one thread only, but for `known_user`
     and `known_owner`. `generation` tells which rows readers see, or raises. `lost` is called where the log is no longer
     the one that is remembered."""
@@ -49,7 +49,7 @@ class Recent:
 
     def generation(self) -> int:
         """Which rows readers see: as of now where that costs nothing, else as of the last look."""
-        if self._log.near:
+        if self._log.is_local:
             return self._ask_generation()
         if self._generation is None:
             self._generation = self._ask_generation()
@@ -98,7 +98,7 @@ class Recent:
 
     def follow(self) -> None:
         """See what was appended since the last look; costs nothing where nobody wrote."""
-        writes = self._log.writes()
+        writes = self._log.change_counter()
         if writes is None or writes != self._writes:
             self.look()
             self._writes = writes
@@ -109,7 +109,7 @@ class Recent:
         Raises StorageFailed where what was seen last is gone, as after a standby took over that had not all.
         """
         self._generation = None
-        lines = self._log.read(self._position, PAGE) if self._log.near else self._behind_the_last()
+        lines = self._log.read(self._position, PAGE) if self._log.is_local else self._behind_the_last()
         if len(lines) == PAGE:
             # Far behind: what is asked for is looked up anew.
             self._position, self._command = self._log.head().position, None
@@ -145,12 +145,12 @@ class _Question(NamedTuple):
     answer: asyncio.Future[Any]
 
 
-class Asker:
+class Coalescer:
     """Asks a log that is on another machine. Questions that come while others are being answered wait, and are answered
     together behind one new look at the log's end: each answer is as of a moment after its question. To be used on the
     event loop; `thread` has one thread, which alone uses `recent` then."""
 
-    def __init__(self, recent: Recent, thread: Executor) -> None:
+    def __init__(self, recent: LogCache, thread: Executor) -> None:
         self._recent, self._thread = recent, thread
         self._waiting: list[_Question] = []
         self._busy = False
@@ -202,6 +202,6 @@ def uuid_of(text: str) -> str | None:
 
 
 def _remember(known: dict[str, V], key: str, value: V) -> None:
-    if len(known) >= REMEMBERED:
+    if len(known) >= CACHED:
         known.clear()
     known[key] = value

@@ -1,16 +1,16 @@
 """Who holds a token, as of the last look at the log."""
 
 from es_goals.accounts.caller import TOKEN, Caller, fingerprint
-from es_goals.reads.cache import REMEMBERED, Recent
+from es_goals.reads.cache import CACHED, LogCache
 from es_goals.settings import Settings
 from es_goals.storage.log import Clock
 from es_goals.storage.sessions import USE_NOTED, Session, Sessions
 
 
-class Callers:
+class Authenticator:
     """Tells who holds a token, as of the last look at the log. For the thread that uses `recent`."""
 
-    def __init__(self, recent: Recent, sessions: Sessions, clock: Clock, settings: Settings) -> None:
+    def __init__(self, recent: LogCache, sessions: Sessions, clock: Clock, settings: Settings) -> None:
         self._recent, self._sessions, self._clock, self._settings = recent, sessions, clock, settings
         self._known: dict[str, Session] = {}
         self._writes: int | None = None
@@ -38,8 +38,8 @@ class Callers:
         return Caller(user, scope, credential, credential == hash), due
 
     def _session(self, hash: str) -> Session | None:
-        writes = self._sessions.writes()
-        if writes is None or writes != self._writes or len(self._known) > REMEMBERED:
+        writes = self._sessions.change_counter()
+        if writes is None or writes != self._writes or len(self._known) > CACHED:
             self._known.clear()
         self._writes = writes
         session = self._known.get(hash)
@@ -53,7 +53,7 @@ class Callers:
             return True, False
         if now - self._sessions.last_use(id, made_at) > idle * 1_000_000:
             return False, False
-        if len(self._used) > REMEMBERED:
+        if len(self._used) > CACHED:
             self._used.clear()
         self._used[id] = now
         return True, True

@@ -18,7 +18,7 @@ half as much, and no read waits for them."""
 logger = structlog.get_logger()
 
 
-class Tail:
+class Follower:
     """Wakes those who follow the log: at once for what this process appended, at each tick for what others did."""
 
     def __init__(self, tick: float) -> None:

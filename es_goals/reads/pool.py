@@ -13,7 +13,7 @@ T = TypeVar("T")
 _user: ContextVar[str | None] = ContextVar("user", default=None)
 
 
-def asks(user_id: str | None) -> None:
+def set_request_user(user_id: str | None) -> None:
     """Whose the request at hand is; None: nobody's, and nothing is shared out."""
     _user.set(user_id)
 
@@ -36,7 +36,7 @@ class _Call(Future[T]):
                 self.set_exception(error)
 
 
-class Readers(ThreadPoolExecutor):
+class FairPool(ThreadPoolExecutor):
     """So many threads, of which one user has half at most, but one at least; what they ask for besides waits behind
     it."""
 

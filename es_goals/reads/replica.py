@@ -17,7 +17,7 @@ REST_SECONDS = 1.0  # after it failed, or was behind
 log = structlog.get_logger()
 
 
-class Reading(NamedTuple):
+class Source(NamedTuple):
     """What a read is made from."""
 
     storage: Storage
@@ -27,13 +27,13 @@ class Reading(NamedTuple):
 class Replica:
     """A server that need not be there, nor up to date. `open` opens it, and raises StorageError. Any thread may ask."""
 
-    def __init__(self, open: Callable[[], Reading]) -> None:
+    def __init__(self, open: Callable[[], Source]) -> None:
         self._open = open
         self._opening = threading.Lock()
-        self._opened: Reading | None = None
+        self._opened: Source | None = None
         self._rests_until = 0.0
 
-    def with_all(self, has: Callable[[Reading], bool]) -> Reading | None:
+    def with_all(self, has: Callable[[Source], bool]) -> Source | None:
         """It, once `has` says that all is there; None where that takes too long. Raises StorageError."""
         if monotonic() < self._rests_until:
             return None
@@ -43,12 +43,12 @@ class Replica:
         until = monotonic() + PATIENCE_SECONDS
         while not has(self._opened):
             if monotonic() > until:
-                self.rest("expected all events of the primary; found it behind")
+                self.back_off("expected all events of the primary; found it behind")
                 return None
             sleep(LOOK_SECONDS)
         return self._opened
 
-    def rest(self, why: str) -> None:
+    def back_off(self, why: str) -> None:
         """Ask the primary only, for a while."""
         log.warning("replica_rests", detail=why)
         self._rests_until = monotonic() + REST_SECONDS
@@ -59,11 +59,11 @@ class Replica:
             self._opened.storage.close()
 
 
-def has_position(position: int) -> Callable[[Reading], bool]:
+def has_position(position: int) -> Callable[[Source], bool]:
     """All events up to a position."""
     return lambda reading: reading.storage.log.head().position >= position
 
 
-def has_version(stream: str, version: int) -> Callable[[Reading], bool]:
+def has_version(stream: str, version: int) -> Callable[[Source], bool]:
     """All events of a stream up to a version."""
     return lambda reading: reading.storage.log.stream_head(stream).version >= version

@@ -52,7 +52,7 @@ class TreeGoalAnswer(GoalAnswer, kw_only=True):
     progress: Progress
 
 
-class Shape(Struct, frozen=True):
+class TreeOptions(Struct, frozen=True):
     """Which part of a tree is shown, and how. `depth`: levels below the answered goals, None for all."""
 
     flat: bool = False
@@ -65,7 +65,7 @@ class Shape(Struct, frozen=True):
         return f"{'f' if self.flat else 't'}{self.status[0]}{'d' if self.deleted else ''}{levels}"
 
 
-class Forest(Struct, frozen=True):
+class UserTree(Struct, frozen=True):
     """A user's whole tree as of a view. `texts`: the JSON of goals that were answered, with the row each was made of;
     one forest hands them on to the next, in which few goals differ."""
 
@@ -75,7 +75,7 @@ class Forest(Struct, frozen=True):
     texts: dict[str, tuple[Row, bytes]]
 
 
-class Ready(Struct, frozen=True):
+class CachedAnswer(Struct, frozen=True):
     """An answer as bytes, true for this version and generation."""
 
     version: int
@@ -114,13 +114,13 @@ class Lru(Generic[K, V]):
                 self._size -= self._size_of(self._values.popitem(last=False)[1])
 
 
-def forest(view: View, user: str, before: Forest | None = None) -> Forest:
+def forest(view: View, user: str, before: UserTree | None = None) -> UserTree:
     """The rows in their places, for the user of this name. `before`: an earlier forest of the same user."""
     rows = view.by_key.values()
     if before is None or before.user != user:
-        return Forest(view, user, tree(rows), {})
+        return UserTree(view, user, tree(rows), {})
     nodes = renewed(before.nodes, before.view.by_key.values(), rows)
-    return Forest(view, user, tree(rows) if nodes is None else nodes, before.texts)
+    return UserTree(view, user, tree(rows) if nodes is None else nodes, before.texts)
 
 
 def etag(revision: int, version: int, generation: int, view: str) -> str:
@@ -133,12 +133,12 @@ def goal_answer(goal: Goal, user: str) -> GoalAnswer:
     return GoalAnswer(*_fields(goal, user))
 
 
-def whole(forest: Forest, shape: Shape) -> bytes:
+def whole(forest: UserTree, shape: TreeOptions) -> bytes:
     """All of a user's goals, with the version and position they are as of."""
     return _envelope(forest, _goals(forest, forest.nodes, shape))
 
 
-def one(forest: Forest, goal_id: str, shape: Shape) -> bytes:
+def one(forest: UserTree, goal_id: str, shape: TreeOptions) -> bytes:
     """One goal with its sub-goals; flat, a list of them."""
     place = next((place for place, node in enumerate(forest.nodes) if node.row.id == goal_id), None)
     if place is None:  # its parent is not there
@@ -147,7 +147,7 @@ def one(forest: Forest, goal_id: str, shape: Shape) -> bytes:
     return _envelope(forest, goals) if shape.flat else goals
 
 
-def _envelope(forest: Forest, goals: bytes) -> bytes:
+def _envelope(forest: UserTree, goals: bytes) -> bytes:
     view = forest.view
     return b'{"user":%b,"version":%d,"position":%d,"goals":[%b]}' % (
         _encode(forest.user),
@@ -157,7 +157,7 @@ def _envelope(forest: Forest, goals: bytes) -> bytes:
     )
 
 
-def _goals(forest: Forest, nodes: Sequence[Node], shape: Shape) -> bytes:
+def _goals(forest: UserTree, nodes: Sequence[Node], shape: TreeOptions) -> bytes:
     base = nodes[0].depth if nodes else 0
     shown = _shown(nodes, shape)
     if shape.flat:
@@ -167,7 +167,7 @@ def _goals(forest: Forest, nodes: Sequence[Node], shape: Shape) -> bytes:
     return _nested(forest, nodes, shown, base, shape.depth)
 
 
-def _shown(nodes: Sequence[Node], shape: Shape) -> list[bool]:
+def _shown(nodes: Sequence[Node], shape: TreeOptions) -> list[bool]:
     """Which nodes pass the filter; in a tree those above them too."""
     if shape.status == "all":
         return [shape.deleted or node.row.root is None for node in nodes]
@@ -187,7 +187,7 @@ def _shown(nodes: Sequence[Node], shape: Shape) -> list[bool]:
     return shown
 
 
-def _nested(forest: Forest, nodes: Sequence[Node], shown: list[bool], base: int, depth: int | None) -> bytes:
+def _nested(forest: UserTree, nodes: Sequence[Node], shown: list[bool], base: int, depth: int | None) -> bytes:
     out: list[bytes] = []
     lists = 0
     begun = True  # a list, in which nothing is yet
@@ -212,7 +212,7 @@ def _nested(forest: Forest, nodes: Sequence[Node], shown: list[bool], base: int,
     return b"".join(out) + b"]}" * lists
 
 
-def _texts(forest: Forest, node: Node) -> tuple[bytes, bytes]:
+def _texts(forest: UserTree, node: Node) -> tuple[bytes, bytes]:
     """A goal's JSON, and its progress, without the end of the object."""
     row = node.row
     known = forest.texts.get(row.id)

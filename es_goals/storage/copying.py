@@ -16,7 +16,7 @@ from es_goals.storage.log import (
     Log,
     Password,
     Progress,
-    Remembered,
+    StoredKey,
     Token,
     User,
     all_streams,
@@ -24,7 +24,7 @@ from es_goals.storage.log import (
 
 PAGE = 1000
 
-Row = TypeVar("Row", User, Remembered, Password, Token, Identity)
+Row = TypeVar("Row", User, StoredKey, Password, Token, Identity)
 K = TypeVar("K", str, tuple[str, str])
 
 

@@ -19,28 +19,28 @@ class _Work(threading.local):
 _work = _Work()
 
 
-def hurried(work: Callable[[], T], until: float) -> T:
+def with_deadline(work: Callable[[], T], until: float) -> T:
     """What the work answers; what it asks this thread's storage when `monotonic()` is past `until` raises Interrupted.
     Where that is so already, it is not begun."""
     before, _work.until = _work.until, until
     try:
-        expect_time()
+        check_deadline()
         return work()
     finally:
         _work.until = before
 
 
-def limited() -> bool:
+def has_deadline() -> bool:
     """Whether this thread's work has a deadline."""
     return _work.until != math.inf
 
 
-def over() -> bool:
+def expired() -> bool:
     """Whether its time is over: for an engine to ask while it answers a question."""
     return monotonic() > _work.until
 
 
-def expect_time() -> None:
+def check_deadline() -> None:
     """To be called before each question. Raises Interrupted."""
     if _work.until != math.inf and monotonic() > _work.until:
         raise Interrupted("expected to be done before the deadline; found more to do")

@@ -49,7 +49,7 @@ class RowRefused(StorageError):
     """A read model's row does not fit its table."""
 
 
-class Clash(StorageError):
+class BatchConflict(StorageError):
     """One of several appends written together does not fit; one by one, they tell which."""
 
 

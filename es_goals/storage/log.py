@@ -40,7 +40,7 @@ class Cause(Struct, frozen=True):
     reason: str | None = None
 
 
-class Remembered(Struct, frozen=True):
+class StoredKey(Struct, frozen=True):
     """A command recorded under a client's key. `digest` is the SHA-256 of its request, `first` and `last`
     the positions of its events, which hold its id."""
 
@@ -121,10 +121,10 @@ class Reader(Protocol):
     def position_at(self, at: int) -> int:
         """The position of the last event recorded at or before `at` (µs); 0 where there is none."""
 
-    def remembered(self, stream: str, key: str) -> Remembered | None:
+    def stored_key(self, stream: str, key: str) -> StoredKey | None:
         """The command that was recorded under this key."""
 
-    def commands(self, after: tuple[str, str] = ("", ""), limit: int = 1000) -> list[Remembered]:
+    def commands(self, after: tuple[str, str] = ("", ""), limit: int = 1000) -> list[StoredKey]:
         """Commands with a key in the order of streams and keys, from the one behind `after`."""
 
     def user(self, user_id: str) -> User | None:
@@ -172,13 +172,13 @@ class Transaction(Reader, Protocol):
         Raises Conflict, SubjectTaken.
         """
 
-    def remember(self, command: Remembered) -> None:
+    def store_key(self, command: StoredKey) -> None:
         """Keep a command's key, with its events."""
 
-    def recall(self, places: Sequence[tuple[str, str]]) -> None:
+    def prefetch_keys(self, places: Sequence[tuple[str, str]]) -> None:
         """Look at once for the keys, each of a stream, that `remembered` will be asked for."""
 
-    def copy(self, lines: Sequence[Recorded], commands: Sequence[Remembered]) -> None:
+    def copy(self, lines: Sequence[Recorded], commands: Sequence[StoredKey]) -> None:
         """Add what another log recorded, as it is. Raises Conflict where it does not follow what is there."""
 
     def add_user(self, user: User) -> None:
@@ -193,13 +193,14 @@ class Transaction(Reader, Protocol):
     def revoke(self, token_id: str, at: int) -> None:
         """Note that a token is good no more."""
 
-    def together(self) -> AbstractContextManager[None]:
+    def batch(self) -> AbstractContextManager[None]:
         """Inside, appends and keys are kept and written in one go at the end, or when something is read.
 
-        Where one does not fit, Clash is raised instead of Conflict and SubjectTaken, and the transaction is of no use.
+        Where one does not fit, BatchConflict is raised instead of Conflict and SubjectTaken, and the transaction is of
+        no use.
         """
 
-    def attempt(self) -> AbstractContextManager[None]:
+    def savepoint(self) -> AbstractContextManager[None]:
         """Inside, what was written is undone if an exception leaves it; the transaction goes on."""
 
 
@@ -208,8 +209,8 @@ class Log(Reader, Protocol):
     `resumes`: a process may go on after a commit whose outcome is unknown."""
 
     id: str
-    near: bool
-    resumes: bool
+    is_local: bool
+    survives_unknown_commit: bool
 
     def writing(self) -> AbstractContextManager[Transaction]:
         """The lock and one transaction, committed to disk at the end, rolled back on an exception.
@@ -221,7 +222,7 @@ class Log(Reader, Protocol):
         """The events up to position `until` of all users' goals, stream by stream, in order, from the stream behind
         `after`. To be closed: until then this thread sees the log as it was."""
 
-    def writes(self) -> int | None:
+    def change_counter(self) -> int | None:
         """A number that is another one after each transaction of anybody, from before others can see it; None while
         one is being committed, and always where nobody can know without asking. In less than a microsecond."""
 

@@ -35,7 +35,7 @@ USE_NOTED = 60_000_000
 class Sessions(Protocol):
     """Who is signed in, when what was last used, and which passwords were tried: what may be lost without harm."""
 
-    def writes(self) -> int | None:
+    def change_counter(self) -> int | None:
         """As Log.writes, of these."""
 
     def session(self, hash: str) -> Session | None:

@@ -10,7 +10,7 @@ from time import monotonic
 from typing import Any, NamedTuple, TypeVar
 
 from es_goals.events import Recorded
-from es_goals.storage.errors import Clash, OutcomeUnknown, StorageError, StorageFailed, StorageFull, Unavailable
+from es_goals.storage.errors import BatchConflict, OutcomeUnknown, StorageError, StorageFailed, StorageFull, Unavailable
 from es_goals.storage.log import Log, Transaction
 
 Work = Callable[[Transaction], Any]
@@ -157,7 +157,11 @@ class Writer:
             self._forget()
             if self._lost:
                 self.trouble = StorageFailed(str(error))
-            elif isinstance(error, Unavailable) and self._log.resumes and not isinstance(error, StorageFull):
+            elif (
+                isinstance(error, Unavailable)
+                and self._log.survives_unknown_commit
+                and not isinstance(error, StorageFull)
+            ):
                 self.trouble = StorageFailed(f"commands are refused until the database takes them again: {error}")
             elif isinstance(error, OutcomeUnknown):
                 self._lost = True
@@ -175,14 +179,14 @@ class Writer:
         """All that wait, written together; where something does not fit, one by one, at three times the cost."""
         coming = self._take(first, taken)
         try:
-            with self._writing() as transaction, transaction.together():
+            with self._writing() as transaction, transaction.batch():
                 self._ready.extend(self._gather())
-                transaction.recall([item.place for item in (first, *self._ready) if item and item.place])
-                return [_judge(transaction, item) for item in coming]
-        except Clash:
+                transaction.prefetch_keys([item.place for item in (first, *self._ready) if item and item.place])
+                return [_run_item(transaction, item) for item in coming]
+        except BatchConflict:
             self._forget()
         with self._writing() as transaction:
-            return [_judge_alone(transaction, item) for item in (*taken, *coming)]
+            return [_run_in_savepoint(transaction, item) for item in (*taken, *coming)]
 
     @contextmanager
     def _writing(self) -> Iterator[Transaction]:
@@ -234,21 +238,21 @@ def _refusals(items: Sequence[_Item | None], error: StorageError) -> list[_Resul
     return [_Result(item, None, error) for item in items if item is not None]
 
 
-def _judge(transaction: Transaction, item: _Item) -> _Result:
+def _run_item(transaction: Transaction, item: _Item) -> _Result:
     changes = transaction.changes
     try:
         return _Result(item, item.work(transaction), None)
-    except (Unavailable, Clash):
+    except (Unavailable, BatchConflict):
         raise
     except Exception as error:
         if transaction.changes != changes:
-            raise Clash("what was written before the refusal must not stay") from error
+            raise BatchConflict("what was written before the refusal must not stay") from error
         return _Result(item, None, error)
 
 
-def _judge_alone(transaction: Transaction, item: _Item) -> _Result:
+def _run_in_savepoint(transaction: Transaction, item: _Item) -> _Result:
     try:
-        with transaction.attempt():
+        with transaction.savepoint():
             return _Result(item, item.work(transaction), None)
     except Unavailable:
         raise

@@ -35,7 +35,7 @@ from es_goals.goals.state import Goals, evolve
 from es_goals.projector import Projector
 from es_goals.service import REGISTRATIONS
 from es_goals.storage import open_log, open_storage
-from es_goals.storage.log import Cause, Log, Remembered, Transaction, User
+from es_goals.storage.log import Cause, Log, StoredKey, Transaction, User
 from es_goals.values import Rejected
 from tests.bench.bench import Bench
 from tests.support.engines import ROOT
@@ -182,7 +182,7 @@ class Author:
         lines = transaction.append(stream, expected, events, Cause(command))
         key = _uuid(4, self.chance.getrandbits(48), self.chance.getrandbits(74))
         place = (lines[0].position, lines[-1].position)
-        transaction.remember(Remembered(scope, key, self.chance.randbytes(32), *place))
+        transaction.store_key(StoredKey(scope, key, self.chance.randbytes(32), *place))
 
     def _new_id(self, transaction: Transaction) -> str:
         """As es_goals.ids makes them, but for the chance."""

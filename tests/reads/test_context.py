@@ -79,7 +79,7 @@ def test_who_comes_with_many_passwords_at_once_has_few_places_and_leaves_them_to
         with ExitStack() as places:
             for count, address in enumerate(addresses):
                 try:
-                    places.enter_context(context.hashing_place(address))
+                    places.enter_context(context.password_slot(address))
                 except Refusal:
                     return count
         return -1

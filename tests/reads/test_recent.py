@@ -13,7 +13,7 @@ from msgspec import structs
 from es_goals.events import GoalRenamed, Recorded
 from es_goals.goals.commands import GoalNotFound
 from es_goals.reads import cache as module
-from es_goals.reads.cache import Asker, Recent, uuid_of
+from es_goals.reads.cache import Coalescer, LogCache, uuid_of
 from es_goals.storage.errors import StorageFailed
 from es_goals.storage.log import Log
 from tests.support.engines import Engine
@@ -31,7 +31,7 @@ class Counted:
         self.asked: Counter[str] = Counter()
 
     def __getattr__(self, name: str) -> Any:
-        if name not in ("writes", "near"):
+        if name not in ("change_counter", "is_local"):
             self.asked[name] += 1
         return getattr(self._log, name)
 
@@ -58,7 +58,7 @@ def other(engine: Engine, log: Counted) -> Log:
 
 def test_the_version_of_a_users_goals_follows_what_this_and_other_processes_append(log: Counted, other: Log) -> None:
     record(other, ANN, created("before"))
-    recent = Recent(log.log)
+    recent = LogCache(log.log)
 
     assert (recent.version(ANN), recent.version(BOB)) == (1, 0)
     for version in (2, 4):
@@ -71,7 +71,7 @@ def test_the_version_of_a_users_goals_follows_what_this_and_other_processes_appe
 
 
 def test_a_fact_about_an_account_is_no_version_of_its_goals(log: Counted, other: Log) -> None:
-    recent = Recent(log.log)
+    recent = LogCache(log.log)
     record(other, ANN, created("a"))
     before = recent.version(ANN)
     register(other, ANN, "Ann")
@@ -82,13 +82,13 @@ def test_a_fact_about_an_account_is_no_version_of_its_goals(log: Counted, other:
 def test_while_nobody_writes_the_log_is_asked_nothing(log: Counted, other: Log) -> None:
     register(other, ANN, "Ann")
     record(other, ANN, created(GOAL))
-    recent = Recent(log.log)
+    recent = LogCache(log.log)
     first = (recent.version(ANN), recent.user("Ann"), recent.user(ANN), recent.owner(GOAL))
     log.asked.clear()
 
     for _ in range(3):
         assert (recent.version(ANN), recent.user("Ann"), recent.user(ANN), recent.owner(GOAL)) == first
-    assert log.asked == ({} if log.log.near else {"read": 3})
+    assert log.asked == ({} if log.log.is_local else {"read": 3})
 
 
 @pytest.mark.parametrize("missed", [1, 4, 5, 6, 23])
@@ -98,7 +98,7 @@ def test_one_that_is_far_behind_is_as_right_as_one_that_is_not(
     monkeypatch.setattr(module, "PAGE", 5)
     record(other, ANN, created("a"))
     record(other, BOB, created("b"))
-    recent = Recent(log.log)
+    recent = LogCache(log.log)
     before = (recent.version(ANN), recent.version(BOB), recent.version(EVE))
     for number in range(missed):
         record(other, ANN, GoalRenamed("a", f"{number}"))
@@ -114,7 +114,7 @@ def test_a_page_that_is_full_to_the_last_line_is_followed_line_by_line_after_it(
     log: Counted, other: Log, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(module, "PAGE", 5)
-    recent = Recent(log.log)
+    recent = LogCache(log.log)
     for goal in range(5):
         record(other, ANN, created(f"a{goal}"))
     jumped = recent.version(ANN)
@@ -128,7 +128,7 @@ def test_a_page_that_is_full_to_the_last_line_is_followed_line_by_line_after_it(
 def test_a_version_that_was_newer_than_the_last_look_never_goes_back(
     log: Counted, other: Log, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    recent, ask = Recent(log.log), log.log.stream_head
+    recent, ask = LogCache(log.log), log.log.stream_head
 
     def late(stream: str) -> Any:
         record(other, ANN, created("in between"), GoalRenamed("in between", "x"))
@@ -142,8 +142,8 @@ def test_a_version_that_was_newer_than_the_last_look_never_goes_back(
 
 
 def test_a_look_sees_also_what_nobody_announced(log: Counted, other: Log, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(log, "writes", lambda: 7, raising=False)
-    recent = Recent(log.log)
+    monkeypatch.setattr(log, "change_counter", lambda: 7, raising=False)
+    recent = LogCache(log.log)
     recent.version(ANN)
     record(other, ANN, created("a"))
 
@@ -154,7 +154,7 @@ def test_a_look_sees_also_what_nobody_announced(log: Counted, other: Log, monkey
 
 def test_a_look_answers_where_the_log_ends(log: Counted, other: Log, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(module, "PAGE", 5)
-    recent = Recent(log.log)
+    recent = LogCache(log.log)
     ends = [recent.look()]
     for count in (1, 4, 5, 11, 0):
         record(other, ANN, *(created(f"{recent.look()}-{number}") for number in range(count)))
@@ -166,9 +166,9 @@ def test_a_look_answers_where_the_log_ends(log: Counted, other: Log, monkeypatch
 class Shortened(Counted):
     """A log of another machine, whose last events can be lost, and others be in their places."""
 
-    near, kept, added = False, 2**62, 0
+    is_local, kept, added = False, 2**62, 0
 
-    def writes(self) -> None:
+    def change_counter(self) -> None:
         """Nobody knows without asking."""
 
     def read(self, after: int = 0, limit: int = 1000, **_: Any) -> list[Recorded]:
@@ -187,7 +187,7 @@ def test_a_log_that_lost_what_was_seen_ends_the_process_also_where_it_has_grown_
     record(other, ANN, created("a"), created("b"), created("c"))
     record(other, ANN, created("d"))
     log, ended = Shortened(other), list[bool]()
-    recent = Recent(log.log, lost=lambda: ended.append(True))
+    recent = LogCache(log.log, lost=lambda: ended.append(True))
     before = recent.version(ANN)
     log.kept, log.added = 3, added
 
@@ -201,7 +201,7 @@ def test_a_log_that_lost_what_was_seen_ends_the_process_also_where_it_has_grown_
 
 def test_a_user_is_found_by_name_and_by_id_however_they_are_written(log: Counted, other: Log) -> None:
     ann = register(other, ANN, "Ann")
-    recent = Recent(log.log)
+    recent = LogCache(log.log)
 
     for text in ("Ann", "ANN", "ａｎｎ", ANN, ANN.upper()):
         assert recent.user(text) == ann
@@ -211,11 +211,11 @@ def test_a_user_is_found_by_name_and_by_id_however_they_are_written(log: Counted
 def test_who_is_nobody_is_not_found(log: Counted, other: Log, text: str) -> None:
     register(other, ANN, "Ann")
 
-    assert Recent(log.log).user(text) is None
+    assert LogCache(log.log).user(text) is None
 
 
 def test_who_was_not_found_is_found_as_soon_as_they_are_there(log: Counted, other: Log) -> None:
-    recent = Recent(log.log)
+    recent = LogCache(log.log)
     before = [recent.user("Ann"), recent.user(ANN), recent.owner(GOAL)]
     ann = register(other, ANN, "Ann")
     unowned = recent.owner(GOAL)
@@ -231,7 +231,7 @@ def test_who_has_an_id_comes_before_who_has_it_as_a_name_also_when_they_come_lat
 ) -> None:
     monkeypatch.setattr(module, "PAGE", 5)
     bob = register(other, BOB, EVE)
-    recent = Recent(log.log)
+    recent = LogCache(log.log)
     before = recent.user(EVE)
     eve = register(other, EVE, "Eve")
     record(other, ANN, *(created(f"{number}") for number in range(behind)))
@@ -244,7 +244,7 @@ def test_a_goal_is_its_users_and_nobody_elses(log: Counted, other: Log) -> None:
     ann, bob = register(other, ANN, "Ann"), register(other, BOB, "Bob")
     record(other, ANN, created(GOAL), GoalRenamed(GOAL, "x"))
     record(other, BOB, created("his"))
-    recent = Recent(log.log)
+    recent = LogCache(log.log)
 
     assert (recent.owner(GOAL), recent.owner("his"), recent.owner(EVE)) == (ann, bob, None)
 
@@ -255,11 +255,11 @@ def test_a_goal_is_its_users_and_nobody_elses(log: Counted, other: Log) -> None:
 def test_what_is_remembered_is_bounded_and_right_when_it_is_asked_for_again(
     log: Counted, other: Log, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(module, "REMEMBERED", 3)
+    monkeypatch.setattr(module, "CACHED", 3)
     users = [register(other, f"{ANN[:-2]}{number:02}", f"user {number}") for number in range(10)]
     for user in users:
         record(other, user.id, created(f"goal of {user.name}"))
-    recent = Recent(log.log)
+    recent = LogCache(log.log)
 
     def answers() -> list[Any]:
         return [
@@ -301,9 +301,9 @@ class Slow:
         return self.looks
 
     @property
-    def recent(self) -> Recent:
+    def recent(self) -> LogCache:
         """Itself, as the type checker sees it."""
-        return cast(Recent, self)
+        return cast(LogCache, self)
 
 
 def asking(slow: Slow, *rounds: list[Callable[[], Any]]) -> list[Any]:
@@ -311,7 +311,7 @@ def asking(slow: Slow, *rounds: list[Callable[[], Any]]) -> list[Any]:
 
     async def ask() -> list[Any]:
         with ThreadPoolExecutor(1) as thread:
-            asker, asked = Asker(slow.recent, thread), list[asyncio.Task[Any]]()
+            asker, asked = Coalescer(slow.recent, thread), list[asyncio.Task[Any]]()
             for questions in rounds:
                 asked += [asyncio.create_task(asker.ask(question)) for question in questions]
                 await asyncio.sleep(0)

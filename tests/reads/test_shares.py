@@ -17,10 +17,10 @@ from falcon.testing import create_scope
 from es_goals.app import create_app
 from es_goals.http.audit import Events
 from es_goals.http.describe.docs import Root
-from es_goals.http.edge.middleware import Gate
+from es_goals.http.edge.middleware import Middleware
 from es_goals.http.edge.streams import Stream, Streams
 from es_goals.http.problems import Refusal
-from es_goals.reads.pool import Readers, asks
+from es_goals.reads.pool import FairPool, set_request_user
 from es_goals.settings import Settings
 from tests.support.engines import DEADLINE, wait_until
 from tests.support.people import issue, register
@@ -32,7 +32,7 @@ def by(user: str | None, work: Callable[[], T]) -> T:
     """What it answers when it is this user who asks."""
 
     def asked() -> T:
-        asks(user)
+        set_request_user(user)
         return work()
 
     return copy_context().run(asked)
@@ -42,7 +42,7 @@ class Reads:
     """Work that takes until it is let go, for threads."""
 
     def __init__(self, threads: int) -> None:
-        self.pool = Readers(threads)
+        self.pool = FairPool(threads)
         self.begun: list[str | None] = []
         self._go = threading.Semaphore(0)
 
@@ -195,7 +195,7 @@ def test_a_request_has_the_share_of_its_caller_and_leaves_nothing_of_that_to_the
     tmp_path: Path,
 ) -> None:
     context = create_app(Settings(str(tmp_path / "events.db"), user_streams_limit=1)).context
-    gate, held = Gate(context), list[Stream]()
+    gate, held = Middleware(context), list[Stream]()
     with context.log.writing() as transaction:
         tokens = {name: issue(transaction, register(transaction, name))[0] for name in ("ann", "bob")}
 

@@ -14,12 +14,14 @@ from msgspec import structs
 from es_goals.events import Instant, moment
 from es_goals.goals.commands import GoalNotFound
 from es_goals.projector import View
-from es_goals.reads.trees import Forest, Shape, forest, one, whole
+from es_goals.reads.trees import TreeOptions, UserTree, forest, one, whole
 from es_goals.storage.views import Key
 from projections.goal_tree import Node, Row, tree
 from tests.support.histories import START
 
-SHAPES = [Shape(*form) for form in product((False, True), ("all", "open", "done"), (None, 0, 1, 2), (False, True))]
+SHAPES = [
+    TreeOptions(*form) for form in product((False, True), ("all", "open", "done"), (None, 0, 1, 2), (False, True))
+]
 END = Instant("2026-11-24T08:00:00Z")
 USER = 'Ann "the ÄÖÜ" \\'
 
@@ -31,7 +33,7 @@ def row(goal_id: str, parent: Row | None, name: str, rank: str = "V") -> Row:
     return Row("ann", goal_id, above[0], name, None, START, None, None, rank, 1, 1, 1, above[1])
 
 
-def matches(row: Row, shape: Shape) -> bool:
+def matches(row: Row, shape: TreeOptions) -> bool:
     if row.root is not None:
         return shape.deleted and shape.status == "all"
     return shape.status == "all" or (shape.status == "done") == (row.end is not None)
@@ -48,14 +50,14 @@ def members(node: Node, user: str) -> dict[str, Any]:
     }  # fmt: skip
 
 
-def flat(nodes: Sequence[Node], user: str, shape: Shape) -> list[dict[str, Any]]:
+def flat(nodes: Sequence[Node], user: str, shape: TreeOptions) -> list[dict[str, Any]]:
     base = nodes[0].depth if nodes else 0
     deepest = len(nodes) if shape.depth is None else shape.depth
     kept = [node for node in nodes if matches(node.row, shape) and node.depth - base <= deepest]
     return [{**members(node, user), "depth": node.depth - base} for node in kept]
 
 
-def nested(nodes: Sequence[Node], user: str, shape: Shape, level: int = 0) -> list[dict[str, Any]]:
+def nested(nodes: Sequence[Node], user: str, shape: TreeOptions, level: int = 0) -> list[dict[str, Any]]:
     goals = []
     while nodes:
         top, below, nodes = nodes[0], nodes[1 : nodes[0].size], nodes[nodes[0].size :]
@@ -66,7 +68,7 @@ def nested(nodes: Sequence[Node], user: str, shape: Shape, level: int = 0) -> li
     return goals
 
 
-def plain(view: View, user: str, shape: Shape, goal_id: str | None = None) -> bytes:
+def plain(view: View, user: str, shape: TreeOptions, goal_id: str | None = None) -> bytes:
     """The answer as one object, encoded at once."""
     nodes = tree(view.rows)
     if goal_id is not None:
@@ -118,7 +120,7 @@ def test_answers_from_an_earlier_forest_are_those_from_scratch_in_every_form(
     first: list[tuple[str, int, str]], later: list[list[tuple[str, int, str]]]
 ) -> None:
     rows: Rows = {}
-    before: Forest | None = None
+    before: UserTree | None = None
     for version, steps in enumerate([first, *later], start=1):
         for step in steps:
             rows = changed(rows, step)
@@ -137,23 +139,23 @@ def test_a_goal_that_hangs_in_no_tree_is_not_found() -> None:
     lost = structs.replace(row("goal-0", None, "Swim"), parent_id="nobody's")
 
     with pytest.raises(GoalNotFound):
-        one(forest(View({("ann", lost.id): lost}, 1, 1, 1), USER), lost.id, Shape())
+        one(forest(View({("ann", lost.id): lost}, 1, 1, 1), USER), lost.id, TreeOptions())
 
 
 def test_a_forest_of_another_name_takes_no_texts_over() -> None:
     top = row("goal-0", None, "Swim")
     view = View({("ann", top.id): top}, 1, 1, 1)
     before = forest(view, "ann")
-    whole(before, Shape())
+    whole(before, TreeOptions())
 
-    assert whole(forest(view, "bob", before), Shape()) == plain(view, "bob", Shape())
+    assert whole(forest(view, "bob", before), TreeOptions()) == plain(view, "bob", TreeOptions())
 
 
 def test_a_forest_encodes_only_goals_that_were_not_answered_as_they_are(monkeypatch: pytest.MonkeyPatch) -> None:
     encoded: list[str] = []
     rows: Rows = {("ann", f"{number}"): row(f"{number}", None, "Swim") for number in range(5)}
     before = forest(View(rows, 1, 1, 1), "ann")
-    whole(before, Shape())
+    whole(before, TreeOptions())
     renamed: Rows = {**rows, ("ann", "3"): structs.replace(rows["ann", "3"], name="Row")}
 
     def noted(answer: Any) -> bytes:
@@ -161,7 +163,7 @@ def test_a_forest_encodes_only_goals_that_were_not_answered_as_they_are(monkeypa
         return msgspec.json.encode(answer)
 
     monkeypatch.setattr("es_goals.reads.trees._encode", noted)
-    made = whole(forest(View(renamed, 2, 2, 1), "ann", before), Shape(flat=True))
+    made = whole(forest(View(renamed, 2, 2, 1), "ann", before), TreeOptions(flat=True))
 
     assert [goal for goal in encoded if goal] == ["3"]
-    assert made == plain(View(renamed, 2, 2, 1), "ann", Shape(flat=True))
+    assert made == plain(View(renamed, 2, 2, 1), "ann", TreeOptions(flat=True))

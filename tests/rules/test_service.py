@@ -422,7 +422,7 @@ def test_a_batch_with_a_refused_command_leaves_nothing_and_says_which(
 
     assert (refused.value.index, type(refused.value.error)) == (index, kind)
     assert (after.position, after.version) == (2, 2)
-    assert log.log.remembered("user:ann", "k") is None
+    assert log.log.stored_key("user:ann", "k") is None
     assert folded(log.log, "ann").known["run"].name == "goal run"
 
 
@@ -547,7 +547,7 @@ def test_where_the_log_resumes_the_same_process_settles_an_unknown_outcome(
     log: FaultyLog, monkeypatch: pytest.MonkeyPatch, kept: bool
 ) -> None:
     monkeypatch.setattr(writer_module, "PROBE_SECONDS", 0.01)
-    log.resumes = True
+    log.survives_unknown_commit = True
     with in_doubt(log, kept) as (service, ended):
         with pytest.raises(StorageError):
             do(service, "ann", new("refused"))

@@ -219,7 +219,7 @@ class Refused(Exception):
 
 def test_accounts_are_changed_with_their_event_or_not_at_all(log: Log) -> None:
     def issue(number: int, *, refused: bool = False) -> None:
-        with transaction.attempt():
+        with transaction.savepoint():
             version = transaction.stream_head(account_stream("ann")).version
             transaction.add(token(number))
             transaction.add(Password("ann", f"hash {number}"))
@@ -233,7 +233,7 @@ def test_accounts_are_changed_with_their_event_or_not_at_all(log: Log) -> None:
             if refused:
                 raise Refused
 
-    with log.writing() as transaction, transaction.together():
+    with log.writing() as transaction, transaction.batch():
         issue(0)
         with pytest.raises(Refused):
             issue(1, refused=True)

@@ -15,7 +15,7 @@ from es_goals.storage import Storage, open_storage
 from es_goals.storage import copying as module
 from es_goals.storage.copying import copy
 from es_goals.storage.errors import Conflict, StorageError
-from es_goals.storage.log import Cause, Credential, Head, Identity, Log, Password, Remembered, Token, Transaction, User
+from es_goals.storage.log import Cause, Credential, Head, Identity, Log, Password, StoredKey, Token, Transaction, User
 from es_goals.upkeep.verification import anchor, verify_log
 from tests.support.engines import ENGINES, NOW, HandClock
 from tests.support.histories import created, many, record, register
@@ -67,11 +67,11 @@ def small(log: Log, users: int = 4) -> None:
             position = lines[0].position
             for credential in credentials(user.id):
                 transaction.add(credential)
-            transaction.remember(
-                Remembered("account:", f"key-{number}", bytes([number] * 32), position - 1, position - 1)
+            transaction.store_key(
+                StoredKey("account:", f"key-{number}", bytes([number] * 32), position - 1, position - 1)
             )
-            transaction.remember(
-                Remembered(f"user:{user.id}", 'k \\ "', b"\x00\xff" * 16, position, lines[-1].position)
+            transaction.store_key(
+                StoredKey(f"user:{user.id}", 'k \\ "', b"\x00\xff" * 16, position, lines[-1].position)
             )
 
 
@@ -116,7 +116,7 @@ def test_a_copy_is_the_same_in_all_that_was_recorded(both: tuple[Storage, Storag
         transaction.append(account_stream("eve"), 0, [UserRegistered("eve")], CAUSE)
         transaction.add_user(User("eve", "Éve 🏃", "eve@example.org", 2**53 + 1, "auditor", 7, 2**53 + 1))
         transaction.append("user:eve", 0, [created("e1", name="null \0 and \u2028, „x“ \\u0000 \"'")], CAUSE)
-        transaction.remember(Remembered("account:", "a key\\", b"\x00\xff" * 16, 1, 1))
+        transaction.store_key(StoredKey("account:", "a key\\", b"\x00\xff" * 16, 1, 1))
     told = list[tuple[int, int]]()
     head = copy(source, target, lambda *done: told.append(done))
 
@@ -212,7 +212,7 @@ def test_what_is_recorded_while_a_log_is_copied_is_left_to_the_next_copy(
         user = register(source, f"{'a' if done % 2 else 'z'}-{done}")
         (line,) = record(source, user.id, created(f"goal-{user.id}"))
         with source.writing() as transaction:
-            transaction.remember(Remembered(line.stream, "key", bytes(32), line.position, line.position))
+            transaction.store_key(StoredKey(line.stream, "key", bytes(32), line.position, line.position))
             for credential in credentials(user.id):
                 transaction.add(credential)
 
@@ -354,17 +354,17 @@ def test_a_target_with_other_users_is_refused(pair: tuple[Log, Log], user: User)
 @pytest.mark.parametrize(
     "command",
     [
-        Remembered("account:", "key-1", b"another", 2, 2),
-        Remembered("account:", "a", bytes(32), 1, 1),
-        Remembered("user:id-1", "other", bytes(32), 1, 1),
-        Remembered("z", "z", bytes(32), 1, 1),
+        StoredKey("account:", "key-1", b"another", 2, 2),
+        StoredKey("account:", "a", bytes(32), 1, 1),
+        StoredKey("user:id-1", "other", bytes(32), 1, 1),
+        StoredKey("z", "z", bytes(32), 1, 1),
     ],
     ids=lambda command: f"{command.stream}-{command.key}",
 )
-def test_a_target_with_other_commands_is_refused(pair: tuple[Log, Log], command: Remembered) -> None:
-    expect_refused(pair, lambda transaction: transaction.remember(command), Conflict)
+def test_a_target_with_other_commands_is_refused(pair: tuple[Log, Log], command: StoredKey) -> None:
+    expect_refused(pair, lambda transaction: transaction.store_key(command), Conflict)
 
-    assert pair[1].remembered(command.stream, command.key) == command
+    assert pair[1].stored_key(command.stream, command.key) == command
 
 
 def test_lines_that_do_not_come_next_are_refused_and_none_of_them_kept(pair: tuple[Log, Log]) -> None:

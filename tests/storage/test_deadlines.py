@@ -17,7 +17,7 @@ from es_goals.ids import wall_clock
 from es_goals.projector import Projector
 from es_goals.settings import Settings
 from es_goals.storage import Options, Storage, open_storage
-from es_goals.storage.deadlines import expect_time, hurried, limited, over
+from es_goals.storage.deadlines import check_deadline, expired, has_deadline, with_deadline
 from es_goals.storage.errors import Interrupted
 from tests.support.engines import DEADLINE, Engine, wait_until
 from tests.support.histories import created, many, record
@@ -64,9 +64,9 @@ def test_a_question_that_takes_too_long_is_interrupted_and_the_next_one_is_not(e
         record(storage.log, "ann", created("a"))
 
         with pytest.raises(Interrupted, match=r"expected .* before the deadline; found"):
-            hurried(lambda: endless(storage), soon())
+            with_deadline(lambda: endless(storage), soon())
         assert len(storage.log.read()) == 1
-        assert hurried(storage.log.head, monotonic() + DEADLINE).position == 1
+        assert with_deadline(storage.log.head, monotonic() + DEADLINE).position == 1
 
 
 def test_a_fold_stops_between_two_questions(engine: Engine) -> None:
@@ -79,7 +79,7 @@ def test_a_fold_stops_between_two_questions(engine: Engine) -> None:
             asked += 1
 
     with opened(engine) as storage, pytest.raises(Interrupted):
-        hurried(lambda: questions(storage), soon())
+        with_deadline(lambda: questions(storage), soon())
 
     assert asked
 
@@ -94,45 +94,45 @@ def test_read_models_too_are_asked_in_time_only(engine: Engine) -> None:
             lambda: projector.read_all("goal_tree"),
         ]
         for read in reads:
-            assert hurried(read, monotonic() + DEADLINE)
+            assert with_deadline(read, monotonic() + DEADLINE)
             with pytest.raises(Interrupted):
-                hurried(partial(all, iter(read, None)), soon())
+                with_deadline(partial(all, iter(read, None)), soon())
 
 
 def test_what_is_late_is_not_begun() -> None:
     begun = []
 
     with pytest.raises(Interrupted):
-        hurried(lambda: begun.append(1), monotonic() - 0.001)
+        with_deadline(lambda: begun.append(1), monotonic() - 0.001)
 
     assert begun == []
 
 
 def test_a_deadline_ends_with_its_work_also_where_that_fails() -> None:
     with pytest.raises(ZeroDivisionError):
-        hurried(lambda: 1 // 0, monotonic() + DEADLINE)
+        with_deadline(lambda: 1 // 0, monotonic() + DEADLINE)
 
-    assert not limited()
-    assert not over()
-    expect_time()
+    assert not has_deadline()
+    assert not expired()
+    check_deadline()
 
 
 def test_a_deadline_is_its_own_threads() -> None:
     seen = list[bool]()
 
     def elsewhere() -> None:
-        other = threading.Thread(target=lambda: seen.append(limited()))
+        other = threading.Thread(target=lambda: seen.append(has_deadline()))
         other.start()
         other.join()
 
-    hurried(elsewhere, monotonic() + DEADLINE)
+    with_deadline(elsewhere, monotonic() + DEADLINE)
 
     assert seen == [False]
 
 
 def test_without_a_deadline_a_thread_is_not_limited_by_the_one_it_had() -> None:
-    assert hurried(limited, monotonic() + 1)
-    assert not hurried(limited, math.inf)
+    assert with_deadline(has_deadline, monotonic() + 1)
+    assert not with_deadline(has_deadline, math.inf)
 
 
 async def _given_up_then_asked(context: Context, long: Callable[[], object]) -> int:
@@ -187,8 +187,8 @@ def test_the_tick_in_a_readers_thread_has_no_deadline(engine: Engine) -> None:
 
         async def tick_after_a_read() -> bool:
             context.begin()
-            assert await context.in_thread(limited)
-            return await asyncio.get_running_loop().run_in_executor(context.pool, limited)
+            assert await context.in_thread(has_deadline)
+            return await asyncio.get_running_loop().run_in_executor(context.pool, has_deadline)
 
         assert not asyncio.run(tick_after_a_read())
         wait_until(lambda: context.service.writer.trouble is None)

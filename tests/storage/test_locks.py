@@ -165,14 +165,14 @@ def test_of_two_processes_that_always_want_the_lock_the_one_that_waits_is_next(p
 
 def test_the_number_rises_each_time_the_lock_is_let_go_and_only_then(path: str) -> None:
     lock, other = FileLock(path), FileLock(path)
-    seen = [(lock.turns(), other.turns())]
+    seen = [(lock.change_counter(), other.change_counter())]
     for one in (lock, other, lock):
         with one:
-            seen.append((lock.turns(), other.turns()))
-        seen.append((lock.turns(), other.turns()))
+            seen.append((lock.change_counter(), other.change_counter()))
+        seen.append((lock.change_counter(), other.change_counter()))
     with pytest.raises(ZeroDivisionError), lock:
         _ = 1 // 0
-    seen.append((lock.turns(), other.turns()))
+    seen.append((lock.change_counter(), other.change_counter()))
 
     assert seen == [(number, number) for number in (0, 0, 1, 1, 2, 2, 3, 4)]
 
@@ -182,7 +182,7 @@ def test_locks_of_different_paths_count_apart(tmp_path: Path) -> None:
     with one:
         pass
 
-    assert (one.turns(), two.turns()) == (1, 0)
+    assert (one.change_counter(), two.change_counter()) == (1, 0)
 
 
 def test_the_number_goes_on_after_closing_and_opening_again(path: str) -> None:
@@ -192,10 +192,10 @@ def test_the_number_goes_on_after_closing_and_opening_again(path: str) -> None:
             pass
     lock.close()
 
-    assert (lock.turns(), FileLock(path).turns()) == (3, 3)
+    assert (lock.change_counter(), FileLock(path).change_counter()) == (3, 3)
     with lock:
         pass
-    assert FileLock(path).turns() == 4
+    assert FileLock(path).change_counter() == 4
 
 
 def take_and_tell(path: str) -> None:
@@ -203,7 +203,7 @@ def take_and_tell(path: str) -> None:
     while input() == "take":
         with lock:
             pass
-        say(lock.turns())
+        say(lock.change_counter())
 
 
 def test_a_turn_of_another_process_is_seen_before_it_can_be_told_of(path: str) -> None:
@@ -212,7 +212,7 @@ def test_a_turn_of_another_process_is_seen_before_it_can_be_told_of(path: str) -
         for turn in range(1, 201):
             tell(child, "take")
             told = int(hear(child))
-            assert lock.turns() == told == turn
+            assert lock.change_counter() == told == turn
         tell(child, "end")
 
 
@@ -225,7 +225,7 @@ def test_no_turn_is_lost_however_many_take_them(path: str) -> None:
             counting.result()
         assert child.wait() == 0
 
-    assert FileLock(path).turns() == 5 * ROUNDS
+    assert FileLock(path).change_counter() == 5 * ROUNDS
 
 
 def test_a_killed_holders_turn_is_not_counted_and_the_next_one_is(path: str) -> None:
@@ -234,64 +234,64 @@ def test_a_killed_holders_turn_is_not_counted_and_the_next_one_is(path: str) -> 
         assert hear(child) == "held"
         child.kill()
         child.wait()
-    before = lock.turns()
+    before = lock.change_counter()
     with lock:
         pass
 
-    assert (before, lock.turns()) == (0, 1)
+    assert (before, lock.change_counter()) == (0, 1)
 
 
 def show_and_wait(path: str) -> None:
     lock = FileLock(path)
     with lock:
-        lock.showing()
+        lock.mark_dirty()
         say("showing")
         input()
 
 
 def test_from_where_others_may_see_it_until_it_is_counted_there_is_no_number(path: str) -> None:
     lock = FileLock(path)
-    before = lock.turns()
+    before = lock.change_counter()
 
     with start(show_and_wait, path) as child:
         assert hear(child) == "showing"
-        assert lock.turns() is None
+        assert lock.change_counter() is None
         tell(child, "let go")
         assert child.wait() == 0
 
     assert before is not None
-    assert lock.turns() == before + 1
+    assert lock.change_counter() == before + 1
 
 
 def test_after_a_holder_that_was_killed_while_others_could_see_it_the_next_one_brings_the_number_back(
     path: str,
 ) -> None:
     lock = FileLock(path)
-    before = lock.turns()
+    before = lock.change_counter()
     with start(show_and_wait, path) as child:
         assert hear(child) == "showing"
         child.kill()
-    left = lock.turns()
+    left = lock.change_counter()
     with lock:
         pass
 
     assert before is not None
-    assert (left, lock.turns()) == (None, before + 1)
+    assert (left, lock.change_counter()) == (None, before + 1)
 
 
 def test_an_old_empty_file_gets_its_number(path: str) -> None:
     Path(f"{path}-lock").touch()
     Path(f"{path}-turn").touch()
     one, two = FileLock(path), FileLock(path)
-    before = one.turns()
+    before = one.change_counter()
     with two:
         pass
 
-    assert (before, one.turns()) == (0, 1)
+    assert (before, one.change_counter()) == (0, 1)
     assert [Path(f"{path}-{file}").stat().st_size for file in ("lock", "turn")] == [8, 0]
 
 
-@pytest.mark.parametrize("open_it", [FileLock.turns, FileLock.__enter__], ids=["turns", "taking"])
+@pytest.mark.parametrize("open_it", [FileLock.change_counter, FileLock.__enter__], ids=["turns", "taking"])
 def test_an_old_empty_file_is_as_it_was_while_somebody_holds_it(
     path: str, open_it: Callable[[FileLock], object]
 ) -> None:
@@ -324,7 +324,7 @@ def test_of_many_that_open_an_old_empty_file_at_once_none_sets_the_number_back(p
             with lock:
                 pass
             together.wait()
-            assert lock.turns() == threads
+            assert lock.change_counter() == threads
 
     with ThreadPoolExecutor(threads) as pool:
         list(pool.map(take, range(threads)))
@@ -333,7 +333,7 @@ def test_of_many_that_open_an_old_empty_file_at_once_none_sets_the_number_back(p
 def open_on_a_full_disk(path: str) -> None:
     lock, files = FileLock(path), len(os.listdir("/proc/self/fd"))
     for _ in range(10):
-        for use in (lock.turns, lock.__enter__):
+        for use in (lock.change_counter, lock.__enter__):
             try:
                 use()
             except OSError as error:
@@ -342,7 +342,7 @@ def open_on_a_full_disk(path: str) -> None:
     input()
     with lock:
         pass
-    say(lock.turns())
+    say(lock.change_counter())
 
 
 def test_a_lock_that_is_new_on_a_full_disk_is_refused_kills_nobody_and_works_when_there_is_space(
@@ -370,7 +370,7 @@ def test_a_lock_that_was_there_before_the_disk_was_full_goes_on(tmp_path: Path) 
         fill_up(disk)
         with other:
             pass
-        turns = (lock.turns(), other.turns())
+        turns = (lock.change_counter(), other.change_counter())
         for one in (lock, other):
             one.close()
 
@@ -452,7 +452,7 @@ def ask_in_a_fork_of_a_holder(path: str) -> None:
     with lock:
         if os.fork() == 0:
             signal.alarm(5)
-            say(lock.turns())
+            say(lock.change_counter())
             os._exit(0)
         _, status = os.wait()
     say(os.waitstatus_to_exitcode(status))

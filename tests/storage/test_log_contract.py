@@ -16,8 +16,8 @@ from msgspec import structs
 from es_goals.events import Event, GoalDeleted, GoalRenamed, Recorded, UserRegistered, encode
 from es_goals.ids import wall_clock
 from es_goals.storage import open_storage
-from es_goals.storage.errors import Clash, Conflict, StorageError, SubjectTaken, UserNameTaken
-from es_goals.storage.log import Cause, Head, Log, Remembered, StreamHead, Transaction, User
+from es_goals.storage.errors import BatchConflict, Conflict, StorageError, SubjectTaken, UserNameTaken
+from es_goals.storage.log import Cause, Head, Log, StoredKey, StreamHead, Transaction, User
 from tests.support import postgres
 from tests.support.engines import DEADLINE, NOW, Engine, HandClock, hear, say, start, tell
 from tests.support.histories import created, record
@@ -42,8 +42,8 @@ def places(log: Log) -> list[tuple[int, str, int]]:
     return [(line.position, line.stream, line.version) for line in all_lines(log)]
 
 
-def remembered(key: str, first: int, last: int, stream: str = ANN) -> Remembered:
-    return Remembered(stream, key, DIGEST, first, last)
+def stored_key(key: str, first: int, last: int, stream: str = ANN) -> StoredKey:
+    return StoredKey(stream, key, DIGEST, first, last)
 
 
 # 1. An acknowledged event stays.
@@ -55,7 +55,7 @@ def append_for_ever(url: str) -> None:
         with log.writing() as transaction:
             version = transaction.stream_head(ANN).version
             lines = transaction.append(ANN, version, [created(f"goal-{version}")], CAUSE)
-            transaction.remember(remembered(f"key-{version}", lines[0].position, lines[0].position))
+            transaction.store_key(stored_key(f"key-{version}", lines[0].position, lines[0].position))
         say(lines[0].position)
 
 
@@ -63,7 +63,7 @@ def append_and_never_commit(url: str) -> None:
     log = open_storage(url, wall_clock).log
     with log.writing() as transaction:
         transaction.append(ANN, 0, [created("never"), created("nor this")], CAUSE)
-        transaction.remember(remembered("key", 1, 2))
+        transaction.store_key(stored_key("key", 1, 2))
         say("appended")
         input()
 
@@ -82,7 +82,7 @@ def test_every_acknowledged_event_outlives_kill_9(engine: Engine, acknowledged: 
     assert [line.position for line in lines[: len(positions)]] == positions
     assert len(lines) - len(positions) in (0, 1)  # the one that was killed before it could tell
     assert [line.subject for line in lines] == [f"goal-{number}" for number in range(len(lines))]
-    assert all(log.remembered(ANN, f"key-{number}") for number in range(len(lines)))
+    assert all(log.stored_key(ANN, f"key-{number}") for number in range(len(lines)))
 
 
 def test_what_was_not_committed_at_kill_9_is_gone_and_holds_nobody_up(engine: Engine) -> None:
@@ -94,7 +94,7 @@ def test_what_was_not_committed_at_kill_9_is_gone_and_holds_nobody_up(engine: En
         record(log, "ann", created("first"))
 
     assert [line.subject for line in log.read()] == ["first"]
-    assert log.remembered(ANN, "key") is None
+    assert log.stored_key(ANN, "key") is None
 
 
 def test_a_log_opened_again_is_the_same_log(engine: Engine) -> None:
@@ -136,7 +136,7 @@ def test_an_undone_attempt_leaves_no_gap(engine: Engine) -> None:
     log = engine.open().log
     with log.writing() as transaction:
         transaction.append(ANN, 0, [created("a1")], CAUSE)
-        with suppress(Undo), transaction.attempt():
+        with suppress(Undo), transaction.savepoint():
             transaction.append(ANN, 1, [created("a2"), created("a3")], CAUSE)
             raise Undo
         transaction.append(ANN, 1, [created("a2")], CAUSE)
@@ -252,14 +252,14 @@ def test_a_command_is_remembered_by_stream_and_key_even_after_a_restart(engine: 
     storage = engine.open()
     with storage.log.writing() as transaction:
         transaction.append(ANN, 0, [created("a1"), created("a2")], CAUSE)
-        transaction.remember(remembered("key", 1, 2))
-        inside = transaction.remembered(ANN, "key")
+        transaction.store_key(stored_key("key", 1, 2))
+        inside = transaction.stored_key(ANN, "key")
     storage.close()
     log = engine.open().log
 
-    assert inside == log.remembered(ANN, "key") == remembered("key", 1, 2)
-    assert log.remembered(ANN, "KEY") is None
-    assert log.remembered(ANN, "key ") is None
+    assert inside == log.stored_key(ANN, "key") == stored_key("key", 1, 2)
+    assert log.stored_key(ANN, "KEY") is None
+    assert log.stored_key(ANN, "key ") is None
 
 
 def test_keys_of_different_streams_do_not_meet(engine: Engine) -> None:
@@ -267,11 +267,11 @@ def test_keys_of_different_streams_do_not_meet(engine: Engine) -> None:
     for number, stream in enumerate((ANN, BOB), start=1):
         with log.writing() as transaction:
             transaction.append(stream, 0, [created(stream)], CAUSE)
-            transaction.remember(remembered("key", number, number, stream))
+            transaction.store_key(stored_key("key", number, number, stream))
 
-    assert log.remembered(ANN, "key") == remembered("key", 1, 1)
-    assert log.remembered(BOB, "key") == remembered("key", 2, 2, BOB)
-    assert log.remembered("user:eve", "key") is None
+    assert log.stored_key(ANN, "key") == stored_key("key", 1, 1)
+    assert log.stored_key(BOB, "key") == stored_key("key", 2, 2, BOB)
+    assert log.stored_key("user:eve", "key") is None
 
 
 def test_a_key_is_never_recorded_twice(engine: Engine) -> None:
@@ -280,13 +280,13 @@ def test_a_key_is_never_recorded_twice(engine: Engine) -> None:
     def command(expected: int) -> None:
         with log.writing() as transaction:
             position = transaction.append(ANN, expected, [created(f"goal-{expected}")], CAUSE)[0].position
-            transaction.remember(remembered("key", position, position))
+            transaction.store_key(stored_key("key", position, position))
 
     command(0)
     with pytest.raises(StorageError):
         command(1)
 
-    assert log.remembered(ANN, "key") == remembered("key", 1, 1)
+    assert log.stored_key(ANN, "key") == stored_key("key", 1, 1)
     assert places(log) == [(1, ANN, 1)]
 
 
@@ -298,19 +298,19 @@ def test_events_and_command_are_recorded_together_or_not_at_all(engine: Engine, 
     log = engine.open().log
 
     def write(fail: bool) -> None:
-        with log.writing() as transaction, transaction.attempt() if undone == "attempt" else nullcontext():
+        with log.writing() as transaction, transaction.savepoint() if undone == "attempt" else nullcontext():
             transaction.append(ANN, 0, [created("a1"), created("a2")], CAUSE)
-            transaction.remember(remembered("key", 1, 2))
+            transaction.store_key(stored_key("key", 1, 2))
             if fail:
                 raise Undo
 
     with pytest.raises(Undo):
         write(fail=True)
-    before = (places(log), log.remembered(ANN, "key"), log.owner("a1"))
+    before = (places(log), log.stored_key(ANN, "key"), log.owner("a1"))
     write(fail=False)
 
     assert before == ([], None, None)
-    assert (len(log.read()), log.remembered(ANN, "key")) == (2, remembered("key", 1, 2))
+    assert (len(log.read()), log.stored_key(ANN, "key")) == (2, stored_key("key", 1, 2))
 
 
 def test_an_append_whose_last_event_is_refused_leaves_nothing_of_it(engine: Engine) -> None:
@@ -339,9 +339,9 @@ def test_a_refusal_harms_no_other_command_of_the_transaction(engine: Engine) -> 
     log = engine.open().log
 
     def command(name: str, stream: str, expected: int, *events: Event) -> None:
-        with transaction.attempt():
+        with transaction.savepoint():
             lines = transaction.append(stream, expected, events, Cause(name))
-            transaction.remember(remembered(name, lines[0].position, lines[-1].position, stream))
+            transaction.store_key(stored_key(name, lines[0].position, lines[-1].position, stream))
 
     with log.writing() as transaction:
         command("first", ANN, 0, created("a1"), created("a2"))
@@ -354,15 +354,15 @@ def test_a_refusal_harms_no_other_command_of_the_transaction(engine: Engine) -> 
 
     assert [line.command for line in log.read()] == ["first", "first", "second", "third"]
     assert places(log) == [(1, ANN, 1), (2, ANN, 2), (3, BOB, 1), (4, ANN, 3)]
-    assert log.remembered(ANN, "stale") is log.remembered(BOB, "taken") is None
-    assert log.remembered(ANN, "third") == remembered("third", 4, 4)
+    assert log.stored_key(ANN, "stale") is log.stored_key(BOB, "taken") is None
+    assert log.stored_key(ANN, "third") == stored_key("third", 4, 4)
 
 
 def test_an_attempt_inside_an_attempt_is_undone_alone(engine: Engine) -> None:
     log = engine.open().log
-    with log.writing() as transaction, transaction.attempt():
+    with log.writing() as transaction, transaction.savepoint():
         transaction.append(ANN, 0, [created("a1")], CAUSE)
-        with suppress(Undo), transaction.attempt():
+        with suppress(Undo), transaction.savepoint():
             transaction.append(ANN, 1, [created("a2")], CAUSE)
             raise Undo
         transaction.append(ANN, 1, [created("a3")], CAUSE)
@@ -399,7 +399,7 @@ def command(name: str, stream: str, expected: int, *events: Event, key: str | No
 
     def write(transaction: Transaction) -> None:
         lines = transaction.append(stream, expected, events, Cause(name))
-        transaction.remember(remembered(key or name, lines[0].position, lines[-1].position, stream))
+        transaction.store_key(stored_key(key or name, lines[0].position, lines[-1].position, stream))
 
     return write
 
@@ -414,23 +414,23 @@ THREE = (
 @pytest.mark.parametrize("together", [True, False])
 def test_what_is_written_together_is_what_would_be_written_one_by_one(engine: Engine, together: bool) -> None:
     log = engine.open().log
-    with log.writing() as transaction, transaction.together() if together else nullcontext():
+    with log.writing() as transaction, transaction.batch() if together else nullcontext():
         for write in THREE:
             write(transaction)
 
     assert places(log) == [(1, ANN, 1), (2, ANN, 2), (3, BOB, 1), (4, ANN, 3), (5, ANN, 4)]
     assert [line.command for line in log.read()] == ["one", "one", "two", "three", "three"]
-    assert log.remembered(ANN, "one") == remembered("one", 1, 2)
-    assert log.remembered(BOB, "two") == remembered("two", 3, 3, BOB)
-    assert log.remembered(ANN, "three") == remembered("three", 4, 5)
+    assert log.stored_key(ANN, "one") == stored_key("one", 1, 2)
+    assert log.stored_key(BOB, "two") == stored_key("two", 3, 3, BOB)
+    assert log.stored_key(ANN, "three") == stored_key("three", 4, 5)
 
 
 def test_inside_all_reads_see_what_was_written_together(engine: Engine) -> None:
     log, other = engine.open().log, engine.open().log
-    with log.writing() as transaction, transaction.together():
+    with log.writing() as transaction, transaction.batch():
         for write in THREE:
             write(transaction)
-            assert transaction.remembered(ANN, "one") == remembered("one", 1, 2)
+            assert transaction.stored_key(ANN, "one") == stored_key("one", 1, 2)
         seen = [transaction.head().position, transaction.stream_head(ANN).version, transaction.owner("a3")]
         lines = [line.subject for line in transaction.read(stream=ANN)]
         command("four", BOB, 1, created("b2"))(transaction)
@@ -465,35 +465,35 @@ def test_where_one_does_not_fit_together_nothing_is_written_and_no_blame_laid(
     before = all_lines(log)
 
     def write() -> None:
-        with log.writing() as transaction, transaction.together():
+        with log.writing() as transaction, transaction.batch():
             for one in (command("fits", "user:eve", 0, created("e1")), *misfits):
                 one(transaction)
             if reading:
                 transaction.head()
-                raise AssertionError("expected the misfit to be told before anything is read")
+                raise AssertionError("expected the violation to be told before anything is read")
 
-    with pytest.raises(Clash):
+    with pytest.raises(BatchConflict):
         write()
 
     assert all_lines(log) == before
-    assert [log.remembered(stream, key) for stream, key in (("user:eve", "fits"), (ANN, "x"), (BOB, "x"))] == [None] * 3
-    assert log.remembered(ANN, "before") == remembered("before", 1, 1)
+    assert [log.stored_key(stream, key) for stream, key in (("user:eve", "fits"), (ANN, "x"), (BOB, "x"))] == [None] * 3
+    assert log.stored_key(ANN, "before") == stored_key("before", 1, 1)
 
 
 def test_an_attempt_among_what_is_written_together_is_undone_alone(engine: Engine) -> None:
     log = engine.open().log
-    with log.writing() as transaction, transaction.together():
+    with log.writing() as transaction, transaction.batch():
         THREE[0](transaction)
-        with suppress(Undo), transaction.attempt():
+        with suppress(Undo), transaction.savepoint():
             command("undone", BOB, 0, created("undone"))(transaction)
             raise Undo
         THREE[1](transaction)
-        with transaction.attempt():
+        with transaction.savepoint():
             THREE[2](transaction)
 
     assert [line.command for line in log.read()] == ["one", "one", "two", "three", "three"]
     assert places(log)[2:] == [(3, BOB, 1), (4, ANN, 3), (5, ANN, 4)]
-    assert log.remembered(BOB, "undone") is None
+    assert log.stored_key(BOB, "undone") is None
 
 
 def test_however_many_are_refused_in_a_row_the_next_one_is_taken(engine: Engine) -> None:
@@ -504,26 +504,26 @@ def test_however_many_are_refused_in_a_row_the_next_one_is_taken(engine: Engine)
     for _ in range(12):  # what is said often is prepared, also while something fails
         with log.writing() as transaction, pytest.raises(Conflict):
             command("late", ANN, 0, created("late"))(transaction)
-        with pytest.raises(Clash), log.writing() as transaction, transaction.together():
+        with pytest.raises(BatchConflict), log.writing() as transaction, transaction.batch():
             command("late", ANN, 0, created("late"))(transaction)
-        with pytest.raises(Clash), log.writing() as transaction, transaction.together():
+        with pytest.raises(BatchConflict), log.writing() as transaction, transaction.batch():
             command("new", ANN, 1, created("new"), key="before")(transaction)
-    with log.writing() as transaction, transaction.together():
+    with log.writing() as transaction, transaction.batch():
         command("next", ANN, 1, created("next"))(transaction)
     with log.writing() as transaction:
         command("last", ANN, 2, created("last"))(transaction)
 
     assert [line.command for line in log.read()] == ["before", "next", "last"]
-    assert log.remembered(ANN, "last") == remembered("last", 3, 3)
+    assert log.stored_key(ANN, "last") == stored_key("last", 3, 3)
 
 
 def test_what_was_written_together_before_an_error_is_gone(engine: Engine) -> None:
     log = engine.open().log
-    with suppress(Undo), log.writing() as transaction, transaction.together():
+    with suppress(Undo), log.writing() as transaction, transaction.batch():
         THREE[0](transaction)
         raise Undo
 
-    assert (all_lines(log), log.remembered(ANN, "one")) == ([], None)
+    assert (all_lines(log), log.stored_key(ANN, "one")) == ([], None)
 
 
 # What changes when anybody writes.
@@ -531,10 +531,10 @@ def test_what_was_written_together_before_an_error_is_gone(engine: Engine) -> No
 
 def test_the_number_of_writes_moves_with_every_commit_of_anybody_and_not_without(engine: Engine) -> None:
     log, other = engine.open().log, engine.open().log
-    if not log.near:
-        assert log.writes() is None  # nobody can know without asking
+    if not log.is_local:
+        assert log.change_counter() is None  # nobody can know without asking
         return
-    seen = [log.writes()]
+    seen = [log.change_counter()]
     for write in (
         lambda: record(log, "ann", created("a1")),
         lambda: record(other, "bob", created("b1")),
@@ -543,10 +543,10 @@ def test_the_number_of_writes_moves_with_every_commit_of_anybody_and_not_without
     ):
         for reader in (log, other):
             reader.read(), reader.head(), reader.user("u1"), list(reader.by_stream("", 9))
-            assert reader.writes() == seen[-1]
+            assert reader.change_counter() == seen[-1]
         write()
-        assert log.writes() == other.writes()
-        seen.append(log.writes())
+        assert log.change_counter() == other.change_counter()
+        seen.append(log.change_counter())
 
     assert len(set(seen)) == len(seen)
 
@@ -564,10 +564,10 @@ def test_a_commit_of_another_process_has_moved_the_number_when_it_is_told(engine
     with start(append_when_told, engine.url) as child:
         assert hear(child) == "ready"
         for number in range(50):
-            before = log.writes()
+            before = log.change_counter()
             tell(child, f"goal-{number}")
             hear(child)
-            assert log.writes() != before or (log.writes() is None and not log.near)
+            assert log.change_counter() != before or (log.change_counter() is None and not log.is_local)
         tell(child, "")
 
 
@@ -592,7 +592,7 @@ def test_stream_by_stream_each_goals_event_comes_once_in_the_order_of_streams_an
     end = crowd.head().position
     afters = ["", "account:0", "user:", *crowd.streams(), "user:aa", "user:zz", "zz"]
 
-    for after, until in itertools.product(afters, range(0, end + 2, 1 if crowd.near else 13)):
+    for after, until in itertools.product(afters, range(0, end + 2, 1 if crowd.is_local else 13)):
         expected = [
             line
             for line in lines
@@ -637,19 +637,19 @@ def texts(text: st.SearchStrategy[str]) -> st.SearchStrategy[Texts]:
 
 def expect_as_written(log: Log, texts: Texts) -> None:
     """In a stream of its own."""
-    first, lines, keys = log.head().position, list[Recorded](), list[Remembered]()
+    first, lines, keys = log.head().position, list[Recorded](), list[StoredKey]()
     stream = f"{ANN}-{first}"
     for number, (name, actor, reason, digest) in enumerate(texts):
         with log.writing() as transaction:
             goal = f"goal-{first}-{number}"
             cause = Cause(f"command-{actor}", actor, reason)
             lines += transaction.append(stream, 2 * number, [created(goal), GoalRenamed(goal, name)], cause)
-            keys.append(Remembered(stream, f"{number}{reason}", digest, 2 * number + 1, 2 * number + 2))
-            transaction.remember(keys[-1])
+            keys.append(StoredKey(stream, f"{number}{reason}", digest, 2 * number + 1, 2 * number + 2))
+            transaction.store_key(keys[-1])
 
     assert log.read(first) == lines
     assert [cast(GoalRenamed, line.event).name for line in lines[1::2]] == [name for name, _, _, _ in texts]
-    assert [log.remembered(key.stream, key.key) for key in keys] == keys
+    assert [log.stored_key(key.stream, key.key) for key in keys] == keys
 
 
 @settings(max_examples=50, deadline=None)
@@ -745,7 +745,7 @@ def test_an_empty_log_answers_every_question(engine: Engine) -> None:
 
     assert (log.head(), log.stream_head(ANN)) == (Head(0, 0), StreamHead(0, 0))
     assert (log.read(), log.read(stream=ANN), log.read(subject="run")) == ([], [], [])
-    assert (log.owner("run"), log.position_at(NOW), log.remembered(ANN, "key")) == (None, 0, None)
+    assert (log.owner("run"), log.position_at(NOW), log.stored_key(ANN, "key")) == (None, 0, None)
     assert (log.users(), log.streams(), log.user("ann"), log.user_named("Ann")) == ([], [], None, None)
 
 
@@ -874,7 +874,7 @@ def test_a_refused_user_takes_only_their_own_command_back(engine: Engine) -> Non
     log = engine.open().log
 
     def register(user: User) -> None:
-        with transaction.attempt():
+        with transaction.savepoint():
             transaction.append(f"account:{user.id}", 0, [UserRegistered(user.id)], CAUSE)
             transaction.add_user(user)
 
@@ -920,7 +920,7 @@ def test_sizes_are_in_bytes_and_grow_with_the_log(engine: Engine) -> None:
     record(log, "ann", *(created(f"goal-{number}", name="x" * 200) for number in range(1000)))
     after = log.sizes()
 
-    assert set(before) == ({"database", "wal", "free"} if log.near else {"database"})
+    assert set(before) == ({"database", "wal", "free"} if log.is_local else {"database"})
     assert after["database"] + after.get("wal", 0) > before["database"] + before.get("wal", 0) + 200_000
     assert after.get("free", 1) > 0
 

@@ -20,7 +20,7 @@ from es_goals.events import Event, GoalRenamed, Recorded
 from es_goals.ids import wall_clock
 from es_goals.storage import DEFAULTS, Options, Storage, migrate, open_storage
 from es_goals.storage.errors import (
-    Clash,
+    BatchConflict,
     OutcomeUnknown,
     StorageError,
     StorageFailed,
@@ -28,7 +28,7 @@ from es_goals.storage.errors import (
     Unavailable,
     Unusable,
 )
-from es_goals.storage.log import Cause, Credential, Identity, Log, Password, Remembered, StreamHead, Token, User
+from es_goals.storage.log import Cause, Credential, Identity, Log, Password, StoredKey, StreamHead, Token, User
 from es_goals.storage.place import shown
 from es_goals.storage.postgres import connections as postgres_connections
 from es_goals.storage.postgres import log as postgres_log
@@ -285,7 +285,7 @@ def attacked(request: pytest.FixtureRequest) -> Iterator[Roles]:
             with storage.log.writing() as transaction:
                 events: list[Event] = [created("a1"), created("a2"), GoalRenamed("a1", "x")]
                 transaction.append("user:ann", 0, events, Cause("command-1"))
-                transaction.remember(Remembered("user:ann", "key", b"digest", 1, 3))
+                transaction.store_key(StoredKey("user:ann", "key", b"digest", 1, 3))
                 transaction.add_user(User("ann", "Ann", None, 1))
                 for credential in CREDENTIALS:
                     transaction.add(credential)
@@ -1037,7 +1037,7 @@ MENDED = "DROP FUNCTION fail() CASCADE"
         ("index_corrupted", Unusable, OutcomeUnknown),
         ("read_only_sql_transaction", StorageFailed, OutcomeUnknown),
         ("serialization_failure", StorageFailed, OutcomeUnknown),
-        ("unique_violation", StorageError, Clash),
+        ("unique_violation", StorageError, BatchConflict),
     ],
 )
 def test_an_error_of_the_database_is_told_as_one_of_ours_and_the_log_goes_on(
@@ -1048,7 +1048,7 @@ def test_an_error_of_the_database_is_told_as_one_of_ours_and_the_log_goes_on(
         execute(newest, FAILS.format(code))
         with pytest.raises(alone):
             record(storage.log, "ann", created("a1"))
-        with pytest.raises(together), storage.log.writing() as transaction, transaction.together():
+        with pytest.raises(together), storage.log.writing() as transaction, transaction.batch():
             transaction.append("user:ann", 0, [created("a1")], CAUSE)
         execute(newest, MENDED)
         (line,) = record(storage.log, "ann", created("a1"))
@@ -1206,9 +1206,9 @@ def test_a_plan_that_was_made_when_a_table_was_small_does_not_read_all_of_it(url
     def work(log: Log, version: int) -> None:
         for number in range(version, version + 12):  # a plan is kept from the tenth time on
             with log.writing() as transaction:
-                transaction.recall([("user:ann", str(number))])
+                transaction.prefetch_keys([("user:ann", str(number))])
                 line = transaction.append("user:ann", number, [created(f"a{number}")], CAUSE)[0]
-                transaction.remember(Remembered("user:ann", str(number), b"", line.position, line.position))
+                transaction.store_key(StoredKey("user:ann", str(number), b"", line.position, line.position))
             assert log.read(line.position - 1) == log.read(line.position - 1, stream="user:ann") == [line]
             assert log.owner(str(line.subject)) == "ann"
             assert log.user("ann") is log.user_named("ann") is None
@@ -1277,7 +1277,7 @@ def test_a_connection_that_breaks_with_the_commit_under_way_leaves_the_outcome_u
     with opened(url) as storage:
 
         def break_at_the_end() -> None:
-            with storage.log.writing() as transaction, transaction.together():
+            with storage.log.writing() as transaction, transaction.batch():
                 transaction.append("user:ann", 0, [created("a1")], CAUSE)
                 end_connections(url)
 
@@ -1396,7 +1396,7 @@ def test_what_holds_a_nul_is_found_nowhere(newest: str) -> None:
         record(storage.log, "ann", created("a1"))
         log = storage.log
 
-        assert [log.user(NUL), log.user_named(NUL), log.owner(NUL), log.remembered("user:ann", NUL)] == [None] * 4
+        assert [log.user(NUL), log.user_named(NUL), log.owner(NUL), log.stored_key("user:ann", NUL)] == [None] * 4
         assert [log.password(NUL), log.token(NUL), log.identity(NUL), storage.sessions.session(NUL)] == [None] * 4
         assert [log.tokens(NUL), log.tokens("ann", NUL), log.credentials(Token, NUL)] == [[], [], []]
         assert log.stream_head(NUL) == StreamHead()
@@ -1417,7 +1417,7 @@ def test_what_holds_a_nul_is_refused_and_harms_nothing_else(newest: str, cause: 
             for work in (
                 lambda: transaction.append("user:ann", 0, [created("a1")], cause),
                 lambda: transaction.add_user(User("ann", NUL, None, 1)),
-                lambda: transaction.remember(Remembered("user:ann", NUL, b"", 1, 1)),
+                lambda: transaction.store_key(StoredKey("user:ann", NUL, b"", 1, 1)),
             ):
                 with pytest.raises(StorageError):
                     work()
@@ -1427,31 +1427,31 @@ def test_what_holds_a_nul_is_refused_and_harms_nothing_else(newest: str, cause: 
 
 
 def test_a_key_that_was_looked_up_ahead_is_what_was_kept_and_undone_since(url: str) -> None:
-    one, other = (Remembered("user:ann", key, bytes(32), 1, 1) for key in ("one", "other"))
+    one, other = (StoredKey("user:ann", key, bytes(32), 1, 1) for key in ("one", "other"))
     with opened(url) as storage:
         with storage.log.writing() as transaction:
             transaction.append("user:ann", 0, [created("a1")], CAUSE)
-            transaction.remember(other)
-        with storage.log.writing() as transaction, transaction.together():
-            transaction.recall([("user:ann", "one"), ("user:ann", "other"), ("user:bob", "one")])
-            ahead = [transaction.remembered("user:ann", key) for key in ("one", "other")]
-            with suppress(Undo), transaction.attempt():
-                transaction.remember(one)
+            transaction.store_key(other)
+        with storage.log.writing() as transaction, transaction.batch():
+            transaction.prefetch_keys([("user:ann", "one"), ("user:ann", "other"), ("user:bob", "one")])
+            ahead = [transaction.stored_key("user:ann", key) for key in ("one", "other")]
+            with suppress(Undo), transaction.savepoint():
+                transaction.store_key(one)
                 assert transaction.head().position == 1  # which has it written
-                kept = transaction.remembered("user:ann", "one")
+                kept = transaction.stored_key("user:ann", "one")
                 raise Undo
-            undone = transaction.remembered("user:ann", "one")
-            transaction.remember(one)
-            again = transaction.remembered("user:ann", "one")
+            undone = transaction.stored_key("user:ann", "one")
+            transaction.store_key(one)
+            again = transaction.stored_key("user:ann", "one")
 
         assert ahead == [None, other]
         assert (kept, undone, again) == (one, None, one)
-        assert storage.log.remembered("user:ann", "one") == one
+        assert storage.log.stored_key("user:ann", "one") == one
 
 
 def test_keys_looked_up_ahead_cost_one_question_however_many(url: str, monkeypatch: pytest.MonkeyPatch) -> None:
     places = [("user:ann", f"key-{number}") for number in range(20)]
-    with opened(url) as storage, storage.log.writing() as transaction, transaction.together():
+    with opened(url) as storage, storage.log.writing() as transaction, transaction.batch():
         asked, ask = list[str](), transaction._ask  # type: ignore[attr-defined]
 
         def noted(sql: str, *values: Any) -> Any:
@@ -1459,10 +1459,10 @@ def test_keys_looked_up_ahead_cost_one_question_however_many(url: str, monkeypat
             return ask(sql, *values)
 
         monkeypatch.setattr(transaction, "_ask", noted)
-        transaction.recall(places)
-        transaction.recall([])
+        transaction.prefetch_keys(places)
+        transaction.prefetch_keys([])
 
-        assert [transaction.remembered(*place) for place in places] == [None] * 20
+        assert [transaction.stored_key(*place) for place in places] == [None] * 20
         assert len(asked) == 1
 
 

@@ -32,7 +32,7 @@ def sessions(engine: Engine) -> Sessions:
     return engine.open().sessions
 
 
-class Door:
+class Resource:
     """Tries passwords, each under an id of its own."""
 
     def __init__(self, sessions: Sessions) -> None:
@@ -60,8 +60,8 @@ class Door:
 
 
 @pytest.fixture
-def door(sessions: Sessions) -> Door:
-    return Door(sessions)
+def door(sessions: Sessions) -> Resource:
+    return Resource(sessions)
 
 
 # Who is signed in.
@@ -100,7 +100,7 @@ def test_a_session_goes_on_after_its_users_password_was_changed_and_no_other(ses
     assert sessions.session(other.hash) == other
 
 
-def test_all_sessions_are_forgotten_at_once_and_nothing_else(sessions: Sessions, door: Door) -> None:
+def test_all_sessions_are_forgotten_at_once_and_nothing_else(sessions: Sessions, door: Resource) -> None:
     sessions.begin(ANN)
     sessions.begin(structs.replace(ANN, hash="another"))
     for _ in range(MOST):
@@ -117,14 +117,14 @@ def test_what_is_kept_stays_where_it_is_opened_again(engine: Engine) -> None:
     first = engine.open()
     first.sessions.begin(ANN)
     first.sessions.note_use("token", 2 * NOW)
-    door = Door(first.sessions)
+    door = Resource(first.sessions)
     for _ in range(MOST):
         door.fail(account="bob")
     first.close()
     again = engine.open().sessions
 
     assert (again.session(ANN.hash), again.last_use("token", 0)) == (ANN, 2 * NOW)
-    assert Door(again).fail(account="bob") == NOW
+    assert Resource(again).fail(account="bob") == NOW
 
 
 WRITES: dict[str, Callable[[Sessions], object]] = {
@@ -143,10 +143,10 @@ def test_whoever_looks_knows_whether_somebody_wrote_or_that_nobody_can_know(
 ) -> None:
     other = engine.open().sessions
     sessions.begin(ANN)
-    before = other.writes()
-    still = other.writes()
+    before = other.change_counter()
+    still = other.change_counter()
     write(sessions)
-    after = other.writes()
+    after = other.change_counter()
 
     if engine.url.startswith("postgresql"):
         assert (before, still, after) == (None, None, None)
@@ -180,7 +180,7 @@ def test_what_was_not_used_was_used_at_the_latest_when_it_was_made_or_when_notin
     assert [sessions.last_use(id, began - 1) for id in ELSEWHERE] == [began] * len(ELSEWHERE)
 
 
-def test_what_ended_is_forgotten_and_not_what_goes_on(sessions: Sessions, door: Door) -> None:
+def test_what_ended_is_forgotten_and_not_what_goes_on(sessions: Sessions, door: Resource) -> None:
     for number in (-1, 0, 1):
         sessions.begin(Session(f"ends {number}", "ann", THERE, 0, 0, NOW + number))
         sessions.note_use(f"used {number}", 2 * NOW + number)
@@ -196,21 +196,21 @@ def test_what_ended_is_forgotten_and_not_what_goes_on(sessions: Sessions, door: 
 # Passwords that are tried.
 
 
-def test_after_so_many_failures_on_an_account_no_more_are_tried_from_anywhere(door: Door) -> None:
+def test_after_so_many_failures_on_an_account_no_more_are_tried_from_anywhere(door: Resource) -> None:
     answers = [door.fail(address=f"203.0.113.{number}", at=NOW + number) for number in range(MOST + 2)]
 
     assert answers == [0] * MOST + [NOW] * 2
     assert door.fail(account="bob", address="203.0.113.1") == 0
 
 
-def test_after_so_many_failures_from_an_address_no_more_are_tried_from_there(door: Door) -> None:
+def test_after_so_many_failures_from_an_address_no_more_are_tried_from_there(door: Resource) -> None:
     answers = [door.fail(account=f"user-{number}", at=NOW + number) for number in range(MOST + 2)]
 
     assert answers == [0] * MOST + [NOW] * 2
     assert door.fail(account="user-1", address=THERE) == 0
 
 
-def test_a_refusal_is_no_failure(door: Door) -> None:
+def test_a_refusal_is_no_failure(door: Resource) -> None:
     for number in range(MOST + 9):
         door.fail(at=NOW + number)
 
@@ -218,7 +218,7 @@ def test_a_refusal_is_no_failure(door: Door) -> None:
     assert [door.fail(at=NOW + WINDOW + 1), door.fail(at=NOW + WINDOW + 1)] == [0, NOW + 1]
 
 
-def test_the_time_of_the_later_of_two_refusals_is_told(door: Door) -> None:
+def test_the_time_of_the_later_of_two_refusals_is_told(door: Resource) -> None:
     for number in range(MOST):
         door.fail(address=f"203.0.113.1{number}", at=NOW + number)
         door.fail(account=f"user-{number}", at=NOW + 10 + number)
@@ -226,7 +226,7 @@ def test_the_time_of_the_later_of_two_refusals_is_told(door: Door) -> None:
     assert door.fail(at=NOW + 50) == NOW + 10
 
 
-def test_where_more_failed_than_may_since_then_the_last_ones_count(door: Door) -> None:
+def test_where_more_failed_than_may_since_then_the_last_ones_count(door: Resource) -> None:
     for number in range(MOST):
         door.fail(at=NOW + number)
     attempt = Attempt("another", "ann", HERE, NOW + 9)
@@ -236,7 +236,7 @@ def test_where_more_failed_than_may_since_then_the_last_ones_count(door: Door) -
     assert door.sessions.attempt(attempt, NOW + MOST - 1, 2) == 0
 
 
-def test_passwords_that_are_being_looked_at_keep_others_waiting_and_count_as_what_they_become(door: Door) -> None:
+def test_passwords_that_are_being_looked_at_keep_others_waiting_and_count_as_what_they_become(door: Resource) -> None:
     attempts, answers = zip(*(door.look() for _ in range(MOST + 1)), strict=True)
     door.sessions.held(attempts[0])
     after_one_held = door.look()
@@ -248,7 +248,7 @@ def test_passwords_that_are_being_looked_at_keep_others_waiting_and_count_as_wha
     assert door.look()[1] == NOW
 
 
-def test_a_password_that_somebody_looks_at_for_too_long_counts_as_wrong(door: Door) -> None:
+def test_a_password_that_somebody_looks_at_for_too_long_counts_as_wrong(door: Resource) -> None:
     for _ in range(MOST):
         door.look()
 
@@ -256,7 +256,7 @@ def test_a_password_that_somebody_looks_at_for_too_long_counts_as_wrong(door: Do
     assert door.look(at=NOW + WINDOW + 1)[1] == 0
 
 
-def test_a_password_that_held_makes_the_failures_before_it_from_there_forgotten_and_no_others(door: Door) -> None:
+def test_a_password_that_held_makes_the_failures_before_it_from_there_forgotten_and_no_others(door: Resource) -> None:
     gone, _ = door.look(at=NOW - _PENDING - 1)  # whoever looked at it is gone
     for _ in range(MOST - 2):
         door.fail()
@@ -271,12 +271,12 @@ def test_a_password_that_held_makes_the_failures_before_it_from_there_forgotten_
     assert [door.fail(account="eve", address=THERE) for _ in range(2)] == [0, NOW]
 
 
-def test_a_password_that_held_leaves_nothing_that_counts(door: Door) -> None:
+def test_a_password_that_held_leaves_nothing_that_counts(door: Resource) -> None:
     assert [door.hold() for _ in range(2 * MOST)] == [0] * 2 * MOST
     assert [door.fail() for _ in range(MOST + 1)] == [0] * MOST + [NOW]
 
 
-def test_the_owner_is_not_locked_out_where_she_is_signed_in(door: Door) -> None:
+def test_the_owner_is_not_locked_out_where_she_is_signed_in(door: Resource) -> None:
     door.sessions.begin(ANN)
     for number in range(MOST):
         door.fail(address=f"198.51.100.{number}")
@@ -297,7 +297,7 @@ def test_the_owner_is_not_locked_out_where_she_is_signed_in(door: Door) -> None:
     ],
     ids=["over", "at another address", "of another user", "begun under another password"],
 )
-def test_no_other_session_helps_an_account_that_is_locked(door: Door, session: Session) -> None:
+def test_no_other_session_helps_an_account_that_is_locked(door: Resource, session: Session) -> None:
     door.sessions.begin(session)
     for number in range(MOST):
         door.fail(address=f"198.51.100.{number}")
@@ -305,7 +305,7 @@ def test_no_other_session_helps_an_account_that_is_locked(door: Door, session: S
     assert door.fail() == NOW
 
 
-def test_whoever_is_signed_in_at_an_address_is_not_let_try_other_accounts_there(door: Door) -> None:
+def test_whoever_is_signed_in_at_an_address_is_not_let_try_other_accounts_there(door: Resource) -> None:
     door.sessions.begin(ANN)
     answers = [door.fail(account=f"user-{number}") for number in range(MOST + 1)]
 
@@ -420,7 +420,7 @@ def test_sessions_that_were_deleted_begin_anew(path: Path) -> None:
 
 def test_sessions_of_another_log_are_forgotten_with_all_that_was_noted(path: Path) -> None:
     with closing(begun(path)) as storage:
-        door = Door(storage.sessions)
+        door = Resource(storage.sessions)
         for _ in range(MOST):
             door.fail()
         storage.sessions.note_use("token", 2 * NOW)
@@ -430,7 +430,7 @@ def test_sessions_of_another_log_are_forgotten_with_all_that_was_noted(path: Pat
     with closing(open_storage(str(path), HandClock(NOW + 7))) as storage:
         assert storage.sessions.session(ANN.hash) is None
         assert storage.sessions.last_use("token", 0) == NOW + 7
-        assert Door(storage.sessions).fail() == 0
+        assert Resource(storage.sessions).fail() == 0
 
 
 @pytest.mark.parametrize("schema", [SCHEMA - 1, SCHEMA + 1])
@@ -492,7 +492,7 @@ def test_a_folder_where_nothing_can_be_made_is_named(path: Path, monkeypatch: py
         asked: list[Callable[[], object]] = [
             lambda: storage.sessions.begin(ANN),
             lambda: storage.sessions.session(ANN.hash),
-            storage.sessions.writes,
+            storage.sessions.change_counter,
         ]
         for ask in asked:
             with pytest.raises(

@@ -17,7 +17,7 @@ from es_goals.events import Event, GoalRenamed, Recorded
 from es_goals.ids import wall_clock
 from es_goals.storage import Storage, open_storage
 from es_goals.storage.errors import StorageFailed, Unavailable, Unusable
-from es_goals.storage.log import Cause, Log, Remembered, User
+from es_goals.storage.log import Cause, Log, StoredKey, User
 from es_goals.storage.sql.log import SCHEMA
 from es_goals.storage.sqlite import log as module
 from es_goals.storage.sqlite import views as sqlite_views
@@ -52,7 +52,7 @@ def log(path: str) -> Iterator[Log]:
         with storage.log.writing() as transaction:
             events: list[Event] = [created("a1"), created("a2"), GoalRenamed("a1", "x")]
             transaction.append("user:ann", 0, events, Cause("command-1"))
-            transaction.remember(Remembered("user:ann", "key", b"digest", 1, 3))
+            transaction.store_key(StoredKey("user:ann", "key", b"digest", 1, 3))
         record(storage.log, "bob", created("b1"))
         yield storage.log
 
@@ -435,7 +435,7 @@ def test_a_backup_under_load_is_exactly_the_log_up_to_a_position(path: str, tmp_
                 with source.writing() as transaction:
                     lines = transaction.append("user:ann", count, [created(f"{count + n}") for n in range(5)], CAUSE)
                     place = (lines[0].position, lines[-1].position)
-                    transaction.remember(Remembered("user:ann", str(count), b"digest", *place))
+                    transaction.store_key(StoredKey("user:ann", str(count), b"digest", *place))
                 count += 5
 
         appending = pool.submit(append)
@@ -457,7 +457,7 @@ def test_a_backup_under_load_is_exactly_the_log_up_to_a_position(path: str, tmp_
                 assert other.log.head() == head
                 assert head.position >= 2000 * number + 500
                 assert digest_of(other.log, head.position) == digest_of(source, head.position)
-                keys = [other.log.remembered("user:ann", str(count)) for count in range(0, head.position, 5)]
+                keys = [other.log.stored_key("user:ann", str(count)) for count in range(0, head.position, 5)]
                 assert [one.last for one in keys if one] == list(range(5, head.position + 1, 5))
         assert source.head().position > heads[-1].position
         assert all(0 <= done <= total for done, total in told)

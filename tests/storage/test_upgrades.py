@@ -17,7 +17,7 @@ from es_goals.projector import Projector
 from es_goals.service import KeyReused, Outcome, Request, Service
 from es_goals.storage import Storage, open_storage
 from es_goals.storage.errors import StorageError, Unusable
-from es_goals.storage.log import Cause, Identity, Password, Remembered, User
+from es_goals.storage.log import Cause, Identity, Password, StoredKey, User
 from es_goals.storage.sql.log import BASE, SCHEMA, statements
 from es_goals.storage.sqlite import log as module
 from es_goals.storage.sqlite.log import APPLICATION_ID, SqliteLog
@@ -79,7 +79,7 @@ EVENTS = [
     for number, goal in enumerate(("a", "b"), start=1)
 ]
 ANN_HERSELF = User("ann", "Ann", "ann@example.org", NOW, "user", None, 0)
-KEYS = [Remembered(ANN, f"key-{number}", DIGEST, number, number) for number in (1, 2)]
+KEYS = [StoredKey(ANN, f"key-{number}", DIGEST, number, number) for number in (1, 2)]
 
 
 def make_log(path: str, tables: str, schema: int) -> None:
@@ -141,7 +141,7 @@ def test_an_older_log_keeps_its_events_users_and_keys(tmp_path: Path, number: in
             assert isinstance(storage.log, SqliteLog)
             assert (storage.log.id, storage.log.read()) == (LOG_ID, EVENTS)
             assert storage.log.users() == [ANN_HERSELF]
-            assert [storage.log.remembered(ANN, key.key) for key in KEYS] == KEYS
+            assert [storage.log.stored_key(ANN, key.key) for key in KEYS] == KEYS
             assert storage.log.integrity() == []
     with opened(str(tmp_path / "new.db")):
         pass
@@ -180,18 +180,18 @@ def test_the_database_defends_an_older_log_as_it_did_before(path: str, attack: s
             connection.execute(attack)
 
         assert storage.log.read() == EVENTS
-        assert [storage.log.remembered(ANN, key.key) for key in KEYS] == KEYS
+        assert [storage.log.stored_key(ANN, key.key) for key in KEYS] == KEYS
 
 
 def test_an_older_log_goes_on(path: str) -> None:
     with opened(path) as storage:
         with storage.log.writing() as transaction:
             transaction.append(ANN, 2, [created("c")], Cause("command-3"))
-            transaction.remember(Remembered(ANN, "key-3", DIGEST, 3, 3))
+            transaction.store_key(StoredKey(ANN, "key-3", DIGEST, 3, 3))
         record(storage.log, "bob", created("d"))
 
         assert [line.subject for line in storage.log.read()] == ["a", "b", "c", "d"]
-        assert storage.log.remembered(ANN, "key-3") == Remembered(ANN, "key-3", DIGEST, 3, 3)
+        assert storage.log.stored_key(ANN, "key-3") == StoredKey(ANN, "key-3", DIGEST, 3, 3)
 
 
 def test_what_an_older_version_recorded_under_a_key_is_not_done_again(path: str) -> None:

@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 from es_goals.events import Event, GoalRenamed, Recorded
 from es_goals.storage import writer as module
 from es_goals.storage.errors import Conflict, OutcomeUnknown, StorageError, StorageFailed, StorageFull, SubjectTaken
-from es_goals.storage.log import Cause, Log, Remembered, Transaction, User
+from es_goals.storage.log import Cause, Log, StoredKey, Transaction, User
 from es_goals.storage.writer import Writer
 from tests.support.engines import DEADLINE, Engine, FaultyLog, HandClock, wait_until
 from tests.support.histories import created, record
@@ -103,7 +103,7 @@ def held(gate: threading.Event, work: Work) -> Work:
 Answer = int | BaseException
 
 
-async def together(writer: Writer, works: Sequence[Work]) -> list[Answer]:
+async def batch(writer: Writer, works: Sequence[Work]) -> list[Answer]:
     """Submit all while the writer is busy with the first one. Answers or errors, in order."""
     gate = threading.Event()
     tasks = [asyncio.create_task(writer.submit(work)) for work in (held(gate, works[0]), *works[1:])]
@@ -113,7 +113,7 @@ async def together(writer: Writer, works: Sequence[Work]) -> list[Answer]:
 
 
 def submit(writer: Writer, *works: Work) -> list[Answer]:
-    return asyncio.run(together(writer, works))
+    return asyncio.run(batch(writer, works))
 
 
 def subjects(log: FaultyLog) -> list[str | None]:
@@ -164,7 +164,7 @@ def test_a_command_that_raises_harms_no_other_of_its_batch(
     monkeypatch.setattr(module, "BATCH_SECONDS", PATIENT)
 
     def half_done(transaction: Transaction) -> int:
-        with transaction.attempt():
+        with transaction.savepoint():
             transaction.append("user:bob", 0, [created("undone")], CAUSE)
             return transaction.append(ANN, 99, [created("refused")], CAUSE)[0].version
 
@@ -210,7 +210,7 @@ def test_after_a_clash_what_was_decided_on_it_is_forgotten_before_it_is_decided_
         forgotten.append(watch.forgotten)
         return appending("a")(transaction)
 
-    answers = submit(writer, work, at_version(9, "misfit"), appending("b"))
+    answers = submit(writer, work, at_version(9, "violation"), appending("b"))
 
     assert forgotten == [0, 1]
     assert (answers[0], type(answers[1]), answers[2]) == (1, Conflict, 2)
@@ -238,10 +238,10 @@ def working(number: int, what: str, user: str, pick: int) -> Work:
             case "first" | "second":
                 return append(transaction, 0 if what == "first" else 2)
             case "key" | "key unseen":
-                if what == "key" and (done := transaction.remembered(stream, key)):
+                if what == "key" and (done := transaction.stored_key(stream, key)):
                     return -done.first
                 position = append(transaction, transaction.stream_head(stream).version)
-                transaction.remember(Remembered(stream, key, bytes(32), position - 1, position))
+                transaction.store_key(StoredKey(stream, key, bytes(32), position - 1, position))
                 return position
             case "append and refuse":
                 append(transaction, transaction.stream_head(stream).version)
@@ -266,7 +266,7 @@ def test_whatever_a_batch_holds_it_ends_as_if_each_command_had_come_alone(chosen
             with opened(log, watch) as writer:
                 answers = submit(writer, *(working(number, *one) for number, one in enumerate(chosen)))
             told = [answer if isinstance(answer, int) else (type(answer), str(answer)) for answer in answers]
-            keys = [log.log.remembered(f"user:{user}", f"key-{pick}") for user in ("ann", "bob") for pick in range(4)]
+            keys = [log.log.stored_key(f"user:{user}", f"key-{pick}") for user in ("ann", "bob") for pick in range(4)]
             found.append((told, log.log.read(), keys, log.log.users()))
             assert len(watch.batches) == (1 if seconds else len(chosen))
 
@@ -470,7 +470,7 @@ def test_commands_behind_an_unknown_outcome_are_turned_away_and_not_recorded(
 @pytest.fixture
 def resuming(log: FaultyLog, monkeypatch: pytest.MonkeyPatch) -> FaultyLog:
     monkeypatch.setattr(module, "PROBE_SECONDS", 0.01)
-    log.resumes = True
+    log.survives_unknown_commit = True
     return log
 
 
@@ -608,13 +608,13 @@ def test_the_keys_of_all_that_wait_are_looked_up_at_once(
         @contextmanager
         def writing(self) -> Iterator[Transaction]:
             with super().writing() as transaction:
-                recall = transaction.recall
+                prefetch = transaction.prefetch_keys
 
                 def noted(places: Sequence[tuple[str, str]]) -> None:
                     asked.append(list(places))
-                    recall(places)
+                    prefetch(places)
 
-                monkeypatch.setattr(transaction, "recall", noted)
+                monkeypatch.setattr(transaction, "prefetch_keys", noted)
                 yield transaction
 
     async def wait_behind_one(writer: Writer) -> list[int]:
@@ -643,12 +643,12 @@ def keyed(place: tuple[str, str] | None) -> Work:
     """Answers the event's position; where it is a repeat, the first one's, negative."""
 
     def work(transaction: Transaction) -> int:
-        if place and (done := transaction.remembered(*place)):
+        if place and (done := transaction.stored_key(*place)):
             return -done.first
         version = transaction.stream_head(ANN).version
         (line,) = transaction.append(ANN, version, [created(f"goal-{version}")], CAUSE)
         if place:
-            transaction.remember(Remembered(*place, bytes(32), line.position, line.position))
+            transaction.store_key(StoredKey(*place, bytes(32), line.position, line.position))
         return line.position
 
     return work

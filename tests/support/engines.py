@@ -80,7 +80,7 @@ class FaultyLog:
     as soon as a transaction has the lock.
     """
 
-    resumes = False
+    survives_unknown_commit = False
 
     def __init__(self, log: Log) -> None:
         self._log = log

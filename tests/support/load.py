@@ -30,7 +30,7 @@ from es_goals.events import (
 from es_goals.goals.ranks import between
 from es_goals.ids import wall_clock
 from es_goals.storage import Storage, open_storage
-from es_goals.storage.log import Cause, Clock, Remembered, User
+from es_goals.storage.log import Cause, Clock, StoredKey, User
 from tests.support.histories import START
 from tests.support.serving import PATIENCE, Served, wait_for
 
@@ -107,7 +107,7 @@ def _append_some(storage: Storage, user_id: str, goals: list[str], rank: str, ne
         version = transaction.stream_head(stream).version
         lines = transaction.append(stream, version, made, Cause(command))
         place = (lines[0].position, lines[-1].position)
-        transaction.remember(Remembered(stream, f"key-{len(goals)}", bytes(32), *place))
+        transaction.store_key(StoredKey(stream, f"key-{len(goals)}", bytes(32), *place))
 
 
 def command_line(db: Path, *arguments: str | Path) -> list[str]:

@@ -35,7 +35,7 @@ def append_in_groups(log: Log, author: str, count: int) -> list[int]:
     """The positions that were acknowledged."""
     chance, positions = random.Random(author), list[int]()  # noqa: S311
     for first in range(0, count, GROUP):
-        with log.writing() as transaction, transaction.together():
+        with log.writing() as transaction, transaction.batch():
             lines = list(append_some(transaction, author, range(first, first + GROUP), chance))
         positions += [line.position for line in lines]
     return positions

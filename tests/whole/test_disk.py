@@ -16,7 +16,7 @@ import httpx2
 import pytest
 
 from es_goals.app import create_app
-from es_goals.http.edge.body import Bodies
+from es_goals.http.edge.body import BodyGuard
 from es_goals.settings import Settings
 from es_goals.upkeep.verification import verify_log
 from projections import goal_tree
@@ -336,7 +336,7 @@ class Process:
 
     def __init__(self, db: Path) -> None:
         self.failed = False
-        self._app: Bodies = create_app(Settings(str(db), open=True), failed=self._fail)
+        self._app: BodyGuard = create_app(Settings(str(db), open=True), failed=self._fail)
         self.client = httpx2.AsyncClient(
             transport=httpx2.ASGITransport(cast(Any, self._app)), base_url="http://localhost"
         )

@@ -18,7 +18,7 @@ import pytest
 
 import projections.goal_tree
 from es_goals.app import create_app
-from es_goals.http.edge.middleware import Gate
+from es_goals.http.edge.middleware import Middleware
 from es_goals.ids import wall_clock
 from es_goals.settings import Settings
 from es_goals.storage import open_storage
@@ -213,7 +213,7 @@ def test_looks_at_the_logs_end_do_not_use_up_one_deadline_together(nodes: Nodes)
         with pytest.raises(Interrupted):
             await context.in_thread(busy.wait)
         busy.set()
-        return await Gate(context)._look()
+        return await Middleware(context)._look()
 
     try:
         assert asyncio.run(looks()) == nodes.head()

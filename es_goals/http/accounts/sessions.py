@@ -9,7 +9,7 @@ from msgspec import Struct
 from es_goals.events import moment
 from es_goals.http import requests
 from es_goals.http.accounts import signing
-from es_goals.http.context import JSON, Door
+from es_goals.http.context import JSON, Resource
 from es_goals.http.describe.operation import operation
 from es_goals.http.problems import Refusal
 from es_goals.storage.sessions import Session
@@ -31,7 +31,7 @@ class SessionAnswer(Struct, frozen=True):
     expires_at: datetime
 
 
-class Sessions(Door):
+class Sessions(Resource):
     """/v2/sessions"""
 
     @operation("Sign in", {201: SessionAnswer}, body=Credentials, needs="nobody",
@@ -45,7 +45,7 @@ class Sessions(Door):
         answer(resp, secret, session)
 
 
-class CurrentSession(Door):
+class CurrentSession(Resource):
     """/v2/sessions/current"""
 
     @operation("Sign out", {204: None}, needs="credentials", problems=("session-not-found", "no-accounts"))

@@ -71,7 +71,7 @@ async def begin(context: Context, req: Request, user: User) -> tuple[str, Sessio
 async def _holds(context: Context, req: Request, account: str, user: User | None, password: str) -> bool:
     stamp = user.password_at if user else 0
     attempt = Attempt(context.new_id(), account, address_key(req.context.address), context.clock(), stamp)
-    with context.hashing_place(req.context.address):
+    with context.password_slot(req.context.address):
         await _expect_few(context, req, attempt, user)
         try:
             kept = await context.quickly(lambda: context.log.password(user.id if user else ""))

@@ -14,7 +14,7 @@ from es_goals.accounts.names import valid_token_name
 from es_goals.events import micros, moment
 from es_goals.http import requests
 from es_goals.http.accounts import signing
-from es_goals.http.context import JSON, Door
+from es_goals.http.context import JSON, Resource
 from es_goals.http.describe.operation import UNSURE, operation
 from es_goals.reads.cache import uuid_of
 from es_goals.storage.log import Token, User
@@ -64,7 +64,7 @@ class TokensQuery(Struct, frozen=True, forbid_unknown_fields=True):
     cursor: str = ""
 
 
-class Tokens(Door):
+class Tokens(Resource):
     """/v2/tokens"""
 
     @operation("API tokens", {200: TokenPage}, query=TokensQuery, problems=("user-not-found", "no-accounts"))
@@ -124,7 +124,7 @@ class Tokens(Door):
         return ends
 
 
-class OneToken(Door):
+class OneToken(Resource):
     """/v2/tokens/{token_id}"""
 
     @operation("Revoke an API token", {204: None}, needs="credentials",

@@ -16,7 +16,7 @@ from es_goals.accounts.passwords import hashed, valid_password
 from es_goals.events import moment
 from es_goals.http import requests
 from es_goals.http.accounts import signing
-from es_goals.http.context import JSON, Context, Door
+from es_goals.http.context import JSON, Context, Resource
 from es_goals.http.describe.operation import UNSURE, operation
 from es_goals.http.problems import Refusal
 from es_goals.storage.errors import StorageError, UserNameTaken
@@ -75,7 +75,7 @@ class PageQuery(Struct, frozen=True, forbid_unknown_fields=True):
     cursor: str = ""
 
 
-class Users(Door):
+class Users(Resource):
     """/v2/users"""
 
     @operation("The users", {200: UserPage}, query=PageQuery, needs="auditor")
@@ -116,11 +116,11 @@ class Users(Door):
         may_repeat = "idempotency-key" in req.headers and (req.context.caller or self._context.settings.open)
         if not may_repeat and await self._context.ask(lambda: self._context.recent.user(name)) is not None:
             raise UserNameTaken(f"expected a name that no user has; found {name!r}, which is taken")
-        with self._context.hashing_place(req.context.address):
+        with self._context.password_slot(req.context.address):
             return await self._context.hashing(lambda: hashed(password))
 
 
-class OneUser(Door):
+class OneUser(Resource):
     """/v2/users/{user}"""
 
     @operation("A user", {200: UserAnswer}, problems=("user-not-found",))
@@ -148,7 +148,7 @@ class OneUser(Door):
         resp.content_type = JSON
 
 
-class UserPassword(Door):
+class UserPassword(Resource):
     """/v2/users/{user}/password"""
 
     @operation("Change a password", {204: None}, body=NewPassword, needs="credentials",
@@ -165,7 +165,7 @@ class UserPassword(Door):
         own = owner.id == caller.user.id
         if change.current is not None or (own and owner.password_at):
             await signing.expect_current(context, req, owner, change.current or "")
-        with context.hashing_place(req.context.address):
+        with context.password_slot(req.context.address):
             kept = await context.hashing(lambda: hashed(new))
         since = owner.password_at if own or change.current is not None else None
         work = partial(_set_password, user_id=owner.id, kept=kept, since=since)

@@ -13,7 +13,7 @@ Receive = Callable[[], Awaitable[Message]]
 App = Callable[[Message, Receive, Any], Awaitable[None]]
 
 
-class Bodies:
+class BodyGuard:
     """An ASGI application around another one. A body that stops half-way looks to Falcon as if it had ended, so
     it is refused here; so is one that is too large, before it is in memory, or not there in time."""
 

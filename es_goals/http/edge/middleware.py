@@ -23,7 +23,7 @@ from es_goals.http.edge.body import Message
 from es_goals.http.edge.rates import tell
 from es_goals.http.problems import Refusal
 from es_goals.logs import RequestLog
-from es_goals.reads.pool import asks
+from es_goals.reads.pool import set_request_user
 from es_goals.settings import exact_origins, networks
 from es_goals.storage.errors import StorageError
 
@@ -37,7 +37,7 @@ _REQUEST_ID = re.compile(r"[A-Za-z0-9._:/+=@-]{1,128}")
 _METHODS = frozenset(falcon.COMBINED_METHODS)
 
 
-class Gate:
+class Middleware:
     """Falcon's middleware: where a request comes from, whether it is let in, and what is told of it."""
 
     def __init__(self, context: Context) -> None:
@@ -53,7 +53,7 @@ class Gate:
         req.context.started = perf_counter()
         req.context.caller = None
         self._context.begin()
-        asks(None)
+        set_request_user(None)
         given = req.headers.get("x-request-id")
         req.context.request_id = given if given and _REQUEST_ID.fullmatch(given) else next(self._ids)
         resp.set_header("X-Request-Id", req.context.request_id)
@@ -96,7 +96,7 @@ class Gate:
                 return
             raise Refusal("unauthenticated", "expected Authorization: Bearer <token>; found none")
         req.context.caller = caller
-        asks(caller.user.id)
+        set_request_user(caller.user.id)
         self._count(resp, caller.user.id)
         expect_allowed(one, req.method, caller, registration)
 
@@ -137,7 +137,7 @@ class Gate:
         if not self._open and monotonic() >= self._tidies_at:
             self._tidies_at = monotonic() + TIDY_SECONDS
             context.in_background(asyncio.to_thread(self._tidy))
-        return context.recent.look() if context.log.near else await context.ask(context.recent.head)
+        return context.recent.look() if context.log.is_local else await context.ask(context.recent.head)
 
     def _tidy(self) -> None:
         try:

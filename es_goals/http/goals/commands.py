@@ -11,13 +11,13 @@ from msgspec import UNSET, Meta, Struct, UnsetType
 from es_goals.goals import commands as domain
 from es_goals.goals.outcome import Result
 from es_goals.http import reading, requests
-from es_goals.http.context import JSON, Context, Door
+from es_goals.http.context import JSON, Context, Resource
 from es_goals.http.describe.operation import operation
 from es_goals.http.goals.queries import GoalQuery, ShownGoal, TreeAnswer, TreeQuery
 from es_goals.http.problems import Refusal
 from es_goals.http.requests import Reason
 from es_goals.reads import trees
-from es_goals.reads.trees import GoalAnswer, Shape
+from es_goals.reads.trees import GoalAnswer, TreeOptions
 from es_goals.service import Outcome, RejectedAt
 from es_goals.storage.log import User
 
@@ -163,7 +163,7 @@ class BatchAnswer(Struct):
     results: Annotated[list[Any], Meta(description="each as the call of its own answers it")]
 
 
-class UserGoals(Door):
+class UserGoals(Resource):
     """/v2/users/{user}/goals"""
 
     @operation("A user's tree of goals", {200: TreeAnswer}, query=TreeQuery, conditional=True,
@@ -172,7 +172,7 @@ class UserGoals(Door):
         """The whole tree, as it is or as it was."""
         owner = await self._context.user(req, user)
         query = requests.query(req, TreeQuery)
-        shape = Shape(query.view == "flat", query.status, _levels(query.depth), query.deleted)
+        shape = TreeOptions(query.view == "flat", query.status, _levels(query.depth), query.deleted)
         await reading.answer(self._context, req, resp, owner, None, shape, query.as_of)
 
     @operation("Create a goal", {201: GoalAnswer}, body=NewGoal, command=True,
@@ -188,7 +188,7 @@ class UserGoals(Door):
         resp.set_header("Location", f"/v2/goals/{goal.id}")
 
 
-class UserCommands(Door):
+class UserCommands(Resource):
     """/v2/users/{user}/commands"""
 
     @operation("Several commands, all or none", {200: BatchAnswer}, body=Batch, command=True,
@@ -209,7 +209,7 @@ class UserCommands(Door):
         resp.content_type = JSON
 
 
-class OneGoal(Door):
+class OneGoal(Resource):
     """/v2/goals/{goal_id}"""
 
     @operation("A goal with its sub-goals", {200: (ShownGoal, TreeAnswer)}, query=GoalQuery, conditional=True,
@@ -218,7 +218,7 @@ class OneGoal(Door):
         """As it is or as it was; flat, a list."""
         owner, known = await self._context.owner(req, goal_id)
         query = requests.query(req, GoalQuery)
-        shape = Shape(query.view == "flat", "all", _levels(query.depth))
+        shape = TreeOptions(query.view == "flat", "all", _levels(query.depth))
         await reading.answer(self._context, req, resp, owner, known, shape, query.as_of)
 
     @operation("Change a goal", {200: GoalAnswer}, body=GoalChange, media_types=requests.PATCH, command=True,
@@ -243,7 +243,7 @@ class OneGoal(Door):
         _tag(resp, outcome)
 
 
-class GoalCompletion(Door):
+class GoalCompletion(Resource):
     """/v2/goals/{goal_id}/complete"""
 
     @operation("Complete a goal", {200: CompletedAnswer}, body=Completion, command=True,
@@ -257,7 +257,7 @@ class GoalCompletion(Door):
         answer_goal(resp, outcome, owner)
 
 
-class GoalReopening(Door):
+class GoalReopening(Resource):
     """/v2/goals/{goal_id}/reopen"""
 
     @operation("Reopen a goal", {200: GoalAnswer}, body=Reason, command=True, problems=("goal-not-found",))
@@ -269,7 +269,7 @@ class GoalReopening(Door):
         answer_goal(resp, outcome, owner)
 
 
-class GoalMove(Door):
+class GoalMove(Resource):
     """/v2/goals/{goal_id}/move"""
 
     @operation("Move a goal", {200: GoalAnswer}, body=NewPlace, command=True,
@@ -283,7 +283,7 @@ class GoalMove(Door):
         answer_goal(resp, outcome, owner)
 
 
-class GoalRestoration(Door):
+class GoalRestoration(Resource):
     """/v2/goals/{goal_id}/restore"""
 
     @operation("Restore a deleted goal", {200: GoalAnswer}, body=Restoration, command=True,

@@ -5,7 +5,7 @@ from falcon.asgi import Request, Response
 from msgspec import Struct
 
 from es_goals import __version__, metrics
-from es_goals.http.context import JSON, Context, Door
+from es_goals.http.context import JSON, Context, Resource
 from es_goals.http.describe.operation import operation
 from es_goals.projector import ProjectionBehind
 from es_goals.storage.errors import Interrupted
@@ -27,7 +27,7 @@ class Readiness(Struct, frozen=True):
     position: int
 
 
-class Healthz(Door):
+class Healthz(Resource):
     """/healthz"""
 
     @operation("Alive", {200: Health}, needs="nobody", uncounted=True)
@@ -38,7 +38,7 @@ class Healthz(Door):
         resp.content_type = JSON
 
 
-class Readyz(Door):
+class Readyz(Resource):
     """/readyz"""
 
     @operation("Able to serve", {200: Readiness}, problems=("storage-unavailable", "storage-full", "projection-behind"),
@@ -55,7 +55,7 @@ class Readyz(Door):
         resp.content_type = JSON
 
 
-class Metrics(Door):
+class Metrics(Resource):
     """/metrics"""
 
     def __init__(self, context: Context) -> None:

@@ -8,7 +8,7 @@ from falcon.asgi import Request, Response
 from msgspec import Struct
 
 from es_goals.http import requests
-from es_goals.http.context import JSON, Door
+from es_goals.http.context import JSON, Resource
 from es_goals.http.describe.operation import operation
 from es_goals.projector import AlreadyRebuilding, ProjectionBehind, Status, Stopped
 from es_goals.storage.errors import StorageError
@@ -24,7 +24,7 @@ class ProjectionList(Struct, frozen=True):
     projections: list[Status]
 
 
-class Projections(Door):
+class Projections(Resource):
     """/v2/projections"""
 
     @operation("The read models", {200: ProjectionList}, needs="auditor")
@@ -37,7 +37,7 @@ class Projections(Door):
         resp.content_type = JSON
 
 
-class OneProjection(Door):
+class OneProjection(Resource):
     """/v2/projections/{name}"""
 
     @operation("A read model", {200: Status}, problems=("projection-not-found",), needs="auditor")
@@ -48,7 +48,7 @@ class OneProjection(Door):
         resp.content_type = JSON
 
 
-class Rebuild(Door):
+class Rebuild(Resource):
     """/v2/projections/{name}/rebuild"""
 
     @operation("Rebuild a read model", {202: Status}, problems=("projection-not-found",), needs="administrator")
@@ -72,7 +72,7 @@ class Rebuild(Door):
             log.error("rebuild_failed", projection=name, detail=str(error))
 
 
-class Rollback(Door):
+class Rollback(Resource):
     """/v2/projections/{name}/rollback"""
 
     @operation("Undo a rebuild", {200: Status}, problems=("projection-not-found", "nothing-to-roll-back-to"),

@@ -15,12 +15,12 @@ from psycopg.abc import PQGen
 from psycopg.conninfo import conninfo_to_dict, make_conninfo
 from psycopg_pool import ConnectionPool, PoolClosed, PoolTimeout
 
-from es_goals.storage.deadlines import expect_time, limited
+from es_goals.storage.deadlines import check_deadline, has_deadline
 from es_goals.storage.errors import Interrupted, StorageFailed, StorageFull, Unusable
 from es_goals.storage.place import shown
 
 OLDEST_POSTGRES = 150_000
-UNHURRIED_SECONDS = 86_400.0
+WITHOUT_TIMEOUT_SECONDS = 86_400.0
 SNAPSHOT = "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY"
 """Begins a transaction whose reads show one moment."""
 LEAST_CONNECT_SECONDS = 2  # libpq takes no less for a host of several
@@ -89,7 +89,7 @@ class _Translated:
         told = " ".join(str(error).split())
         if isinstance(error, PoolTimeout | PoolClosed):
             raise StorageFailed(f"the database cannot be reached: {told}") from error
-        if isinstance(error, errors.QueryCanceled) and limited():
+        if isinstance(error, errors.QueryCanceled) and has_deadline():
             raise Interrupted("expected an answer before the deadline; found a question that takes longer") from error
         if isinstance(error, errors.DiskFull):
             raise StorageFull(f"no space is left for the database: {told}") from error
@@ -157,14 +157,14 @@ class Connections:
             connection.close()
 
     @contextmanager
-    def one(self, *, unhurried: bool = False) -> Iterator[Connection]:
-        """One for the caller alone, for as long as the context lasts; `unhurried`, whose statements take what time they
-        need. Raises StorageFailed."""
+    def one(self, *, without_timeout: bool = False) -> Iterator[Connection]:
+        """One for the caller alone, for as long as the context lasts; `without_timeout`, whose statements take what
+        time they need. Raises StorageFailed."""
         if os.getpid() != self._pid:
             raise Unusable(f"expected {self.url} to be opened in the process that uses it; found a fork of that one")
-        expect_time()
+        check_deadline()
         with translated, self._pool.connection() as connection:
-            if not unhurried:
+            if not without_timeout:
                 yield connection
                 return
             with unbounded(connection):
@@ -190,7 +190,7 @@ class Connections:
 @contextmanager
 def unbounded(connection: Connection) -> Iterator[None]:
     """Statements take what time they need, on both sides, and may read all of a table."""
-    before, connection.deadline = connection.deadline, UNHURRIED_SECONDS
+    before, connection.deadline = connection.deadline, WITHOUT_TIMEOUT_SECONDS
     limits = ", ".join(f"set_config('{name}', $1, false)" for name in _LIMITS)
     old = connection.execute("SELECT current_setting('statement_timeout')").fetchall()[0][0]
     connection.execute(f"SELECT {limits}, set_config('enable_seqscan', 'on', false)", ("0",))

@@ -12,8 +12,8 @@ from psycopg import errors, pq
 
 from es_goals.events import Recorded
 from es_goals.storage import copying
-from es_goals.storage.errors import Clash, OutcomeUnknown, StorageFailed, StorageFull, Unusable
-from es_goals.storage.log import Clock, Head, Progress, Remembered
+from es_goals.storage.errors import BatchConflict, OutcomeUnknown, StorageFailed, StorageFull, Unusable
+from es_goals.storage.log import Clock, Head, Progress, StoredKey
 from es_goals.storage.postgres.connections import (
     REFUSED,
     SNAPSHOT,
@@ -25,7 +25,7 @@ from es_goals.storage.postgres.connections import (
     unbounded,
 )
 from es_goals.storage.postgres.schema import _expect_to_serve, _make_or_upgrade, _recognised
-from es_goals.storage.sql.log import COLUMNS, Misfit, SqlReader, SqlTransaction, as_json
+from es_goals.storage.sql.log import COLUMNS, ConstraintViolation, SqlReader, SqlTransaction, as_json
 from es_goals.storage.sqlite.log import SqliteLog
 
 CHANNEL = "es_goals"
@@ -38,11 +38,11 @@ _INSERT = (
     " decode(data, 'base64') FROM json_to_recordset($1::json) AS line(position bigint, stream text, version bigint,"
     " type text, subject text, at bigint, actor text, command text, reason text, data text)"
 )
-_REMEMBER = (
+_STORE_KEY = (
     "INSERT INTO commands (stream, key, digest, first, last) SELECT stream, key, decode(digest, 'base64'), first, last"
     " FROM json_to_recordset($1::json) AS command(stream text, key text, digest text, first bigint, last bigint)"
 )
-_RECALL = (
+_PREFETCH = (
     "SELECT stream, key, digest, first, last FROM commands WHERE (stream, key) IN"
     " (SELECT place->>0, place->>1 FROM json_array_elements($1::json) AS place)"
 )
@@ -67,7 +67,7 @@ class PostgresTransaction(SqlTransaction):
     def __init__(self, connection: Connection, head: Head, clock: Clock) -> None:
         super().__init__(head, clock)
         self._open = connection
-        self._recalled: dict[tuple[str, str], Remembered | None] = {}
+        self._prefetched: dict[tuple[str, str], StoredKey | None] = {}
 
     def _ask(self, sql: str, *values: str | int | None) -> list[tuple[Any, ...]]:
         try:
@@ -75,7 +75,7 @@ class PostgresTransaction(SqlTransaction):
                 cursor = self._open.execute(sql, values, binary=True)
                 return cursor.fetchall() if cursor.description else []
         except REFUSED as error:
-            raise _misfit(error) from error
+            raise _violation(error) from error
 
     def _rows(self, sql: str, *values: str | int) -> list[tuple[Any, ...]]:
         return [] if _nowhere(values) else super()._rows(sql, *values)
@@ -83,8 +83,8 @@ class PostgresTransaction(SqlTransaction):
     def _of_events(self, lines: Sequence[Recorded]) -> tuple[str, str]:
         return _INSERT, as_json(lines).decode()
 
-    def _of_keys(self, keys: Sequence[Remembered]) -> tuple[str, str]:
-        return _REMEMBER, as_json(keys).decode()
+    def _of_keys(self, keys: Sequence[StoredKey]) -> tuple[str, str]:
+        return _STORE_KEY, as_json(keys).decode()
 
     def _going_on(self) -> bool:
         return self._open.pgconn.transaction_status in (pq.TransactionStatus.INTRANS, pq.TransactionStatus.INERROR)
@@ -99,28 +99,28 @@ class PostgresTransaction(SqlTransaction):
                 self._open.execute("RELEASE one")
         except REFUSED as error:
             self._ask("ROLLBACK TO one")
-            raise _misfit(error) from error
+            raise _violation(error) from error
 
-    def recall(self, places: Sequence[tuple[str, str]]) -> None:
+    def prefetch_keys(self, places: Sequence[tuple[str, str]]) -> None:
         if places:
-            found = [Remembered(*row) for row in self._ask(_RECALL, as_json(places).decode())]
-            self._recalled.update(dict.fromkeys(places))
-            self._recalled.update({(one.stream, one.key): one for one in found})
+            found = [StoredKey(*row) for row in self._ask(_PREFETCH, as_json(places).decode())]
+            self._prefetched.update(dict.fromkeys(places))
+            self._prefetched.update({(one.stream, one.key): one for one in found})
 
-    def remembered(self, stream: str, key: str) -> Remembered | None:
-        if (stream, key) in self._recalled and (stream, key) not in self._keys:
-            return self._recalled[stream, key]
-        return super().remembered(stream, key)
+    def stored_key(self, stream: str, key: str) -> StoredKey | None:
+        if (stream, key) in self._prefetched and (stream, key) not in self._keys:
+            return self._prefetched[stream, key]
+        return super().stored_key(stream, key)
 
-    def remember(self, command: Remembered) -> None:
-        self._recalled.pop((command.stream, command.key), None)  # it may be undone; the database knows
-        super().remember(command)
+    def store_key(self, command: StoredKey) -> None:
+        self._prefetched.pop((command.stream, command.key), None)  # it may be undone; the database knows
+        super().store_key(command)
 
-    def _end_together(self) -> None:
+    def _end_batch(self) -> None:
         """They are written by `commit`."""
 
     def commit(self) -> None:
-        """Write what was kept and commit. Raises Clash, StorageFull, StorageFailed, OutcomeUnknown."""
+        """Write what was kept and commit. Raises BatchConflict, StorageFull, StorageFailed, OutcomeUnknown."""
         warned: list[str] = []
         self._open.add_notice_handler(lambda notice: _note(notice, warned))
         try:
@@ -144,8 +144,8 @@ class PostgresTransaction(SqlTransaction):
 class PostgresLog(SqlReader):
     """The log in a database, made where there is none and the role may. Raises Unusable."""
 
-    near = False
-    resumes = True
+    is_local = False
+    survives_unknown_commit = True
 
     def __init__(self, connections: Connections, clock: Clock) -> None:
         self._connections, self._clock = connections, clock
@@ -190,7 +190,7 @@ class PostgresLog(SqlReader):
             cursor.execute(_BY_STREAM, (after, until), binary=True)
             yield from starmap(Recorded, cursor)
 
-    def writes(self) -> int | None:
+    def change_counter(self) -> int | None:
         return None
 
     def watch(self, wake: Callable[[], None]) -> None:
@@ -242,14 +242,14 @@ def _note(notice: psycopg.errors.Diagnostic, warned: list[str]) -> None:
         warned.append(notice.message_primary or "a warning")
 
 
-def _misfit(error: psycopg.Error) -> Misfit:
-    return Misfit(error.diag.constraint_name or str(error))
+def _violation(error: psycopg.Error) -> ConstraintViolation:
+    return ConstraintViolation(error.diag.constraint_name or str(error))
 
 
 def _uncommitted(error: psycopg.Error) -> Exception:
     """What a failure with the COMMIT under way means: where the server refused a statement, the COMMIT was not done."""
     if isinstance(error, REFUSED):
-        return Clash(str(error))
+        return BatchConflict(str(error))
     if isinstance(error, errors.DiskFull):
         return StorageFull(f"no space is left for the database: {error}")
     if isinstance(error, errors.LockNotAvailable | errors.DeadlockDetected | errors.ProgrammingError):

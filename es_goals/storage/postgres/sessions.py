@@ -14,7 +14,7 @@ class PostgresSessions(SqlSessions):
     def __init__(self, connections: Connections) -> None:
         self._connections = connections
 
-    def writes(self) -> int | None:
+    def change_counter(self) -> int | None:
         return None
 
     def _rows(self, sql: str, *values: str | int) -> list[tuple[Any, ...]]:

@@ -39,14 +39,14 @@ class PostgresViews(SqlViews):
         """The connections are the log's."""
 
     @contextmanager
-    def _writing(self, *, unhurried: bool = False) -> Iterator[Session]:
-        with self._connections.one(unhurried=unhurried) as connection, transaction(connection, "BEGIN"):
+    def _writing(self, *, without_timeout: bool = False) -> Iterator[Session]:
+        with self._connections.one(without_timeout=without_timeout) as connection, transaction(connection, "BEGIN"):
             connection.execute("SELECT schema FROM source FOR UPDATE")
             yield connection
 
     @contextmanager
-    def _reading(self, *, unhurried: bool = False) -> Iterator[Session]:
-        with self._connections.one(unhurried=unhurried) as connection, transaction(connection, SNAPSHOT):
+    def _reading(self, *, without_timeout: bool = False) -> Iterator[Session]:
+        with self._connections.one(without_timeout=without_timeout) as connection, transaction(connection, SNAPSHOT):
             yield connection
 
     def _create(self, session: Session, table: str, columns: str) -> None:

@@ -11,7 +11,7 @@ import msgspec
 from msgspec import structs
 
 from es_goals.events import Event, GoalCreated, Recorded, encode, subject_of
-from es_goals.storage.errors import Clash, Conflict, CredentialTaken, SubjectTaken, UserNameTaken
+from es_goals.storage.errors import BatchConflict, Conflict, CredentialTaken, SubjectTaken, UserNameTaken
 from es_goals.storage.log import (
     C,
     Cause,
@@ -20,7 +20,7 @@ from es_goals.storage.log import (
     Head,
     Identity,
     Password,
-    Remembered,
+    StoredKey,
     StreamHead,
     Token,
     User,
@@ -52,7 +52,7 @@ _BY_STREAM = (
 )
 _OWNER = "SELECT stream FROM events WHERE subject = $1 AND type = 'GoalCreated'"
 _AT = "SELECT at FROM events WHERE position = $1"
-_REMEMBERED = "SELECT stream, key, digest, first, last FROM commands WHERE stream = $1 AND key = $2"
+_STORED_KEY = "SELECT stream, key, digest, first, last FROM commands WHERE stream = $1 AND key = $2"
 _COMMANDS = (
     "SELECT stream, key, digest, first, last FROM commands WHERE (stream, key) > ($1, $2) ORDER BY stream, key LIMIT $3"
 )
@@ -91,7 +91,7 @@ def keepable(*values: object) -> bool:
         return False
 
 
-class Misfit(Exception):
+class ConstraintViolation(Exception):
     """The database refused rows that do not fit; the message has the constraint's name, or says why."""
 
 
@@ -153,12 +153,12 @@ class SqlReader(ABC):
                 high = middle - 1
         return low
 
-    def remembered(self, stream: str, key: str) -> Remembered | None:
-        row = self._one(_REMEMBERED, stream, key)
-        return Remembered(*row) if row else None
+    def stored_key(self, stream: str, key: str) -> StoredKey | None:
+        row = self._one(_STORED_KEY, stream, key)
+        return StoredKey(*row) if row else None
 
-    def commands(self, after: tuple[str, str] = ("", ""), limit: int = 1000) -> list[Remembered]:
-        return list(starmap(Remembered, self._rows(_COMMANDS, *after, limit)))
+    def commands(self, after: tuple[str, str] = ("", ""), limit: int = 1000) -> list[StoredKey]:
+        return list(starmap(StoredKey, self._rows(_COMMANDS, *after, limit)))
 
     def user(self, user_id: str) -> User | None:
         row = self._one(_USER, user_id)
@@ -212,22 +212,22 @@ class SqlTransaction(SqlReader):
 
     def __init__(self, head: Head, clock: Clock) -> None:
         self._kept: list[Recorded] = []
-        self._keys: dict[tuple[str, str], Remembered] = {}
-        self._together = False
+        self._keys: dict[tuple[str, str], StoredKey] = {}
+        self._batching = False
         self.position = head.position
         self.at = max(clock(), head.at)
         self.changes = 0
 
     @abstractmethod
     def _ask(self, sql: str, *values: str | int | None) -> list[tuple[Any, ...]]:
-        """All rows of a statement in the transaction. Raises Misfit, Unavailable."""
+        """All rows of a statement in the transaction. Raises ConstraintViolation, Unavailable."""
 
     @abstractmethod
     def _of_events(self, lines: Sequence[Recorded]) -> tuple[str, str]:
         """One statement that inserts them, whatever their number: all or none of them. And its parameter."""
 
     @abstractmethod
-    def _of_keys(self, keys: Sequence[Remembered]) -> tuple[str, str]:
+    def _of_keys(self, keys: Sequence[StoredKey]) -> tuple[str, str]:
         """The same for commands."""
 
     @abstractmethod
@@ -235,7 +235,9 @@ class SqlTransaction(SqlReader):
         """Whether the transaction is still there to be undone in part."""
 
     def _try(self, sql: str, *values: str | int | None) -> None:
-        """A statement that may be refused without the transaction being lost. Raises Misfit, Unavailable."""
+        """A statement that may be refused without the transaction being lost.
+
+        Raises ConstraintViolation, Unavailable."""
         self._ask(sql, *values)
 
     def _rows(self, sql: str, *values: str | int) -> list[tuple[Any, ...]]:
@@ -258,7 +260,7 @@ class SqlTransaction(SqlReader):
             )
             for number, event in enumerate(events, start=1)
         ]
-        if self._together:
+        if self._batching:
             self._kept += lines
         else:
             self._insert_alone(lines)
@@ -271,8 +273,8 @@ class SqlTransaction(SqlReader):
         self._write_kept()
         try:
             self._try(*self._of_events(lines))
-        except Misfit as misfit:
-            raise self._told(lines, str(misfit)) from misfit
+        except ConstraintViolation as violation:
+            raise self._told(lines, str(violation)) from violation
 
     def _told(self, lines: Sequence[Recorded], error: str) -> Conflict | SubjectTaken:
         if "events_goal_created" not in error and "events.subject" not in error:
@@ -286,44 +288,44 @@ class SqlTransaction(SqlReader):
                 made.add(line.subject)
         raise AssertionError(f"expected a subject that is taken: {error}")
 
-    def copy(self, lines: Sequence[Recorded], commands: Sequence[Remembered]) -> None:
+    def copy(self, lines: Sequence[Recorded], commands: Sequence[StoredKey]) -> None:
         try:
             if lines:
                 self._try(*self._of_events(lines))
                 self.position = lines[-1].position
             if commands:
                 self._try(*self._of_keys(commands))
-        except Misfit as misfit:
-            raise Conflict(f"expected what follows position {self.position}: {misfit}") from misfit
+        except ConstraintViolation as violation:
+            raise Conflict(f"expected what follows position {self.position}: {violation}") from violation
 
-    def remember(self, command: Remembered) -> None:
+    def store_key(self, command: StoredKey) -> None:
         place = (command.stream, command.key)
         if place in self._keys:
-            raise Clash(f"expected a key that its stream has not used; found {command.key!r}")
-        if self._together:
+            raise BatchConflict(f"expected a key that its stream has not used; found {command.key!r}")
+        if self._batching:
             self._keys[place] = command
             return
         self._write_kept()
         try:
             self._try(*self._of_keys([command]))
-        except Misfit as misfit:
-            raise Conflict(f"expected a key that its stream has not used; found {command.key!r}") from misfit
+        except ConstraintViolation as violation:
+            raise Conflict(f"expected a key that its stream has not used; found {command.key!r}") from violation
 
-    def recall(self, places: Sequence[tuple[str, str]]) -> None:
+    def prefetch_keys(self, places: Sequence[tuple[str, str]]) -> None:
         del places
 
-    def remembered(self, stream: str, key: str) -> Remembered | None:
+    def stored_key(self, stream: str, key: str) -> StoredKey | None:
         if (kept := self._keys.get((stream, key))) is not None:
             return kept
-        rows = self._ask(_REMEMBERED, stream, key)
-        return Remembered(*rows[0]) if rows else None
+        rows = self._ask(_STORED_KEY, stream, key)
+        return StoredKey(*rows[0]) if rows else None
 
     def add_user(self, user: User) -> None:
         self._write_kept()
         try:
             self._try(_ADD_USER, *structs.astuple(user), folded(user.name))
-        except Misfit as misfit:
-            raise _taken(user) from misfit
+        except ConstraintViolation as violation:
+            raise _taken(user) from violation
         self.changes += 1
 
     def change_user(self, user: User) -> None:
@@ -331,8 +333,8 @@ class SqlTransaction(SqlReader):
         values = (user.name, folded(user.name), user.email, user.disabled_at, user.password_at, user.id)
         try:
             self._try(_CHANGE_USER, *values)
-        except Misfit as misfit:
-            raise _taken(user) from misfit
+        except ConstraintViolation as violation:
+            raise _taken(user) from violation
         self.changes += 1
 
     def add(self, credential: Credential) -> None:
@@ -348,8 +350,8 @@ class SqlTransaction(SqlReader):
             raise refused
         try:
             self._try(sql, *values)
-        except Misfit as misfit:  # whose message would hold the row
-            raise refused from misfit
+        except ConstraintViolation as violation:  # whose message would hold the row
+            raise refused from violation
         self.changes += 1
 
     def revoke(self, token_id: str, at: int) -> None:
@@ -357,13 +359,13 @@ class SqlTransaction(SqlReader):
         self.changes += 1
 
     @contextmanager
-    def together(self) -> Iterator[None]:
-        self._together = True
+    def batch(self) -> Iterator[None]:
+        self._batching = True
         yield
-        self._end_together()
-        self._together = False
+        self._end_batch()
+        self._batching = False
 
-    def _end_together(self) -> None:
+    def _end_batch(self) -> None:
         self._write_kept()
 
     def _write_kept(self) -> None:
@@ -374,14 +376,14 @@ class SqlTransaction(SqlReader):
                 self._ask(*self._of_events(lines))
             if keys:
                 self._ask(*self._of_keys(list(keys.values())))
-        except Misfit as misfit:
-            raise Clash(str(misfit)) from misfit
+        except ConstraintViolation as violation:
+            raise BatchConflict(str(violation)) from violation
 
     @contextmanager
-    def attempt(self) -> Iterator[None]:
+    def savepoint(self) -> Iterator[None]:
         position = self.position
         self._write_kept()
-        self._ask("SAVEPOINT attempt")
+        self._ask("SAVEPOINT part")
         try:
             yield
             self._write_kept()
@@ -389,8 +391,8 @@ class SqlTransaction(SqlReader):
             self._kept, self._keys = [], {}
             # An I/O error or a full disk has rolled all of the transaction back already.
             if self._going_on():
-                self._ask("ROLLBACK TO attempt")
-                self._ask("RELEASE attempt")
+                self._ask("ROLLBACK TO part")
+                self._ask("RELEASE part")
             self.position = position
             raise
-        self._ask("RELEASE attempt")
+        self._ask("RELEASE part")

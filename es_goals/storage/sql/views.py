@@ -57,11 +57,11 @@ class SqlViews(ABC):
     """What is raised for a row that does not fit."""
 
     @abstractmethod
-    def _writing(self, *, unhurried: bool = False) -> AbstractContextManager[Session]:
-        """The lock of all read models, and a transaction. `unhurried`: whatever time a statement takes."""
+    def _writing(self, *, without_timeout: bool = False) -> AbstractContextManager[Session]:
+        """The lock of all read models, and a transaction. `without_timeout`: whatever time a statement takes."""
 
     @abstractmethod
-    def _reading(self, *, unhurried: bool = False) -> AbstractContextManager[Session]:
+    def _reading(self, *, without_timeout: bool = False) -> AbstractContextManager[Session]:
         """A transaction whose reads show one moment."""
 
     @abstractmethod
@@ -175,7 +175,7 @@ class SqlViews(ABC):
             drop(session, [(generation.id, generation.name)])
 
     def reset(self, generation: Generation) -> None:
-        with self._writing(unhurried=True) as session:
+        with self._writing(without_timeout=True) as session:
             session.execute(f"DELETE FROM {table_of(generation.id, generation.name)}")
             session.execute(_EMPTY, (generation.id,))
 
@@ -185,7 +185,7 @@ class SqlViews(ABC):
         key = _key(model)
         same = [f'a."{name}" = b."{name}"' for name in model.KEY]
         same += [f'a."{name}" IS NOT DISTINCT FROM b."{name}"' for name in others]
-        with self._reading(unhurried=True) as session:
+        with self._reading(without_timeout=True) as session:
             found = [_by_id(session, generation.id) for generation in (old, new)]
             if None in found or len({generation.position for generation in found if generation}) > 1:
                 return None

@@ -9,7 +9,7 @@ from types import TracebackType
 from typing import NamedTuple
 
 _NUMBER_BYTES = 8
-_SHOWING = 1 << 63
+_DIRTY = 1 << 63
 
 
 class FileLock:
@@ -30,7 +30,7 @@ class FileLock:
         self._pid = os.getpid()
         self._opened: _Files | None = None
 
-    def turns(self) -> int | None:
+    def change_counter(self) -> int | None:
         """How often it was let go, by all processes; None while others may see already what is not counted yet.
         Raises OSError."""
         opened = self._opened  # what a fork inherits is mapped to the same number
@@ -38,11 +38,11 @@ class FileLock:
             with self._threads:
                 opened = self._files()
         turns = opened.turns[0]
-        return None if turns & _SHOWING else turns
+        return None if turns & _DIRTY else turns
 
-    def showing(self) -> None:
+    def mark_dirty(self) -> None:
         """Called by the holder before others may see what it did; who is killed here leaves it so to the next one."""
-        self._files().turns[0] |= _SHOWING
+        self._files().turns[0] |= _DIRTY
 
     def __enter__(self) -> None:
         if self._pid != os.getpid():
@@ -61,7 +61,7 @@ class FileLock:
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
         files = self._files()
-        files.turns[0] = (files.turns[0] & ~_SHOWING) + 1
+        files.turns[0] = (files.turns[0] & ~_DIRTY) + 1
         fcntl.flock(files.lock, fcntl.LOCK_UN)
         self._threads.release()
 

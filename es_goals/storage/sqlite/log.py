@@ -13,8 +13,18 @@ from msgspec import structs
 
 from es_goals.events import Recorded
 from es_goals.storage.errors import OutcomeUnknown, StorageFailed, StorageFull, Unusable
-from es_goals.storage.log import Clock, Head, Progress, Remembered
-from es_goals.storage.sql.log import BASE, COLUMNS, HEAD, SCHEMA, Misfit, SqlReader, SqlTransaction, as_json, statements
+from es_goals.storage.log import Clock, Head, Progress, StoredKey
+from es_goals.storage.sql.log import (
+    BASE,
+    COLUMNS,
+    HEAD,
+    SCHEMA,
+    ConstraintViolation,
+    SqlReader,
+    SqlTransaction,
+    as_json,
+    statements,
+)
 from es_goals.storage.sqlite.connections import BUSY_MS, CACHE, Connections, connect, translated
 from es_goals.storage.sqlite.locks import FileLock
 
@@ -38,7 +48,7 @@ _INSERT = (
     f"INSERT INTO events ({COLUMNS}) SELECT value->>0, value->>1, value->>2, value->>3, value->>4, value->>5,"
     " value->>6, value->>7, value->>8, CAST(value->>9 AS BLOB) FROM json_each(?)"
 )
-_REMEMBER = (
+_STORE_KEY = (
     "INSERT INTO commands (stream, key, digest, first, last)"
     " SELECT value->>0, value->>1, unhex(value->>2), value->>3, value->>4 FROM json_each(?)"
 )
@@ -58,14 +68,14 @@ class SqliteTransaction(SqlTransaction):
             with translated:
                 return self._open.execute(sql, values).fetchall()
         except apsw.ConstraintError as error:
-            raise Misfit(str(error)) from error
+            raise ConstraintViolation(str(error)) from error
 
     def _of_events(self, lines: Sequence[Recorded]) -> tuple[str, str]:
         # The interpreter's lock, which each step of a statement gives away, is given away once.
         return _INSERT, as_json([(*structs.astuple(line)[:-1], line.data.decode()) for line in lines]).decode()
 
-    def _of_keys(self, keys: Sequence[Remembered]) -> tuple[str, str]:
-        return _REMEMBER, as_json(
+    def _of_keys(self, keys: Sequence[StoredKey]) -> tuple[str, str]:
+        return _STORE_KEY, as_json(
             [(one.stream, one.key, one.digest.hex(), one.first, one.last) for one in keys]
         ).decode()
 
@@ -76,8 +86,10 @@ class SqliteTransaction(SqlTransaction):
 class SqliteLog(SqlReader):
     """The log in `path`, made where there is none. Raises Unusable."""
 
-    near = True
-    resumes = False  # after an fsync that failed, what it held counts as written: only a new process may go on
+    is_local = True
+    survives_unknown_commit = (
+        False  # after an fsync that failed, what it held counts as written: only a new process may go on
+    )
 
     def __init__(self, path: str, clock: Clock) -> None:
         if tuple(int(part) for part in apsw.sqlite_lib_version().split(".")[:3]) < OLDEST_SQLITE:
@@ -122,7 +134,7 @@ class SqliteLog(SqlReader):
                         connection.execute("ROLLBACK")
 
     def _commit(self, connection: apsw.Connection) -> None:
-        self._lock.showing()
+        self._lock.mark_dirty()
         try:
             connection.execute("COMMIT")
         except apsw.FullError as error:
@@ -135,8 +147,8 @@ class SqliteLog(SqlReader):
         with translated, closing(self._connection().cursor()) as cursor:
             yield from starmap(Recorded, cursor.execute(_BY_STREAMS, (after, until)))
 
-    def writes(self) -> int | None:
-        return self._lock.turns()
+    def change_counter(self) -> int | None:
+        return self._lock.change_counter()
 
     def watch(self, wake: Callable[[], None]) -> None:
         """Nobody tells; a look costs next to nothing."""

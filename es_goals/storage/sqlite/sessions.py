@@ -60,9 +60,9 @@ class SqliteSessions(SqlSessions):
     def _unwritable(self, error: OSError) -> Unusable:
         return Unusable(f"expected a writable folder for {self.path}; found: {error.strerror}")
 
-    def writes(self) -> int | None:
+    def change_counter(self) -> int | None:
         try:
-            return self._lock.turns()
+            return self._lock.change_counter()
         except OSError as error:
             raise self._unwritable(error) from error
 
@@ -77,7 +77,7 @@ class SqliteSessions(SqlSessions):
             connection.execute("BEGIN IMMEDIATE")
             try:
                 yield lambda sql, *values: connection.execute(sql, values).fetchall()
-                self._lock.showing()
+                self._lock.mark_dirty()
                 connection.execute("COMMIT")
             finally:
                 if connection.in_transaction:

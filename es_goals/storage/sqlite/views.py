@@ -58,22 +58,22 @@ class SqliteViews(SqlViews):
         self._lock.close()
 
     @contextmanager
-    def _writing(self, *, unhurried: bool = False) -> Iterator[Session]:
-        del unhurried  # nothing hurries a statement here
+    def _writing(self, *, without_timeout: bool = False) -> Iterator[Session]:
+        del without_timeout  # nothing hurries a statement here
         connection = self._connections.get()
         with self._lock, translated:
             connection.execute("BEGIN IMMEDIATE")
             try:
                 yield connection
-                self._lock.showing()
+                self._lock.mark_dirty()
                 connection.execute("COMMIT")
             finally:
                 if connection.in_transaction:
                     connection.execute("ROLLBACK")
 
     @contextmanager
-    def _reading(self, *, unhurried: bool = False) -> Iterator[Session]:
-        del unhurried
+    def _reading(self, *, without_timeout: bool = False) -> Iterator[Session]:
+        del without_timeout
         connection = self._connections.get()
         with translated:
             connection.execute("BEGIN")
@@ -84,7 +84,7 @@ class SqliteViews(SqlViews):
                     connection.execute("ROLLBACK")
 
     def live(self, model: ReadModel) -> Generation:
-        turns = self._lock.turns()
+        turns = self._lock.change_counter()
         seen, found = self._live.get(model, (-1, None))
         if found is None or turns is None or seen != turns:
             found = super().live(model)
