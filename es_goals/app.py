@@ -1,44 +1,31 @@
-"""Wires the service together; the only module that knows both the read models and the doors."""
+"""Wires the service together; the only module that knows both the read models and the resources."""
 
 import os
 import signal
 from collections.abc import Callable
-from functools import partial
 
 import falcon
-from falcon.asgi import App, Request, Response
+from falcon.asgi import App, Response
 
 import projections
-from es_goals import metrics
-from es_goals.goals.commands import Limits
-from es_goals.http import problems, v1
+from es_goals.http import audit, problems, v1
 from es_goals.http.accounts import sessions, tokens, users
-from es_goals.http.audit import Events, GoalHistory, UserEvents
-from es_goals.http.context import Context
+from es_goals.http.accounts.signing import Signing
 from es_goals.http.describe import docs, openapi
 from es_goals.http.edge.body import BodyGuard
 from es_goals.http.edge.middleware import Middleware
 from es_goals.http.edge.rates import Rates
-from es_goals.http.goals.commands import (
-    GoalCompletion,
-    GoalMove,
-    GoalReopening,
-    GoalRestoration,
-    OneGoal,
-    UserCommands,
-    UserGoals,
-)
-from es_goals.http.operating import health as operations
+from es_goals.http.edge.streams import Streams
+from es_goals.http.exchange import Request
+from es_goals.http.goals import commands
+from es_goals.http.operating import health
 from es_goals.http.operating import projections as read_models
-from es_goals.ids import Uuid7, wall_clock
-from es_goals.projector import Projector
-from es_goals.reads.pool import FairPool
-from es_goals.reads.replica import Replica, Source
-from es_goals.service import Service
+from es_goals.ids import wall_clock
 from es_goals.settings import Settings
-from es_goals.storage import Options, open_storage
-from es_goals.storage.errors import Unusable
 from es_goals.storage.log import Clock
+from es_goals.worker import Worker
+
+Routes = list[tuple[str, object]]
 
 
 def end_process() -> None:
@@ -57,62 +44,21 @@ def create_app(
     `failed` is called when a commit's outcome became unknown and the process must end. `rates` counts requests, for all
     processes that serve on this machine; None: nobody does.
     """
-    storage = open_storage(settings.db, clock, Options(settings.deadline, settings.connections))
-    pool = FairPool(settings.threads)
-
-    def committed(commands: int) -> None:
-        metrics.batch_commands.observe(commands)
-        context.tail.wake()
-
-    limits = Limits.of(settings)
-    service = Service(
-        storage.log, pool, settings.cached_goals, settings.deadline, failed, committed, limits, settings.events_limit
-    )
-    projector = Projector(storage.log, storage.views, projections.ALL)
-    replica = Replica(partial(_replica, settings, clock, storage.log.id)) if settings.replica else None
-    context = Context(settings, storage, service, projector, pool, clock, Uuid7(clock), replica, failed, rates)
-    return BodyGuard(_falcon(context), context)
+    worker = Worker(settings, projections.ALL, clock, failed)
+    return BodyGuard(_falcon(worker, rates), worker)
 
 
-def _replica(settings: Settings, clock: Clock, log_id: str) -> Source:
-    """Raises Unusable."""
-    storage = open_storage(settings.replica, clock, Options(settings.deadline, settings.connections, standby=True))
-    if storage.log.id != log_id:
-        storage.close()
-        raise Unusable(f"expected a replica of the log {log_id}; found {storage.log.id}")
-    return Source(storage, Projector(storage.log, storage.views, projections.ALL))
-
-
-def routes(context: Context) -> list[tuple[str, object]]:
+def routes(worker: Worker) -> Routes:
     """Every path and what answers there."""
-    described: list[tuple[str, object]] = [
-        ("/v2/users", users.Users(context)),
-        ("/v2/users/{user}", users.OneUser(context)),
-        ("/v2/users/{user}/password", users.UserPassword(context)),
-        ("/v2/sessions", sessions.Sessions(context)),
-        ("/v2/sessions/current", sessions.CurrentSession(context)),
-        *_at_provider(context),
-        ("/v2/tokens", tokens.Tokens(context)),
-        ("/v2/tokens/{token_id}", tokens.OneToken(context)),
-        ("/v2/users/{user}/goals", UserGoals(context)),
-        ("/v2/users/{user}/commands", UserCommands(context)),
-        ("/v2/users/{user}/events", UserEvents(context)),
-        ("/v2/goals/{goal_id}", OneGoal(context)),
-        ("/v2/goals/{goal_id}/complete", GoalCompletion(context)),
-        ("/v2/goals/{goal_id}/reopen", GoalReopening(context)),
-        ("/v2/goals/{goal_id}/move", GoalMove(context)),
-        ("/v2/goals/{goal_id}/restore", GoalRestoration(context)),
-        ("/v2/goals/{goal_id}/history", GoalHistory(context)),
-        ("/v2/events", Events(context)),
-        ("/v2/projections", read_models.Projections(context)),
-        ("/v2/projections/{name}", read_models.OneProjection(context)),
-        ("/v2/projections/{name}/rebuild", read_models.Rebuild(context)),
-        ("/v2/projections/{name}/rollback", read_models.Rollback(context)),
-        ("/v1.0/goals", v1.Goals(context)),
-        ("/v1.0/users", v1.Users(context)),
-        ("/healthz", operations.Healthz(context)),
-        ("/readyz", operations.Readyz(context)),
-        ("/metrics", operations.Metrics(context)),
+    signing = Signing(worker)
+    worker.at_close(signing.close)
+    described = [
+        *_of_accounts(worker, signing),
+        *commands.routes(worker),
+        *_of_events(worker),
+        *_of_operators(worker),
+        ("/v1.0/goals", v1.Goals(worker)),
+        ("/v1.0/users", v1.Users(worker)),
     ]
     return [
         *described,
@@ -124,28 +70,62 @@ def routes(context: Context) -> list[tuple[str, object]]:
     ]
 
 
-def _at_provider(context: Context) -> list[tuple[str, object]]:
-    if context.settings.open or not context.settings.oidc_issuer:
+def _of_accounts(worker: Worker, signing: Signing) -> Routes:
+    return [
+        ("/v2/users", users.Users(worker, signing)),
+        ("/v2/users/{user}", users.OneUser(worker)),
+        ("/v2/users/{user}/password", users.UserPassword(worker, signing)),
+        ("/v2/sessions", sessions.Sessions(worker, signing)),
+        ("/v2/sessions/current", sessions.CurrentSession(worker)),
+        *_at_provider(worker, signing),
+        ("/v2/tokens", tokens.Tokens(worker)),
+        ("/v2/tokens/{token_id}", tokens.OneToken(worker)),
+    ]
+
+
+def _at_provider(worker: Worker, signing: Signing) -> Routes:
+    if worker.settings.open or not worker.settings.oidc_issuer:
         return []
     from es_goals.accounts.provider import provider_of
     from es_goals.http.accounts import openid
 
-    provider = provider_of(context.settings, context.clock)
+    provider = provider_of(worker.settings, worker.clock)
     return [
-        (openid.PATH, openid.SignIn(context, provider)),
-        (f"{openid.PATH}/callback", openid.Return(context, provider)),
+        (openid.PATH, openid.SignIn(worker, signing, provider)),
+        (f"{openid.PATH}/callback", openid.Return(worker, signing, provider)),
     ]
 
 
-def _falcon(context: Context) -> App[Request, Response]:
-    app: App[Request, Response] = App(middleware=[Middleware(context)])
+def _of_events(worker: Worker) -> Routes:
+    streams = Streams(worker.settings.streams_limit, worker.settings.user_streams_limit)
+    return [
+        ("/v2/users/{user}/events", audit.UserEvents(worker, streams)),
+        ("/v2/goals/{goal_id}/history", audit.GoalHistory(worker, streams)),
+        ("/v2/events", audit.Events(worker, streams)),
+    ]
+
+
+def _of_operators(worker: Worker) -> Routes:
+    return [
+        ("/v2/projections", read_models.Projections(worker)),
+        ("/v2/projections/{name}", read_models.OneProjection(worker)),
+        ("/v2/projections/{name}/rebuild", read_models.Rebuild(worker)),
+        ("/v2/projections/{name}/rollback", read_models.Rollback(worker)),
+        ("/healthz", health.Healthz(worker)),
+        ("/readyz", health.Readyz(worker)),
+        ("/metrics", health.Metrics(worker)),
+    ]
+
+
+def _falcon(worker: Worker, rates: Rates | None) -> App[Request, Response]:
+    app = App(request_type=Request, middleware=[Middleware(worker, rates)])
     app.req_options.strip_url_path_trailing_slash = False
     app.add_error_handler(Exception, problems.handle)
     app.add_error_handler(falcon.HTTPError, problems.handle)
     app.add_error_handler(v1.MissingParameter, v1.handle_missing)
-    for path, resource in routes(context):
+    for path, resource in routes(worker):
         if not hasattr(resource, "on_head") and hasattr(resource, "on_get"):
             # HEAD answers as GET does; Falcon leaves the body out.
-            resource.on_head = resource.on_get  # type: ignore[attr-defined]
+            resource.on_head = resource.on_get
         app.add_route(path, resource)
     return app

@@ -51,3 +51,8 @@ def _draw() -> list[int]:
 
 
 UUID_FORM = re.compile(r"[0-9a-fA-F]{8}(-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}")
+
+
+def uuid_of(text: str) -> str | None:
+    """The id as the log writes it; None where the text is none."""
+    return text.lower() if UUID_FORM.fullmatch(text) else None

@@ -55,7 +55,7 @@ class Protocol(ASGIProtocol):  # type: ignore[misc]
 
     def __init__(self, worker: Any) -> None:
         super().__init__(worker)
-        self._patience: float = self.app.context.settings.body_deadline
+        self._patience: float = self.app.worker.settings.body_deadline
         self._begun = False  # to answer the request at hand
         self._unsent = 0
         self._response_buffer: bytes | None = None
@@ -255,12 +255,12 @@ class Worker(ASGIWorker):  # type: ignore[misc]
     def handle_exit_signal(self) -> None:
         """SIGTERM."""
         super().handle_exit_signal()
-        cast(BodyGuard, self.asgi).context.tail.stop()
+        cast(BodyGuard, self.asgi).worker.follower.stop()
 
     def handle_quit_signal(self) -> None:
         """SIGINT, SIGQUIT."""
         super().handle_quit_signal()
-        cast(BodyGuard, self.asgi).context.tail.stop()
+        cast(BodyGuard, self.asgi).worker.follower.stop()
 
 
 class Server(BaseApplication):  # type: ignore[misc]

@@ -1,38 +1,38 @@
 """The audit: the log as pages, as a stream of lines, and live."""
 
-from collections.abc import AsyncGenerator, Awaitable, Callable
+from collections.abc import AsyncGenerator
 from datetime import datetime
-from functools import partial
 from time import monotonic
 from typing import Annotated
 from urllib.parse import quote, urlencode
 
 import msgspec
 import structlog
-from falcon.asgi import Request, Response
+from falcon.asgi import Response
 from msgspec import Meta, Struct, structs
 
 from es_goals.events import TYPES, Recorded, micros
-from es_goals.http import requests
-from es_goals.http.context import JSON, Context, Resource
+from es_goals.http import answers, requests
 from es_goals.http.describe.operation import operation
-from es_goals.http.edge.access import expect_sees_all, secret_of
+from es_goals.http.edge.access import expect_sees_all
+from es_goals.http.edge.streams import Streams
+from es_goals.http.exchange import Request
 from es_goals.http.problems import Refusal
+from es_goals.http.resource import Resource
 from es_goals.projector import ProjectionBehind
-from es_goals.reads.history import EventPage, Filter, event_answer
-from es_goals.reads.replica import Source, has_position
+from es_goals.reads.history import STREAM_PAGE, EventPage, Filter, event_answer
+from es_goals.storage.deadlines import Deadline
 from es_goals.storage.errors import StorageError
-from es_goals.storage.log import user_events
+from es_goals.storage.log import User
+from es_goals.worker import Worker
 
 NDJSON = "application/x-ndjson"
 EVENT_STREAM = "text/event-stream"
-STREAM_PAGE = 1000
 KEEP_ALIVE_SECONDS = 15.0
 _CROWDED = ("too-many-streams", "too-many-own-streams", "took-too-long")
 _encode = msgspec.json.Encoder().encode
 
-Still = Callable[[], Awaitable[bool]]
-log = structlog.get_logger()
+logger = structlog.get_logger()
 
 
 class OwnEventsQuery(Struct, frozen=True, forbid_unknown_fields=True):
@@ -51,7 +51,102 @@ class EventsQuery(OwnEventsQuery, frozen=True, forbid_unknown_fields=True):
     goal: Annotated[str, Meta(description="a goal's id")] | None = None
 
 
-class Events(Resource):
+class Feed(Resource):
+    """A resource that shows events, as the client prefers it; `streams`: how many may be open at once."""
+
+    def __init__(self, worker: Worker, streams: Streams) -> None:
+        super().__init__(worker)
+        self._streams = streams
+
+    async def answer(self, req: Request, resp: Response, query: OwnEventsQuery, wanted: Filter) -> None:
+        """A page, a stream of lines, or a live one."""
+        wanted = structs.replace(wanted, type=_known(query.type), until=await self._until(req, query.until))
+        after, user = query.after, req.asker.user
+        resp.set_header("Vary", "Accept")
+        match req.client_prefers(["application/json", NDJSON, EVENT_STREAM]):
+            case "application/x-ndjson":
+                head = await self.reads.head(req.deadline)
+                resp.stream = self._streams.open(self._lines(req, wanted, after, head), user)
+                resp.content_type = NDJSON
+            case "text/event-stream":
+                resp.stream = self._streams.open(self._follow(req, wanted, _last_seen(req, after)), user)
+                resp.content_type = EVENT_STREAM
+                resp.set_header("X-Accel-Buffering", "no")  # proxies are to hand on each event at once
+            case _:
+                await self._page(
+                    req, resp, wanted, after, requests.page_size(req, query.limit, self.settings.page_limit)
+                )
+
+    async def _until(self, req: Request, text: str | None) -> int | None:
+        if text is None:
+            return None
+        point = requests.moment_or_position(text, "until")
+        if isinstance(point, datetime):
+            at = micros(point)
+            return await self.reads.in_thread(lambda: self.reads.log.position_at(at), req.asker)
+        return point
+
+    async def _page(self, req: Request, resp: Response, wanted: Filter, after: int, limit: int) -> None:
+        head = await self.reads.head(req.deadline)
+        lines = await self.reads.events(wanted, after, head, limit + 1, req.asker)
+        more = None
+        if len(lines) > limit:
+            lines = lines[:limit]
+            rest = {**requests.parameters(req), "after": str(lines[-1].position)}
+            more = f"{quote(req.path)}?{urlencode(rest)}"
+        answers.next_page(resp, more)
+        answers.json(resp, EventPage([event_answer(line) for line in lines], more))
+
+    async def _still_in(self, req: Request) -> bool:
+        """Whether who began to read may go on, with all of the deadline before them: a token may end before what is
+        read with it."""
+        req.deadline = Deadline.after(self.settings.deadline)
+        if req.caller is None:
+            return True
+        return await self.reads.still_authenticated(requests.secret_of(req) or "", req.deadline)
+
+    async def _lines(self, req: Request, wanted: Filter, after: int, head: int) -> AsyncGenerator[bytes, None]:
+        while await self._still_in(req):
+            lines = await self.reads.events(wanted, after, head, STREAM_PAGE, req.asker)
+            if not lines:
+                return
+            yield b"".join(map(_as_line, lines))
+            after = lines[-1].position
+
+    async def _follow(self, req: Request, wanted: Filter, after: int) -> AsyncGenerator[bytes, None]:
+        """Every event behind `after`, once, in order; polling promises it, being woken only makes it sooner."""
+        follower = self.worker.follower
+        yield b": the log, live\n\n"
+        comment_at = monotonic() + KEEP_ALIVE_SECONDS
+        while not follower.stopped:
+            mark = follower.mark()
+            if not await self._still_in(req):
+                return
+            head, lines = await self._news(req, wanted, after)
+            if lines:
+                yield b"".join(map(_as_event, lines))
+                after, comment_at = lines[-1].position, monotonic() + KEEP_ALIVE_SECONDS
+                continue
+            # Nothing up to the head was wanted: it need not be looked through again.
+            after = max(after, head)
+            if wanted.until is not None and after >= wanted.until:
+                return
+            await follower.wait(mark, comment_at - monotonic())
+            if monotonic() >= comment_at - 0.01:  # the loop's clock may wake it a moment early
+                yield b": still here\n\n"
+                comment_at = monotonic() + KEEP_ALIVE_SECONDS
+
+    async def _news(self, req: Request, wanted: Filter, after: int) -> tuple[int, list[Recorded]]:
+        """Where the log ends, and what is wanted of it; nothing while the storage fails, since the stream goes on then."""
+        try:
+            head = await self.reads.head(req.deadline)
+            return head, await self.reads.events(wanted, after, head, STREAM_PAGE, req.asker) if head > after else []
+        except (StorageError, ProjectionBehind) as error:
+            logger.warning("not_followed", detail=str(error))
+            return after, []
+
+
+class Events(Feed):
     """/v2/events"""
 
     @operation("The log, in order", {200: EventPage}, query=EventsQuery,
@@ -61,126 +156,38 @@ class Events(Resource):
         """A page; with Accept: application/x-ndjson all of it, with text/event-stream all of it and what comes."""
         query = requests.query(req, EventsQuery)
         if query.user is None and query.goal is None:
-            expect_sees_all(req.context.caller)
-        user = None if query.user is None else await self._context.user(req, query.user)
-        goal = None if query.goal is None else (await self._context.owner(req, query.goal))[1]
-        wanted = Filter(None if user is None else user.id, goal)
-        await answer(self._context, req, resp, query, wanted)
+            expect_sees_all(req.caller)
+        owner = None if query.user is None else (await self.user_named(req, query.user)).id
+        goal = None if query.goal is None else await self.goal_named(req, query.goal)
+        await self.answer(req, resp, query, Filter(owner, goal))
 
 
-class UserEvents(Resource):
+class UserEvents(Feed):
     """/v2/users/{user}/events"""
 
     @operation("A user's history", {200: EventPage}, query=OwnEventsQuery, problems=("user-not-found", *_CROWDED),
                produces=("application/json", NDJSON, EVENT_STREAM))  # fmt: skip
-    async def on_get(self, req: Request, resp: Response, user: str) -> None:
+    async def on_get(self, req: Request, resp: Response, user: User) -> None:
         """As /v2/events."""
-        owner = await self._context.user(req, user)
-        query = requests.query(req, OwnEventsQuery)
-        await answer(self._context, req, resp, query, Filter(owner.id))
+        await self.answer(req, resp, requests.query(req, OwnEventsQuery), Filter(user.id))
 
 
-class GoalHistory(Resource):
+class GoalHistory(Feed):
     """/v2/goals/{goal_id}/history"""
 
     @operation("A goal's history", {200: EventPage}, query=OwnEventsQuery, problems=("goal-not-found", *_CROWDED),
                produces=("application/json", NDJSON, EVENT_STREAM))  # fmt: skip
     async def on_get(self, req: Request, resp: Response, goal_id: str) -> None:
         """A deleted goal's too."""
-        _, known = await self._context.owner(req, goal_id)
-        query = requests.query(req, OwnEventsQuery)
-        await answer(self._context, req, resp, query, Filter(subject=known))
+        await self.answer(req, resp, requests.query(req, OwnEventsQuery), Filter(subject=goal_id))
 
 
-async def answer(context: Context, req: Request, resp: Response, query: OwnEventsQuery, wanted: Filter) -> None:
-    """As the client prefers it."""
-    wanted = structs.replace(wanted, type=_known(query.type), until=await _until(context, query.until))
-    after, still = query.after, partial(_still_in, context, req)
-    resp.set_header("Vary", "Accept, Authorization, Access-Token")
-    resp.set_header("Cache-Control", "private, no-cache")
-    match req.client_prefers(["application/json", NDJSON, EVENT_STREAM]):
-        case "application/x-ndjson":
-            head = await context.ask(context.recent.head)
-            resp.stream = context.streams.open(_lines(context, still, wanted, after, head))
-            resp.content_type = NDJSON
-        case "text/event-stream":
-            resp.stream = context.streams.open(_follow(context, still, wanted, _last_seen(req, after)))
-            resp.content_type = EVENT_STREAM
-            resp.set_header("X-Accel-Buffering", "no")  # proxies are to hand on each event at once
-        case _:
-            limit = requests.page_size(req, query.limit, context.settings.page_limit)
-            await _page(context, req, resp, wanted, after, limit)
+def _as_line(line: Recorded) -> bytes:
+    return _encode(event_answer(line)) + b"\n"
 
 
-async def _page(context: Context, req: Request, resp: Response, wanted: Filter, after: int, limit: int) -> None:
-    head = await context.ask(context.recent.head)
-    lines = await context.in_thread(lambda: _read(context, wanted, after, head, limit + 1))
-    more = None
-    if len(lines) > limit:
-        lines = lines[:limit]
-        rest = {**requests.parameters(req), "after": str(lines[-1].position)}
-        more = f"{quote(req.path)}?{urlencode(rest)}"
-        resp.set_header("Link", f'<{more}>; rel="next"')
-    resp.content_type = JSON
-    resp.data = _encode(EventPage([event_answer(line) for line in lines], more))
-
-
-async def _still_in(context: Context, req: Request) -> bool:
-    """Whether who began to read may go on: a token may end before what is read with it."""
-    if req.context.caller is None:
-        return True
-    return await context.admitted(secret_of(req) or "") is not None
-
-
-async def _lines(context: Context, still: Still, wanted: Filter, after: int, head: int) -> AsyncGenerator[bytes, None]:
-    while await still() and (lines := await context.in_thread(partial(_read, context, wanted, after, head))):
-        yield b"".join(_encode(event_answer(line)) + b"\n" for line in lines)
-        after = lines[-1].position
-        context.begin()
-
-
-async def _follow(context: Context, still: Still, wanted: Filter, after: int) -> AsyncGenerator[bytes, None]:
-    """Every event behind `after`, once, in order; polling promises it, being woken only makes it sooner."""
-    yield b": the log, live\n\n"
-    comment_at = monotonic() + KEEP_ALIVE_SECONDS
-    while not context.tail.stopped:
-        context.begin()
-        mark = context.tail.mark()
-        if not await still():
-            return
-        head, lines = await _news(context, wanted, after)
-        if lines:
-            yield b"".join(b"id: %d\ndata: %b\n\n" % (line.position, _encode(event_answer(line))) for line in lines)
-            after, comment_at = lines[-1].position, monotonic() + KEEP_ALIVE_SECONDS
-            continue
-        # Nothing up to the head was wanted: it need not be looked through again.
-        after = max(after, head)
-        if wanted.until is not None and after >= wanted.until:
-            return
-        await context.tail.wait(mark, comment_at - monotonic())
-        if monotonic() >= comment_at - 0.01:  # the loop's clock may wake it a moment early
-            yield b": still here\n\n"
-            comment_at = monotonic() + KEEP_ALIVE_SECONDS
-
-
-async def _news(context: Context, wanted: Filter, after: int) -> tuple[int, list[Recorded]]:
-    """Where the log ends, and what is wanted of it; nothing while the storage fails, since the stream goes on then."""
-    try:
-        head = await context.ask(context.recent.head)
-        return head, await context.in_thread(partial(_read, context, wanted, after, head)) if head > after else []
-    except (StorageError, ProjectionBehind) as error:
-        log.warning("not_followed", detail=str(error))
-        return after, []
-
-
-def _read(context: Context, wanted: Filter, after: int, head: int, limit: int = STREAM_PAGE) -> list[Recorded]:
-    """From a log that has all up to `head` at least."""
-
-    def events(reading: Source) -> list[Recorded]:
-        source, owner = reading.storage.log, wanted.owner
-        return user_events(source, owner, after, limit, until=wanted.until, subject=wanted.subject, type=wanted.type)
-
-    return context.read(has_position(head), events)
+def _as_event(line: Recorded) -> bytes:
+    return b"id: %d\ndata: %b\n\n" % (line.position, _encode(event_answer(line)))
 
 
 def _known(type: str | None) -> str | None:
@@ -188,16 +195,6 @@ def _known(type: str | None) -> str | None:
         detail = f"expected one of {', '.join(TYPES)}; found {type[:100]!r}"
         raise Refusal("invalid-value", detail, parameter="type")
     return type
-
-
-async def _until(context: Context, text: str | None) -> int | None:
-    if text is None:
-        return None
-    point = requests.moment_or_position(text, "until")
-    if isinstance(point, datetime):
-        at = micros(point)
-        return await context.quickly(lambda: context.log.position_at(at))
-    return point
 
 
 def _last_seen(req: Request, after: int) -> int:

@@ -7,12 +7,11 @@ from typing import Any
 import falcon
 import msgspec
 import structlog
-from falcon.asgi import Request, Response
+from falcon.asgi import Response
 from msgspec import Struct
 
 from es_goals import metrics, projector, service
 from es_goals.accounts import changes
-from es_goals.accounts.caller import Caller
 from es_goals.goals.commands import (
     AmbiguousName,
     GoalExists,
@@ -24,6 +23,7 @@ from es_goals.goals.commands import (
     ParentDeleted,
     UnderItself,
 )
+from es_goals.http.exchange import Request
 from es_goals.storage.errors import (
     CredentialTaken,
     GenerationGone,
@@ -38,7 +38,7 @@ from es_goals.values import InvalidValue, Rejected
 PROBLEM_JSON = "application/problem+json"
 RETRY_AFTER = "1"
 
-log = structlog.get_logger()
+logger = structlog.get_logger()
 
 
 class Problem(Struct, frozen=True):
@@ -192,11 +192,11 @@ def _faults(error: Exception, detail: str, index: int | None) -> list[Fault]:
 async def handle(req: Request, resp: Response, error: Exception, params: dict[str, Any]) -> None:
     """Falcon's error handler for every exception."""
     del params
-    request_id = str(req.context.request_id)
+    request_id = req.id
     body = answer(error, request_id, message=req.path.startswith("/v1.0/"))
     if body.status >= 500:
         fault, detail = (error if body.status == 500 else None), str(error) or type(error).__name__
-        log.error("failed", request_id=request_id, method=req.method, path=req.path, detail=detail, exc_info=fault)
+        logger.error("failed", request_id=request_id, method=req.method, path=req.path, detail=detail, exc_info=fault)
     if isinstance(error, falcon.HTTPError) and error.headers:
         resp.set_headers(dict(error.headers))
     resp.set_header("Cache-Control", "no-store")
@@ -219,6 +219,5 @@ def _note_refusal(req: Request, body: ProblemAnswer) -> None:
     """For auditors: what was refused to whom, and never what they showed."""
     slug = body.type.rpartition("/")[2]
     metrics.refusals.labels(slug).inc()
-    caller: Caller | None = req.context.caller
-    who = None if caller is None else caller.user.id
-    log.info("refused", request_id=body.request_id, problem=slug, user=who, address=req.context.address)
+    who = None if req.caller is None else req.caller.user.id
+    logger.info("refused", request_id=body.request_id, problem=slug, user=who, address=req.address)

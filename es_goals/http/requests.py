@@ -5,15 +5,15 @@ import re
 from collections.abc import Callable
 from datetime import datetime
 from functools import cache
+from time import monotonic
 from typing import Annotated, Any, TypeVar, cast
 from urllib.parse import parse_qsl, unquote_to_bytes
 
 import msgspec
-from falcon.asgi import Request
 from msgspec import Meta, Struct
 
-from es_goals.accounts.caller import Caller
 from es_goals.events import EPOCH, micros
+from es_goals.http.exchange import Request
 from es_goals.http.problems import Refusal
 from es_goals.service import Expected
 from es_goals.storage.log import Cause
@@ -41,7 +41,7 @@ async def body(req: Request, type: type[T], media_types: tuple[str, ...] = JSON)
     """The body as a `type`, without a query; an empty one is `{}`. Raises Refusal."""
     if req.query_string:
         query(req, NoQuery)
-    raw = req.context.body = await req.stream.read()
+    raw = await read(req)
     _check_media_type(req.content_type, media_types)
     if (coding := req.headers.get("content-encoding") or "identity").lower() != "identity":
         raise Refusal("media-type", f"expected a body that is not compressed; found {coding[:100]!r}")
@@ -54,6 +54,14 @@ async def body(req: Request, type: type[T], media_types: tuple[str, ...] = JSON)
         raise Refusal("invalid-value", detail, pointer=pointer) from None
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
         raise Refusal("malformed-request", f"expected JSON in UTF-8: {error}") from None
+
+
+async def read(req: Request) -> bytes:
+    """The body as it came. What the client takes to send it is not counted as waiting for the storage."""
+    began = monotonic()
+    req.raw = await req.stream.read()
+    req.deadline = req.deadline.later(monotonic() - began)
+    return req.raw
 
 
 def query(req: Request, type: type[T]) -> T:
@@ -119,10 +127,18 @@ def cause(req: Request, command: str, reason: str | None = None) -> Cause:
     return Cause(command, actor(req), None if reason is None else _valid_reason(reason))
 
 
+def secret_of(req: Request) -> str | None:
+    """What the client shows: `Authorization: Bearer …`, or `Access-Token: …`."""
+    given = req.headers.get("authorization")
+    if given is not None:
+        scheme, _, secret = given.partition(" ")
+        return secret.strip() if scheme.lower() == "bearer" else ""
+    return req.headers.get("access-token")
+
+
 def actor(req: Request) -> str | None:
     """The id of who is signed in, if somebody is."""
-    caller: Caller | None = req.context.caller
-    return None if caller is None else caller.user.id
+    return None if req.caller is None else req.caller.user.id
 
 
 def _valid_reason(reason: str) -> str:
@@ -132,8 +148,9 @@ def _valid_reason(reason: str) -> str:
     return reason
 
 
-def idempotency(req: Request, reason: str | None) -> tuple[str | None, bytes]:
-    """The client's key, if it sent one, and the digest of what makes its request the same. Raises Refusal."""
+def idempotency(req: Request, reason: str | None, content: bytes) -> tuple[str | None, bytes]:
+    """The client's key, if it sent one, and the digest of what makes its request the same: its body's content, which must
+    tell no secret, among it. Raises Refusal."""
     key = req.headers.get("idempotency-key")
     if key is None:
         return None, b""
@@ -142,7 +159,7 @@ def idempotency(req: Request, reason: str | None) -> tuple[str | None, bytes]:
         raise Refusal("invalid-value", detail, parameter="Idempotency-Key")
     digest = hashlib.sha256()
     parts = (req.method, req.path, req.query_string, req.headers.get("if-match") or "", reason or "")
-    for part in (*(part.encode() for part in parts), getattr(req.context, "body", b"")):
+    for part in (*(part.encode() for part in parts), content):
         digest.update(len(part).to_bytes(4, "big") + part)
     return key, digest.digest()
 

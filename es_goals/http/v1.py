@@ -10,7 +10,7 @@ from typing import Any
 from urllib.parse import parse_qsl
 
 import msgspec
-from falcon.asgi import Request, Response
+from falcon.asgi import Response
 from falcon.media import MultipartFormHandler
 
 from es_goals.accounts.caller import Caller
@@ -24,15 +24,19 @@ from es_goals.goals.commands import (
     Named,
 )
 from es_goals.goals.rules import valid_name
-from es_goals.http import requests
-from es_goals.http.context import TREE, Context, Resource
+from es_goals.http import answers, requests
 from es_goals.http.describe.operation import operation
+from es_goals.http.exchange import Request
 from es_goals.http.problems import Refusal
-from es_goals.storage.log import User
+from es_goals.http.resource import Resource
+from es_goals.projector import Projector
+from es_goals.reads import TREE
+from es_goals.storage.log import Log, User
 from es_goals.values import Rejected
 from projections.goal_tree import Node, Row, tree
 
 PATH_NAMES = 12
+PLAIN = "application/json"
 PARAMETERS = ("user", "name", "parent_name", "description")
 
 _FORMS = MultipartFormHandler()
@@ -46,10 +50,9 @@ class Goals(Resource):
     @operation("All goals by user, as names", {200: None}, original=True)
     async def on_get(self, req: Request, resp: Response) -> None:
         """Nested: {user: {goal: {sub-goal: {}}}}."""
-        caller: Caller | None = req.context.caller
-        made = partial(_everything, self._context) if caller is None else partial(_own, self._context, caller.user)
-        resp.data = await self._context.in_thread(made)
-        resp.content_type = "application/json"
+        projector, log = self.worker.projector, self.reads.log
+        made = partial(_everything, projector, log) if req.caller is None else partial(_own, projector, req.caller.user)
+        answers.encoded(resp, await self.reads.in_thread(made, req.asker), PLAIN)
 
     async def on_head(self, req: Request, resp: Response) -> None:
         """Nothing, with success."""
@@ -72,13 +75,13 @@ class Goals(Resource):
     async def on_post(self, req: Request, resp: Response) -> None:
         """By the names of its user and its parent."""
         given = await _parameters(req)
-        caller: Caller | None = req.context.caller
-        user = await self._user(_required(given, "user")) if caller is None else caller.user
+        caller = req.caller
+        user = await self._user(req, _required(given, "user")) if caller is None else caller.user
         name, parent = _required(given, "name", caller), given.get("parent_name")
-        new_id = self._context.new_id()
+        new_id = self.worker.new_id()
         made = CreateGoal(new_id, name, Named(parent) if parent else None, given.get("description"), unique=True)
         try:
-            await self._context.command(req, resp, user, [made])
+            await self.command(req, resp, user, [made])
         except Rejected as error:
             if error.field == "parent_id":
                 error.field = "parent_name"
@@ -91,22 +94,22 @@ class Goals(Resource):
     async def on_put(self, req: Request, resp: Response) -> None:
         """By its name."""
         given = await _parameters(req)
-        name = _required(given, "name", req.context.caller)
+        name = _required(given, "name", req.caller)
         user = await self._owner(req, given, name)
-        await self._context.command(req, resp, user, [CompleteGoal(Named(name))])
+        await self.command(req, resp, user, [CompleteGoal(Named(name))])
         _null(resp)
 
     @operation("Delete a goal", {200: None}, command=True, original=True, problems=("goal-not-found", "ambiguous-name"))
     async def on_delete(self, req: Request, resp: Response) -> None:
         """And all below it, by its name."""
         given = await _parameters(req)
-        name = _required(given, "name", req.context.caller)
+        name = _required(given, "name", req.caller)
         user = await self._owner(req, given, name)
-        await self._context.command(req, resp, user, [DeleteGoal(Named(name))])
+        await self.command(req, resp, user, [DeleteGoal(Named(name))])
         _null(resp)
 
-    async def _user(self, name: str) -> User:
-        found = await self._context.quickly(lambda: self._context.log.user_named(name))
+    async def _user(self, req: Request, name: str) -> User:
+        found = await self.reads.in_thread(lambda: self.reads.log.user_named(name), req.asker)
         if found is None:
             raise Refusal("user-not-found", f"expected a user's name; found {name[:100]!r}")
         return found
@@ -114,18 +117,17 @@ class Goals(Resource):
     async def _owner(self, req: Request, given: dict[str, str], name: str) -> User:
         """Whose goal is meant: who is signed in; else the named user's, or that of the only user who has one of this
         name."""
-        caller: Caller | None = req.context.caller
-        if caller is not None:
-            return caller.user
+        if req.caller is not None:
+            return req.caller.user
         if "user" in given:
-            return await self._user(given["user"])
-        wanted = valid_name(name, self._context.settings.name_limit)
-        rows: list[Row] = await self._context.in_thread(lambda: self._context.projector.read_all("goal_tree"))
+            return await self._user(req, given["user"])
+        wanted = valid_name(name, self.settings.name_limit)
+        rows: list[Row] = await self.reads.in_thread(lambda: self.worker.projector.read_all(TREE), req.asker)
         matches = [row for row in rows if row.name == wanted and row.root is None]
         owners = {row.user for row in matches}
         if not owners:
             raise GoalNotFound(Named(wanted))
-        user = await self._context.quickly(partial(self._context.log.user, owners.pop()))
+        user = await self.reads.in_thread(partial(self.reads.log.user, owners.pop()), req.asker)
         if owners or user is None:
             known = {row.id: row for row in rows}
             paths = {row.id: _path(row, known) for row in matches[:MATCHES_NAMED]}
@@ -183,23 +185,22 @@ async def handle_missing(req: Request, resp: Response, error: MissingParameter, 
     if error.caller is not None:
         message = {error.name: "Missing required parameter in the JSON body or the post body or the query string"}
     resp.status = "400 Bad Request"
-    resp.content_type = "application/json"
-    resp.data = _encode({"message": message})
+    answers.encoded(resp, _encode({"message": message}), PLAIN)
 
 
-def _everything(context: Context) -> bytes:
+def _everything(projector: Projector, log: Log) -> bytes:
     trees: dict[str, list[Row]] = {}
-    for row in context.projector.read_all("goal_tree"):
+    for row in projector.read_all(TREE):
         if row.root is None:
             trees.setdefault(row.user, []).append(row)
     users: list[User] = []
-    while page := context.log.users(users[-1].id if users else ""):
+    while page := log.users(users[-1].id if users else ""):
         users += page
     return b"{%b}" % b",".join(_encode(user.name) + b":" + _names(tree(trees.get(user.id, ()))) for user in users)
 
 
-def _own(context: Context, user: User) -> bytes:
-    rows = [row for row in context.projector.read(TREE, user.id).rows if row.root is None]
+def _own(projector: Projector, user: User) -> bytes:
+    rows = [row for row in projector.read(TREE, user.id).rows if row.root is None]
     return b"{%b:%b}" % (_encode(user.name), _names(tree(rows), with_status=True))
 
 
@@ -240,7 +241,7 @@ def _shown_name(name: str, taken: dict[str, int]) -> str:
 async def _parameters(req: Request) -> dict[str, str]:
     """What the client gave: JSON beats the query string beats a form. Who is signed in is the user, whatever is said.
     Raises Refusal."""
-    raw = req.context.body = await req.stream.read()
+    raw = await requests.read(req)
     kind = (req.content_type or "").partition(";")[0].strip().lower()
     merged: dict[str, Any] = {}
     if kind == "multipart/form-data":
@@ -250,7 +251,7 @@ async def _parameters(req: Request) -> dict[str, str]:
     merged.update(requests.parameters(req))
     if kind == "application/json" and raw:
         merged.update(_json(raw))
-    if req.context.caller is not None:
+    if req.caller is not None:
         merged.pop("user", None)
     given = {name: merged[name] for name in PARAMETERS if name in merged}
     absent = [name for name in ("parent_name", "description") if given.get(name, "") is None]
@@ -296,10 +297,8 @@ def _required(given: dict[str, str], name: str, caller: Caller | None = None) ->
 
 
 def _null(resp: Response) -> None:
-    resp.data = b"null"
-    resp.content_type = "application/json"
+    answers.encoded(resp, b"null", PLAIN)
 
 
 def _empty(resp: Response) -> None:
-    resp.data = b""
-    resp.content_type = "application/json"
+    answers.encoded(resp, b"", PLAIN)

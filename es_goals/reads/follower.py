@@ -1,8 +1,9 @@
-"""The watch on the log's end: wakes those who follow it."""
+"""The watch on the log's end: wakes those who follow it, at once for what this process appended, at each tick for what
+others did."""
 
 import asyncio
 from collections.abc import Awaitable, Callable
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Executor
 from time import monotonic
 
 import structlog
@@ -14,12 +15,11 @@ FOLD_SECONDS = 1.0
 """Between two folds into the stored rows, which share the interpreter's lock with requests: many events at once cost
 half as much, and no read waits for them."""
 
-
 logger = structlog.get_logger()
 
 
 class Follower:
-    """Wakes those who follow the log: at once for what this process appended, at each tick for what others did."""
+    """Made in the process that serves; `tick`: seconds between two looks."""
 
     def __init__(self, tick: float) -> None:
         self._tick = tick
@@ -54,9 +54,7 @@ class Follower:
         except TimeoutError:
             pass
 
-    async def run(
-        self, head: Callable[[], Awaitable[int]], catch_up: Callable[[], None], pool: ThreadPoolExecutor
-    ) -> None:
+    async def run(self, head: Callable[[], Awaitable[int]], catch_up: Callable[[], None], pool: Executor) -> None:
         """The background tick: look at the log's end, wake who follows, bring the stored read models up to it."""
         self._loop = asyncio.get_running_loop()
         folded, soonest = -1, 0.0

@@ -5,9 +5,10 @@ from datetime import datetime
 import msgspec
 from msgspec import Struct
 
-from es_goals.events import Recorded, moment
+from es_goals.events import Recorded, micros, moment
+from es_goals.storage.log import Reader, user_events
 
-_encode = msgspec.json.Encoder().encode
+STREAM_PAGE = 1000
 
 
 class EventAnswer(Struct, frozen=True):
@@ -45,3 +46,26 @@ def event_answer(line: Recorded) -> EventAnswer:
     """An event as it is answered everywhere."""
     place = (line.position, line.owner, line.version, line.type, line.subject)
     return EventAnswer(*place, moment(line.at), line.actor, line.command, line.reason, msgspec.Raw(line.data))
+
+
+class BeyondHead(Exception):
+    """A position that the log has not reached."""
+
+    def __init__(self, position: int, head: int) -> None:
+        super().__init__(f"expected a position up to the head, {head}; found {position}")
+
+
+def settle(log: Reader, point: int | datetime) -> tuple[int, bool]:
+    """The position that a position or a time names, and whether what was then is settled. Raises BeyondHead."""
+    head = log.head()
+    if isinstance(point, datetime):
+        at = micros(point)
+        return log.position_at(at), at < head.at
+    if point > head.position:
+        raise BeyondHead(point, head.position)
+    return point, True
+
+
+def events(log: Reader, wanted: Filter, after: int, limit: int = STREAM_PAGE) -> list[Recorded]:
+    """Those behind a position, in order."""
+    return user_events(log, wanted.owner, after, limit, until=wanted.until, subject=wanted.subject, type=wanted.type)

@@ -1,26 +1,16 @@
-"""A pool of reading threads, of which one user has half at most."""
+"""The threads of a worker that read, of which one user has half at most."""
 
+import asyncio
 import threading
 from collections import deque
 from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
-from contextvars import ContextVar
 from functools import partial
-from typing import Any, ParamSpec, TypeVar
+from typing import Any, TypeVar
 
-P = ParamSpec("P")
+from es_goals.storage.deadlines import Deadline
+
 T = TypeVar("T")
-_user: ContextVar[str | None] = ContextVar("user", default=None)
-
-
-def set_request_user(user_id: str | None) -> None:
-    """Whose the request at hand is; None: nobody's, and nothing is shared out."""
-    _user.set(user_id)
-
-
-def current_user() -> str | None:
-    """Whose the request at hand is."""
-    return _user.get()
 
 
 class _Call(Future[T]):
@@ -42,31 +32,36 @@ class FairPool(ThreadPoolExecutor):
 
     def __init__(self, threads: int) -> None:
         super().__init__(threads, "reader")
-        self._share = max(1, threads // 2)
+        self._most = max(1, threads // 2)
         self._counting = threading.Lock()
         self._busy: dict[str, int] = {}
         self._behind: dict[str, deque[_Call[Any]]] = {}
 
-    def submit(self, fn: Callable[P, T], /, *args: P.args, **kwargs: P.kwargs) -> Future[T]:
-        """As every pool does."""
-        user = _user.get()
+    async def run(self, work: Callable[[], T], deadline: Deadline, user: str | None) -> T:
+        """What the work returns, which ends at the deadline too. `user`: the id of who asks; None: nobody's share is
+        counted. Raises Interrupted."""
+        call = self.submit_for(user, partial(deadline.run, work))
+        return await deadline.wait(asyncio.wrap_future(call))
+
+    def submit_for(self, user: str | None, work: Callable[[], T]) -> Future[T]:
+        """As `submit` does, counted for a user."""
         if user is None:
-            return super().submit(fn, *args, **kwargs)
-        call = _Call(user, partial(fn, *args, **kwargs))
+            return self.submit(work)
+        call = _Call(user, work)
         with self._counting:
             busy = self._busy.get(user, 0)
-            if busy >= self._share:
+            if busy >= self._most:
                 self._behind.setdefault(user, deque()).append(call)
                 return call
             self._busy[user] = busy + 1
-        super().submit(self._run, call)
+        self.submit(self._run, call)
         return call
 
     def _run(self, call: _Call[Any]) -> None:
         call.run()
         while (following := self._next(call.user)) is not None:
             try:
-                super().submit(self._run, following)  # behind those of others that wait for a thread
+                self.submit(self._run, following)  # behind those of others that wait for a thread
                 return
             except RuntimeError:
                 following.run()  # it is closing: what was taken is finished

@@ -14,7 +14,7 @@ PATIENCE_SECONDS = 0.05  # a read waits for the replica, then goes to the primar
 LOOK_SECONDS = 0.002
 REST_SECONDS = 1.0  # after it failed, or was behind
 
-log = structlog.get_logger()
+logger = structlog.get_logger()
 
 
 class Source(NamedTuple):
@@ -50,7 +50,7 @@ class Replica:
 
     def back_off(self, why: str) -> None:
         """Ask the primary only, for a while."""
-        log.warning("replica_rests", detail=why)
+        logger.warning("replica_rests", detail=why)
         self._rests_until = monotonic() + REST_SECONDS
 
     def close(self) -> None:

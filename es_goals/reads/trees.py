@@ -2,10 +2,10 @@
 
 import threading
 from collections import OrderedDict
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from datetime import datetime
-from functools import lru_cache
-from typing import Any, Generic, TypeVar
+from sys import getsizeof
+from typing import Any
 
 import msgspec
 from msgspec import Struct
@@ -14,12 +14,20 @@ from es_goals.events import Instant, moment
 from es_goals.goals.commands import GoalNotFound
 from es_goals.goals.state import Goal
 from es_goals.projector import View
-from projections.goal_tree import Node, Row, renewed, tree
+from projections.goal_tree import Node, Row, renewed
+from projections.goal_tree import tree as in_places
 
 _encode = msgspec.json.Encoder().encode
 
-K = TypeVar("K")
-V = TypeVar("V")
+AnswerKey = tuple[str | None, str]
+"""Which goal's answer (None: of the whole tree), in which view."""
+
+# What Python takes for what is kept besides the bytes of texts, measured with tracemalloc.
+ROW_BYTES = 600
+TEXT_BYTES = 250
+ANSWER_BYTES = 400
+MOST_ANSWERS = 1_000
+"""Of one user, in different views or of different goals."""
 
 
 class Progress(Struct, frozen=True):
@@ -65,62 +73,117 @@ class TreeOptions(Struct, frozen=True):
         return f"{'f' if self.flat else 't'}{self.status[0]}{'d' if self.deleted else ''}{levels}"
 
 
-class UserTree(Struct, frozen=True):
-    """A user's whole tree as of a view. `texts`: the JSON of goals that were answered, with the row each was made of;
-    one forest hands them on to the next, in which few goals differ."""
-
-    view: View
-    user: str
-    nodes: Sequence[Node]
-    texts: dict[str, tuple[Row, bytes]]
-
-
 class CachedAnswer(Struct, frozen=True):
-    """An answer as bytes, true for this version and generation."""
+    """An answer as bytes. `version`: of the user's goals, None where it is of the past; it is true for this version and
+    generation."""
 
-    version: int
-    generation: int
     etag: str
     data: bytes
+    version: int | None
+    generation: int
 
 
-class Lru(Generic[K, V]):
-    """The values last asked for, as many as `bound` allows by their sizes. Any thread may use it."""
+class UserTree:
+    """A user's goals as of a view: in their places, with the JSON of those that were answered and the answers that are
+    ready. `name`: what the user was called then. `size`: bytes that it takes, about.
 
-    def __init__(self, bound: int, size: Callable[[V], int]) -> None:
-        self._bound, self._size_of = bound, size
-        self._values: OrderedDict[K, V] = OrderedDict()
-        self._size = 0
+    The JSON of a goal is made once a change, since one tree hands it on to the next, in which few goals differ; answers
+    of the past are handed on too.
+    """
+
+    def __init__(self, view: View, name: str, before: "UserTree | None" = None) -> None:
+        self.view, self.name = view, name
+        before = before if before is not None and before.name == name else None
+        self._texts: dict[str, tuple[Row, bytes]] = before._texts if before else {}
+        self._text_bytes = before._text_bytes if before else 0
+        self.nodes, self._row_bytes = _placed(view, before)
+        self._answers: OrderedDict[AnswerKey, CachedAnswer] = OrderedDict()
+        self._answer_bytes = 0
+        if before is not None and before.view.generation == view.generation:
+            for key, answer in list(before._answers.items()):
+                if answer.version is None:
+                    self.put_answer(key, answer)
+
+    @property
+    def size(self) -> int:
+        """Bytes, about."""
+        return self._row_bytes + self._text_bytes + self._answer_bytes
+
+    def is_of(self, version: int, generation: int, name: str) -> bool:
+        """Whether it is what a reader sees at this version of the user's goals and in this generation of rows."""
+        return (self.view.version, self.view.generation, self.name) == (version, generation, name)
+
+    def answer(self, key: AnswerKey) -> CachedAnswer | None:
+        """A ready answer, of this view or of the past."""
+        return self._answers.get(key)
+
+    def put_answer(self, key: AnswerKey, answer: CachedAnswer) -> None:
+        """Keep an answer, and of many the newest ones."""
+        old = self._answers.pop(key, None)
+        self._answers[key] = answer
+        self._answer_bytes += len(answer.data) + ANSWER_BYTES - (len(old.data) + ANSWER_BYTES if old else 0)
+        while len(self._answers) > MOST_ANSWERS:
+            self._answer_bytes -= len(self._answers.popitem(last=False)[1].data) + ANSWER_BYTES
+
+    def text(self, row: Row) -> bytes:
+        """A goal's JSON without its progress and the end of the object."""
+        known = self._texts.get(row.id)
+        if known is not None and known[0] is row:
+            return known[1]
+        made = _encode(GoalAnswer(*_fields(row, self.name)))[:-1]
+        self._texts[row.id] = (row, made)
+        self._text_bytes += len(made) - (len(known[1]) if known else -TEXT_BYTES)
+        return made
+
+
+def _placed(view: View, before: UserTree | None) -> tuple[Sequence[Node], int]:
+    """The nodes of a view's rows and the bytes that those take; from an earlier tree of the same user, if there is
+    one, a tenth of the work."""
+    rows = view.by_key.values()
+    if before is None:
+        return in_places(rows), sum(map(_row_bytes, rows))
+    old = before.view.by_key
+    size = before._row_bytes + sum(
+        _row_bytes(row) - (_row_bytes(old[key]) if key in old else 0)
+        for key, row in view.by_key.items()
+        if old.get(key) is not row
+    )
+    nodes = renewed(before.nodes, old.values(), rows)
+    return in_places(rows) if nodes is None else nodes, size
+
+
+def _row_bytes(row: Row) -> int:
+    return ROW_BYTES + getsizeof(row.name) + getsizeof(row.description)
+
+
+class TreeCache:
+    """The trees last asked for, as many as fit into `bound` bytes. Any thread may use it."""
+
+    def __init__(self, bound: int) -> None:
+        self._bound, self._size = bound, 0
+        self._trees: OrderedDict[str, tuple[UserTree, int]] = OrderedDict()
         self._lock = threading.Lock()
 
-    def get(self, key: K) -> V | None:
-        """The value, now the newest."""
+    def get(self, user_id: str) -> UserTree | None:
+        """A user's tree, now the newest."""
         with self._lock:
-            value = self._values.get(key)
-            if value is not None:
-                self._values.move_to_end(key)
-            return value
+            found = self._trees.get(user_id)
+            if found is None:
+                return None
+            self._trees.move_to_end(user_id)
+            return found[0]
 
-    def put(self, key: K, value: V) -> None:
-        """Keep it, and let the oldest go."""
+    def put(self, user_id: str, tree: UserTree) -> None:
+        """Keep a tree, or count it anew after it has grown, and let the oldest go."""
         with self._lock:
-            if (old := self._values.pop(key, None)) is not None:
-                self._size -= self._size_of(old)
-            if self._size_of(value) > self._bound:
+            self._size -= self._trees.pop(user_id, (None, 0))[1]
+            size = tree.size
+            if size > self._bound:
                 return  # it would drive out all others and not stay either
-            self._values[key] = value
-            self._size += self._size_of(value)
-            while self._size > self._bound and self._values:
-                self._size -= self._size_of(self._values.popitem(last=False)[1])
-
-
-def forest(view: View, user: str, before: UserTree | None = None) -> UserTree:
-    """The rows in their places, for the user of this name. `before`: an earlier forest of the same user."""
-    rows = view.by_key.values()
-    if before is None or before.user != user:
-        return UserTree(view, user, tree(rows), {})
-    nodes = renewed(before.nodes, before.view.by_key.values(), rows)
-    return UserTree(view, user, tree(rows) if nodes is None else nodes, before.texts)
+            self._trees[user_id] = (tree, size)
+            self._size += size
+            while self._size > self._bound:
+                self._size -= self._trees.popitem(last=False)[1][1]
 
 
 def etag(revision: int, version: int, generation: int, view: str) -> str:
@@ -133,47 +196,47 @@ def goal_answer(goal: Goal, user: str) -> GoalAnswer:
     return GoalAnswer(*_fields(goal, user))
 
 
-def whole(forest: UserTree, shape: TreeOptions) -> bytes:
+def whole(tree: UserTree, options: TreeOptions) -> bytes:
     """All of a user's goals, with the version and position they are as of."""
-    return _envelope(forest, _goals(forest, forest.nodes, shape))
+    return _envelope(tree, _goals(tree, tree.nodes, options))
 
 
-def one(forest: UserTree, goal_id: str, shape: TreeOptions) -> bytes:
+def one(tree: UserTree, goal_id: str, options: TreeOptions) -> bytes:
     """One goal with its sub-goals; flat, a list of them."""
-    place = next((place for place, node in enumerate(forest.nodes) if node.row.id == goal_id), None)
+    place = next((place for place, node in enumerate(tree.nodes) if node.row.id == goal_id), None)
     if place is None:  # its parent is not there
         raise GoalNotFound(goal_id)
-    goals = _goals(forest, forest.nodes[place : place + forest.nodes[place].size], shape)
-    return _envelope(forest, goals) if shape.flat else goals
+    goals = _goals(tree, tree.nodes[place : place + tree.nodes[place].size], options)
+    return _envelope(tree, goals) if options.flat else goals
 
 
-def _envelope(forest: UserTree, goals: bytes) -> bytes:
-    view = forest.view
+def _envelope(tree: UserTree, goals: bytes) -> bytes:
+    view = tree.view
     return b'{"user":%b,"version":%d,"position":%d,"goals":[%b]}' % (
-        _encode(forest.user),
+        _encode(tree.name),
         view.version,
         view.position,
         goals,
     )
 
 
-def _goals(forest: UserTree, nodes: Sequence[Node], shape: TreeOptions) -> bytes:
+def _goals(tree: UserTree, nodes: Sequence[Node], options: TreeOptions) -> bytes:
     base = nodes[0].depth if nodes else 0
-    shown = _shown(nodes, shape)
-    if shape.flat:
-        limit = base + (shape.depth if shape.depth is not None else len(nodes))
+    shown = _shown(nodes, options)
+    if options.flat:
+        limit = base + (options.depth if options.depth is not None else len(nodes))
         kept = (node for node, keep in zip(nodes, shown, strict=True) if keep and node.depth <= limit)
-        return b",".join(b'%b%b,"depth":%d}' % (*_texts(forest, node), node.depth - base) for node in kept)
-    return _nested(forest, nodes, shown, base, shape.depth)
+        return b",".join(b'%b%b,"depth":%d}' % (*_texts(tree, node), node.depth - base) for node in kept)
+    return _nested(tree, nodes, shown, base, options.depth)
 
 
-def _shown(nodes: Sequence[Node], shape: TreeOptions) -> list[bool]:
+def _shown(nodes: Sequence[Node], options: TreeOptions) -> list[bool]:
     """Which nodes pass the filter; in a tree those above them too."""
-    if shape.status == "all":
-        return [shape.deleted or node.row.root is None for node in nodes]
-    done = shape.status == "done"
+    if options.status == "all":
+        return [options.deleted or node.row.root is None for node in nodes]
+    done = options.status == "done"
     shown = [node.row.root is None and done == (node.row.end is not None) for node in nodes]
-    if shape.flat:
+    if options.flat:
         return shown
     path: list[int] = []
     for index, node in enumerate(nodes):
@@ -187,7 +250,7 @@ def _shown(nodes: Sequence[Node], shape: TreeOptions) -> list[bool]:
     return shown
 
 
-def _nested(forest: UserTree, nodes: Sequence[Node], shown: list[bool], base: int, depth: int | None) -> bytes:
+def _nested(tree: UserTree, nodes: Sequence[Node], shown: list[bool], base: int, depth: int | None) -> bytes:
     out: list[bytes] = []
     lists = 0
     begun = True  # a list, in which nothing is yet
@@ -200,7 +263,7 @@ def _nested(forest: UserTree, nodes: Sequence[Node], shown: list[bool], base: in
             begun = False
         if not begun:
             out.append(b",")
-        out += _texts(forest, node)
+        out += _texts(tree, node)
         begun = level != depth
         if begun:
             out.append(b',"sub_goals":[')
@@ -212,18 +275,9 @@ def _nested(forest: UserTree, nodes: Sequence[Node], shown: list[bool], base: in
     return b"".join(out) + b"]}" * lists
 
 
-def _texts(forest: UserTree, node: Node) -> tuple[bytes, bytes]:
+def _texts(tree: UserTree, node: Node) -> tuple[bytes, bytes]:
     """A goal's JSON, and its progress, without the end of the object."""
-    row = node.row
-    known = forest.texts.get(row.id)
-    if known is None or known[0] is not row:
-        known = forest.texts[row.id] = (row, _encode(GoalAnswer(*_fields(row, forest.user)))[:-1])
-    return known[1], _progress(node.completed, node.leaves)
-
-
-@lru_cache(maxsize=10_000)
-def _progress(completed: int, leaves: int) -> bytes:
-    return b',"progress":{"completed":%d,"leaves":%d}' % (completed, leaves)
+    return tree.text(node.row), b',"progress":{"completed":%d,"leaves":%d}' % (node.completed, node.leaves)
 
 
 def _fields(goal: Goal | Row, user: str) -> tuple[Any, ...]:

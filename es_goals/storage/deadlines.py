@@ -1,46 +1,78 @@
-"""How long the work of a thread may go on asking the storage. What nobody waits for has no deadline: the writer, the
-tick, rebuilds and the command line."""
+"""Until when work may go on: one Deadline, made for a request and carried into the thread that works for it.
 
+What nobody waits for has none: the writer, the tick, rebuilds and the command line.
+"""
+
+import asyncio
 import math
 import threading
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from time import monotonic
 from typing import TypeVar
+
+from msgspec import Struct
 
 from es_goals.storage.errors import Interrupted
 
 T = TypeVar("T")
 
 
-class _Work(threading.local):
-    until = math.inf
+class Deadline(Struct, frozen=True):
+    """`until`: a time of the monotonic clock, in seconds."""
+
+    until: float
+
+    @classmethod
+    def after(cls, seconds: float) -> "Deadline":
+        """That many seconds from now."""
+        return cls(monotonic() + seconds)
+
+    def later(self, seconds: float) -> "Deadline":
+        """The same so many seconds later."""
+        return Deadline(self.until + seconds)
+
+    def left(self) -> float:
+        """Seconds; none or less where it is past."""
+        return self.until - monotonic()
+
+    def expired(self) -> bool:
+        """Whether it is past."""
+        return monotonic() > self.until
+
+    def check(self) -> None:
+        """Raises Interrupted where it is past."""
+        if self.expired():
+            raise Interrupted("expected to be done before the deadline; found more to do")
+
+    def run(self, work: Callable[[], T]) -> T:
+        """Do the work in this thread: what it asks of a storage past the deadline raises Interrupted. Where that is so
+        already, it is not begun."""
+        before, _thread.deadline = _thread.deadline, self
+        try:
+            self.check()
+            return work()
+        finally:
+            _thread.deadline = before
+
+    async def wait(self, work: Awaitable[T]) -> T:
+        """On the event loop: what the work returns. Raises Interrupted at the deadline."""
+        try:
+            async with asyncio.timeout(max(0.0, self.left())):
+                return await work
+        except TimeoutError:
+            raise Interrupted("expected an answer before the deadline; found the storage still busy") from None
 
 
-_work = _Work()
+NEVER = Deadline(math.inf)
 
 
-def with_deadline(work: Callable[[], T], until: float) -> T:
-    """What the work answers; what it asks this thread's storage when `monotonic()` is past `until` raises Interrupted.
-    Where that is so already, it is not begun."""
-    before, _work.until = _work.until, until
-    try:
-        check_deadline()
-        return work()
-    finally:
-        _work.until = before
+class _Thread(threading.local):
+    deadline = NEVER
 
 
-def has_deadline() -> bool:
-    """Whether this thread's work has a deadline."""
-    return _work.until != math.inf
+_thread = _Thread()
 
 
-def expired() -> bool:
-    """Whether its time is over: for an engine to ask while it answers a question."""
-    return monotonic() > _work.until
-
-
-def check_deadline() -> None:
-    """To be called before each question. Raises Interrupted."""
-    if _work.until != math.inf and monotonic() > _work.until:
-        raise Interrupted("expected to be done before the deadline; found more to do")
+def current() -> Deadline:
+    """That of what this thread does."""
+    return _thread.deadline

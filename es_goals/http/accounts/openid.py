@@ -5,21 +5,24 @@ import secrets
 from functools import partial
 from typing import Annotated
 
-from falcon.asgi import Request, Response
+from falcon.asgi import Response
 from msgspec import Meta, Struct
 
 from es_goals.accounts import changes
 from es_goals.accounts.names import NAME_LENGTH, valid_user_name
 from es_goals.accounts.provider import Identity, Provider, ProviderFailed, SignInRefused
-from es_goals.http import requests
-from es_goals.http.accounts import signing
+from es_goals.http import answers, requests
 from es_goals.http.accounts.sessions import SessionAnswer, answer
-from es_goals.http.context import Context
+from es_goals.http.accounts.signing import Signing, log_sign_in
 from es_goals.http.describe.operation import UNSURE, operation
+from es_goals.http.exchange import Request
 from es_goals.http.problems import Refusal
+from es_goals.http.resource import Resource
+from es_goals.settings import Settings
 from es_goals.storage.errors import CredentialTaken, UserNameTaken
 from es_goals.storage.log import Cause, Transaction, User
 from es_goals.values import InvalidValue
+from es_goals.worker import Worker
 
 PATH = "/v2/sessions/oidc"
 COOKIE = "es-goals-sign-in"
@@ -34,11 +37,16 @@ class ReturnQuery(Struct, frozen=True):
     error: Annotated[str, Meta(description="in place of a code: why there is none")] = ""
 
 
-class SignIn:
-    """/v2/sessions/oidc"""
+class AtProvider(Resource):
+    """A resource that a browser comes to on its way to a provider and back."""
 
-    def __init__(self, context: Context, provider: Provider) -> None:
-        self._context, self._provider = context, provider
+    def __init__(self, worker: Worker, signing: Signing, provider: Provider) -> None:
+        super().__init__(worker)
+        self._signing, self._provider = signing, provider
+
+
+class SignIn(AtProvider):
+    """/v2/sessions/oidc"""
 
     @operation("Sign in at the OpenID provider", {302: None}, needs="nobody", problems=("provider-failed",))
     async def on_get(self, req: Request, resp: Response) -> None:
@@ -48,32 +56,29 @@ class SignIn:
             begun = await self._provider.begin()
         except ProviderFailed as error:
             raise Refusal("provider-failed", str(error)) from error
-        _keep(self._context, resp, f"{begun.state}.{begun.nonce}.{begun.verifier}", COOKIE_SECONDS)
-        resp.set_header("Cache-Control", "no-store")
+        _keep(self.settings, resp, f"{begun.state}.{begun.nonce}.{begun.verifier}", COOKIE_SECONDS)
+        answers.secret(resp)
         resp.set_header("Location", begun.url)
         resp.status = "302 Found"
 
 
-class Return:
+class Return(AtProvider):
     """/v2/sessions/oidc/callback"""
-
-    def __init__(self, context: Context, provider: Provider) -> None:
-        self._context, self._provider = context, provider
 
     @operation("Come back from the OpenID provider", {200: SessionAnswer}, query=ReturnQuery, needs="nobody",
                problems=("sign-in-refused", "not-linked", "user-name-taken", "provider-failed", *UNSURE))  # fmt: skip
     async def on_get(self, req: Request, resp: Response) -> None:
         """With a code, which is good once, as the cookie is."""
-        _keep(self._context, resp, "", -1)  # gone; Falcon would leave a 0 out
+        _keep(self.settings, resp, "", -1)  # gone; Falcon would leave a 0 out
         try:
             user = await self._user(req, await self._finished(req))
         except Refusal as refusal:
-            signing.note(req, "failed" if refusal.slug == "provider-failed" else "refused", None)
+            log_sign_in(req, "failed" if refusal.slug == "provider-failed" else "refused", None)
             raise
-        answer(resp, *await signing.begin(self._context, req, user))
+        answer(resp, *await self._signing.begin(req, user))
 
     async def _finished(self, req: Request) -> Identity:
-        state, nonce, verifier = _kept(self._context, req)
+        state, nonce, verifier = _kept(self.settings, req)
         given = requests.query(req, ReturnQuery)
         if not hmac.compare_digest(given.state.encode(), state.encode()):
             raise Refusal("sign-in-refused", "expected the state that this browser was sent away with; found another")
@@ -87,12 +92,12 @@ class Return:
             raise Refusal("provider-failed", str(error)) from error
 
     async def _user(self, req: Request, identity: Identity) -> User:
-        context = self._context
+        log = self.reads.log
         known = changes.identity_of(identity.issuer, identity.subject)
-        linked = await context.quickly(lambda: context.log.identity(known))
-        if linked is None and context.settings.registration == "open":
+        linked = await self.reads.in_thread(lambda: log.identity(known), req.asker)
+        if linked is None and self.settings.registration == "open":
             return await self._registered(req, identity, known)
-        user = await context.quickly(lambda: context.log.user(linked.user_id)) if linked else None
+        user = await self.reads.in_thread(lambda: log.user(linked.user_id), req.asker) if linked else None
         if user is None:
             detail = f"expected an account linked to subject {identity.subject!r} of {identity.issuer}; found none"
             raise Refusal("not-linked", detail)
@@ -103,10 +108,10 @@ class Return:
     async def _registered(self, req: Request, identity: Identity, known: str) -> User:
         """A new user, called as at the provider where nobody is called so here."""
         for name in _names(identity.name):
-            user = User(self._context.new_id(), name, None, 0)
+            user = User(self.worker.new_id(), name, None, 0)
             try:
                 work = partial(_register, user=user, identity=known)
-                return await self._context.change(req, work)
+                return await self.change(req, work)
             except UserNameTaken:
                 continue
             except CredentialTaken:  # by another tab of the same person
@@ -128,19 +133,19 @@ def _names(hint: str | None) -> tuple[str, ...]:
     return tuple(name + number for number in numbers)
 
 
-def _keep(context: Context, resp: Response, value: str, seconds: int) -> None:
-    name, path = _cookie(context)
+def _keep(settings: Settings, resp: Response, value: str, seconds: int) -> None:
+    name, path = _cookie(settings)
     secure = path == "/"
     resp.set_cookie(name, value, max_age=seconds, path=path, secure=secure, http_only=True, same_site="Lax")
 
 
-def _cookie(context: Context) -> tuple[str, str]:
+def _cookie(settings: Settings) -> tuple[str, str]:
     """Its name and path. With TLS the name keeps neighbours in the same domain from bringing one of their own."""
-    return (f"__Host-{COOKIE}", "/") if context.settings.url.startswith("https:") else (COOKIE, PATH)
+    return (f"__Host-{COOKIE}", "/") if settings.url.startswith("https:") else (COOKIE, PATH)
 
 
-def _kept(context: Context, req: Request) -> list[str]:
-    parts = req.cookies.get(_cookie(context)[0], "").split(".")
+def _kept(settings: Settings, req: Request) -> list[str]:
+    parts = req.cookies.get(_cookie(settings)[0], "").split(".")
     if len(parts) != 3 or not all(parts):
         raise Refusal(
             "sign-in-refused", f"expected the cookie that {PATH} set; found none, so sign in again from there"

@@ -2,19 +2,18 @@
 
 from datetime import datetime
 
-import msgspec
-from falcon.asgi import Request, Response
+from falcon.asgi import Response
 from msgspec import Struct
 
 from es_goals.events import moment
-from es_goals.http import requests
-from es_goals.http.accounts import signing
-from es_goals.http.context import JSON, Resource
+from es_goals.http import answers, requests
+from es_goals.http.accounts.signing import Signing, caller_of, expect_accounts
 from es_goals.http.describe.operation import operation
+from es_goals.http.exchange import Request
 from es_goals.http.problems import Refusal
+from es_goals.http.resource import Resource
 from es_goals.storage.sessions import Session
-
-_encode = msgspec.json.Encoder().encode
+from es_goals.worker import Worker
 
 
 class Credentials(Struct, forbid_unknown_fields=True):
@@ -34,13 +33,17 @@ class SessionAnswer(Struct, frozen=True):
 class Sessions(Resource):
     """/v2/sessions"""
 
+    def __init__(self, worker: Worker, signing: Signing) -> None:
+        super().__init__(worker)
+        self._signing = signing
+
     @operation("Sign in", {201: SessionAnswer}, body=Credentials, needs="nobody",
                problems=("sign-in-refused", "too-many-attempts", "no-accounts"))  # fmt: skip
     async def on_post(self, req: Request, resp: Response) -> None:
         """By name or id, and password."""
         given = await requests.body(req, Credentials)
-        signing.expect_accounts(self._context)
-        secret, session = await signing.sign_in(self._context, req, given.user, given.password)
+        expect_accounts(not self.settings.open)
+        secret, session = await self._signing.sign_in(req, given.user, given.password)
         resp.status = "201 Created"
         answer(resp, secret, session)
 
@@ -52,16 +55,15 @@ class CurrentSession(Resource):
     async def on_delete(self, req: Request, resp: Response) -> None:
         """The session whose token this is."""
         requests.query(req, requests.NoQuery)
-        caller = signing.caller_of(self._context, req)
+        caller = caller_of(req)
         if not caller.session:
             raise Refusal("session-not-found", "expected a session's token; found an API token, which can be revoked")
-        await self._context.in_thread(lambda: self._context.sessions.end(caller.credential))
-        resp.set_header("Cache-Control", "no-store")
-        resp.status = "204 No Content"
+        await self.reads.in_thread(lambda: self.worker.storage.sessions.end(caller.credential), req.asker)
+        answers.secret(resp)
+        answers.nothing(resp)
 
 
 def answer(resp: Response, secret: str, session: Session) -> None:
     """The token, this once."""
-    resp.data = _encode(SessionAnswer(secret, moment(session.expires_at)))
-    resp.content_type = JSON
-    resp.set_header("Cache-Control", "no-store")
+    answers.json(resp, SessionAnswer(secret, moment(session.expires_at)))
+    answers.secret(resp)

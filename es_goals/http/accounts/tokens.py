@@ -3,8 +3,7 @@
 from datetime import datetime
 from typing import Annotated, cast
 
-import msgspec
-from falcon.asgi import Request, Response
+from falcon.asgi import Response
 from msgspec import Meta, Struct, structs
 
 from es_goals.accounts import changes
@@ -12,15 +11,14 @@ from es_goals.accounts.caller import TOKEN, Scope, fingerprint, new_secret
 from es_goals.accounts.changes import NoSuchToken
 from es_goals.accounts.names import valid_token_name
 from es_goals.events import micros, moment
-from es_goals.http import requests
-from es_goals.http.accounts import signing
-from es_goals.http.context import JSON, Resource
+from es_goals.http import answers, requests
+from es_goals.http.accounts.signing import caller_of
 from es_goals.http.describe.operation import UNSURE, operation
-from es_goals.reads.cache import uuid_of
+from es_goals.http.exchange import Request
+from es_goals.http.resource import Resource
+from es_goals.ids import uuid_of
 from es_goals.storage.log import Token, User
 from es_goals.values import InvalidValue
-
-_encode = msgspec.json.Encoder().encode
 
 
 class NewToken(Struct, forbid_unknown_fields=True):
@@ -70,50 +68,44 @@ class Tokens(Resource):
     @operation("API tokens", {200: TokenPage}, query=TokensQuery, problems=("user-not-found", "no-accounts"))
     async def on_get(self, req: Request, resp: Response) -> None:
         """Those that are not revoked, in the order in which they were made."""
-        context = self._context
-        caller = signing.caller_of(context, req)
+        caller = caller_of(req)
         query = requests.query(req, TokensQuery)
-        user = caller.user if query.user is None else await context.user(req, query.user)
-        limit = requests.page_size(req, query.limit, context.settings.page_limit)
-        tokens, more = await context.in_thread(lambda: self._page(user, query.cursor, limit))
-        if more is not None:
-            resp.set_header("Link", f'<{more}>; rel="next"')
-        resp.data = _encode(TokenPage(tokens, more))
-        resp.content_type = JSON
-        resp.set_header("Cache-Control", "no-store")
+        user = caller.user if query.user is None else await self.user_named(req, query.user)
+        limit = requests.page_size(req, query.limit, self.settings.page_limit)
+        tokens, more = await self.reads.in_thread(lambda: self._page(user, query.cursor, limit), req.asker)
+        answers.next_page(resp, more)
+        answers.json(resp, TokenPage(tokens, more))
+        answers.secret(resp)
 
     def _page(self, user: User, cursor: str, limit: int) -> tuple[list[TokenAnswer], str | None]:
-        found = self._context.log.tokens(user.id, cursor, limit + 1)
+        found = self.reads.log.tokens(user.id, cursor, limit + 1)
         page, more = found[:limit], None
         if len(found) > limit:
             more = f"/v2/tokens?user={user.id}&cursor={page[-1].id}&limit={limit}"
-        used = self._context.sessions.used
-        return [_told(token, used(token.id)) for token in page if token.revoked_at is None], more
+        used = self.worker.storage.sessions.used
+        return [_shown(token, used(token.id)) for token in page if token.revoked_at is None], more
 
     @operation("Make an API token", {201: IssuedToken}, body=NewToken, needs="credentials",
                problems=("no-accounts", *UNSURE))  # fmt: skip
     async def on_post(self, req: Request, resp: Response) -> None:
         """It is told this once, and kept as its SHA-256."""
-        context = self._context
-        caller = signing.caller_of(context, req)
+        caller = caller_of(req)
         new = await requests.body(req, NewToken)
         secret = new_secret(TOKEN)
         name, ends = valid_token_name(new.name), self._end(new.expires_at)
-        token = Token(context.new_id(), caller.user.id, name, new.scope, fingerprint(secret), 0, ends)
-        made, position = await context.change(
+        token = Token(self.worker.new_id(), caller.user.id, name, new.scope, fingerprint(secret), 0, ends)
+        made, position = await self.change(
             req, lambda transaction, cause: changes.issue(transaction, token, cause), new.reason
         )
-        resp.status = "201 Created"
-        resp.set_header("Position", str(position))
-        resp.set_header("Location", f"/v2/tokens/{made.id}")
-        resp.set_header("Cache-Control", "no-store")
-        resp.data = _encode(IssuedToken(*structs.astuple(_told(made, None)), token=secret))
-        resp.content_type = JSON
+        answers.created(resp, f"/v2/tokens/{made.id}")
+        answers.recorded(resp, position)
+        answers.json(resp, IssuedToken(*structs.astuple(_shown(made, None)), token=secret))
+        answers.secret(resp)
 
     def _end(self, given: datetime | None) -> int:
-        now = self._context.clock()
+        now = self.worker.clock()
         if given is None:
-            return now + self._context.settings.token_lifetime * 1_000_000
+            return now + self.settings.token_lifetime * 1_000_000
         try:
             ends = micros(given)
             moment(ends)  # in UTC it may be a year too far
@@ -132,19 +124,18 @@ class OneToken(Resource):
     async def on_delete(self, req: Request, resp: Response, token_id: str) -> None:
         """One's own, or as an administrator anybody's."""
         requests.query(req, requests.NoQuery)
-        context = self._context
-        caller = signing.caller_of(context, req)
+        caller = caller_of(req)
         known = uuid_of(token_id)
-        token = await context.quickly(lambda: context.log.token_of(known)) if known else None
+        token = await self.reads.in_thread(lambda: self.reads.log.token_of(known), req.asker) if known else None
         if token is None or (token.user_id != caller.user.id and caller.user.role != "administrator"):
             raise NoSuchToken(f"expected the id of a token; found {token_id[:100]!r}")
-        position = await context.change(req, lambda transaction, cause: changes.revoke(transaction, token, cause))
-        resp.set_header("Position", str(position))
-        resp.set_header("Cache-Control", "no-store")
-        resp.status = "204 No Content"
+        position = await self.change(req, lambda transaction, cause: changes.revoke(transaction, token, cause))
+        answers.recorded(resp, position)
+        answers.secret(resp)
+        answers.nothing(resp)
 
 
-def _told(token: Token, used: int | None) -> TokenAnswer:
+def _shown(token: Token, used: int | None) -> TokenAnswer:
     scope = cast(Scope, token.scope)
     times = (moment(token.created_at), moment(token.expires_at), None if used is None else moment(used))
     return TokenAnswer(token.id, token.name, scope, *times)

@@ -8,11 +8,12 @@ from pathlib import Path
 from string import Template
 
 import msgspec
-from falcon.asgi import Request, Response
+from falcon.asgi import Response
 
 from es_goals.http.describe.openapi import Json
 from es_goals.http.describe.operation import NOBODY
 from es_goals.http.edge.headers import PAGE_POLICY
+from es_goals.http.exchange import Request
 from es_goals.http.problems import PROBLEMS, Refusal
 
 _FILES = {

@@ -3,7 +3,6 @@
 from collections.abc import Mapping
 
 import falcon
-from falcon.asgi import Request
 
 from es_goals.accounts.caller import Caller
 from es_goals.http.describe.operation import NOBODY, Operation
@@ -17,13 +16,9 @@ _ROLES: Mapping[str, frozenset[str]] = {
 }
 
 
-def secret_of(req: Request) -> str | None:
-    """What the client shows: `Authorization: Bearer …`, or `Access-Token: …`."""
-    given = req.headers.get("authorization")
-    if given is not None:
-        scheme, _, secret = given.partition(" ")
-        return secret.strip() if scheme.lower() == "bearer" else ""
-    return req.headers.get("access-token")
+def handler_of(resource: object, method: str) -> object | None:
+    """The resource's own handler of a method, if it has one."""
+    return None if method == "OPTIONS" else getattr(resource, f"on_{method.lower()}", None)
 
 
 def operation_of(resource: object, method: str) -> Operation:

@@ -4,8 +4,8 @@ import asyncio
 from collections.abc import Awaitable, Callable
 from typing import Any
 
-from es_goals.http.context import Context
 from es_goals.http.problems import Refusal
+from es_goals.worker import Worker
 
 _FRAMING = frozenset({b"content-length", b"transfer-encoding"})
 Message = dict[str, Any]
@@ -17,9 +17,9 @@ class BodyGuard:
     """An ASGI application around another one. A body that stops half-way looks to Falcon as if it had ended, so
     it is refused here; so is one that is too large, before it is in memory, or not there in time."""
 
-    def __init__(self, app: App, context: Context) -> None:
-        self._app, self._seconds, self._limit = app, context.settings.body_deadline, context.settings.body_limit
-        self.context = context
+    def __init__(self, app: App, worker: Worker) -> None:
+        self._app, self._seconds, self._limit = app, worker.settings.body_deadline, worker.settings.body_limit
+        self.worker = worker
 
     async def __call__(self, scope: Message, receive: Receive, send: Any) -> None:
         if scope["type"] == "http" and any(name in _FRAMING and value != b"0" for name, value in scope["headers"]):

@@ -1,35 +1,36 @@
-"""Around every request: where it comes from, whether it is let in, what is logged and counted."""
+"""Around every request: where it comes from, whether it is let in, whose data it may name, what is logged and counted."""
 
 import asyncio
 import re
 import secrets
 import sys
-from functools import lru_cache
+from functools import lru_cache, partial
 from itertools import count
-from time import monotonic, perf_counter
+from time import perf_counter
+from typing import Any
 
 import falcon
-import structlog
-from falcon.asgi import Request, Response
+from falcon.asgi import Response
 
 from es_goals import metrics
 from es_goals.accounts.passwords import warm
-from es_goals.http.accounts import signing
-from es_goals.http.context import Context
+from es_goals.goals.commands import GoalNotFound
+from es_goals.http import answers, requests
 from es_goals.http.describe.operation import Operation
 from es_goals.http.edge import headers, peers
-from es_goals.http.edge.access import expect_allowed, operation_of, secret_of
+from es_goals.http.edge.access import expect_allowed, handler_of, operation_of
 from es_goals.http.edge.body import Message
-from es_goals.http.edge.rates import tell
+from es_goals.http.edge.rates import Rates, set_headers
+from es_goals.http.exchange import Request, begin
 from es_goals.http.problems import Refusal
+from es_goals.http.resource import no_such_user
+from es_goals.ids import uuid_of
 from es_goals.logs import RequestLog
-from es_goals.reads.pool import set_request_user
+from es_goals.reads import Opening
 from es_goals.settings import exact_origins, networks
-from es_goals.storage.errors import StorageError
+from es_goals.storage.deadlines import Deadline
+from es_goals.worker import Worker
 
-log = structlog.get_logger()
-TIDY_SECONDS = 600.0
-"""Between two looks for sessions, uses and attempts that are of no use any more."""
 _HOST = r"(localhost|[a-z0-9.-]+\.localhost|127(\.\d{1,3}){3}|\[::1\])(:\d{1,5})?"
 _LOOPBACK = re.compile(_HOST, re.IGNORECASE)
 _ORIGIN = re.compile(rf"[a-z][a-z0-9+.-]*://{_HOST}", re.IGNORECASE)
@@ -38,31 +39,30 @@ _METHODS = frozenset(falcon.COMBINED_METHODS)
 
 
 class Middleware:
-    """Falcon's middleware: where a request comes from, whether it is let in, and what is told of it."""
+    """Falcon's middleware. `rates` counts requests, for all processes that serve on this machine; None: nobody does."""
 
-    def __init__(self, context: Context) -> None:
-        self._context = context
+    def __init__(self, worker: Worker, rates: Rates | None) -> None:
+        settings = worker.settings
+        self._worker, self._settings, self._rates = worker, settings, rates
         self._ids = map(f"{secrets.token_hex(4)}-{{:08x}}".format, count())
-        self._log = RequestLog(sys.stderr.buffer) if context.settings.log_level in ("debug", "info") else None
-        self._locate = peers.locator(networks(context.settings.proxies))
-        self._origins = exact_origins(context.settings.origins)
-        self._open, self._tidies_at = context.settings.open, 0.0
+        self._log = RequestLog(sys.stderr.buffer) if settings.log_level in ("debug", "info") else None
+        self._locate = peers.locator(networks(settings.proxies))
+        self._origins = exact_origins(settings.origins)
 
     async def process_request(self, req: Request, resp: Response) -> None:
         """Give the request its id and its origin; refuse what a page on the web could send."""
-        req.context.started = perf_counter()
-        req.context.caller = None
-        self._context.begin()
-        set_request_user(None)
+        begin(req)
+        req.started = perf_counter()
+        req.deadline = Deadline.after(self._settings.deadline)
         given = req.headers.get("x-request-id")
-        req.context.request_id = given if given and _REQUEST_ID.fullmatch(given) else next(self._ids)
-        resp.set_header("X-Request-Id", req.context.request_id)
-        req.context.address, req.context.secure = self._locate(req.scope, req.headers)
-        if req.context.secure:
+        req.id = given if given and _REQUEST_ID.fullmatch(given) else next(self._ids)
+        resp.set_header("X-Request-Id", req.id)
+        req.address, req.secure = self._locate(req.scope, req.headers)
+        if req.secure:
             resp.set_header("Strict-Transport-Security", headers.STRICT_TRANSPORT)
-        if self._open:
+        if self._settings.open:
             self._expect_local(req.headers.get("host"), req.headers.get("origin"))
-        if (req.content_length or 0) > (limit := self._context.settings.body_limit):
+        if (req.content_length or 0) > (limit := self._settings.body_limit):
             raise Refusal("body-too-large", f"expected at most {limit} bytes; found {req.content_length}")
         if self._origins and headers.is_preflight(req) and req.headers.get("origin") in self._origins:
             headers.permit(resp)
@@ -74,90 +74,87 @@ class Middleware:
         if origin is not None and origin not in self._origins and not _ORIGIN.fullmatch(origin):
             raise Refusal("foreign-origin", f"expected an origin on this machine; found {origin[:100]!r}")
 
-    async def process_resource(self, req: Request, resp: Response, resource: object, params: Message) -> None:
-        """Let in who may be. Falcon answers 400 to a method that HTTP does not know; the path does not take it."""
-        del params
-        if not self._open:
-            await self._admit(req, resp, operation_of(resource, req.method))
-        if req.method not in _METHODS:
+    async def process_resource(self, req: Request, resp: Response, resource: object, params: dict[str, Any]) -> None:
+        """Let in who may be, and resolve whose data the path names: a handler is given the user, or the id of a goal
+        whose owner is known, and is not run where there is none that the caller may see."""
+        one = operation_of(resource, req.method)
+        secret = None if self._settings.open or one.needs == "nobody" else requests.secret_of(req)
+        named = params if handler_of(resource, req.method) is not None else {}
+        if secret is not None or "user" in named or "goal_id" in named:
+            opening = Opening(secret, named.get("user"), named.get("goal_id"), one.conditional)
+            req.look = await self._worker.reads.begin(opening, req.deadline)
+        if not self._settings.open:
+            self._admit(req, resp, one, secret)
+        if (
+            req.method not in _METHODS
+        ):  # Falcon answers 400 to a method that HTTP does not know; the path does not take it
             taken = [method for method in falcon.HTTP_METHODS if hasattr(resource, f"on_{method.lower()}")]
             raise falcon.HTTPMethodNotAllowed([*taken, "OPTIONS"])
+        if not (self._settings.open and one.needs == "credentials"):  # of which there are none
+            _resolve(req, named)
 
-    async def _admit(self, req: Request, resp: Response, one: Operation) -> None:
-        registration = self._context.settings.registration
-        secret = None if one.needs == "nobody" else secret_of(req)
-        caller = None if secret is None else await self._context.admitted(secret)
+    def _admit(self, req: Request, resp: Response, one: Operation, secret: str | None) -> None:
+        registration, caller = self._settings.registration, req.caller
         if caller is None:
             if not one.uncounted:
-                self._count(resp, peers.address_key(req.context.address))
+                self._count(req, resp, peers.address_key(req.address))
             if secret is not None:
                 raise Refusal("unauthenticated", "expected a token that is good; found one that is not, or no more")
             if one.needs == "nobody" or (one.needs == "registration" and registration == "open"):
                 return
             raise Refusal("unauthenticated", "expected Authorization: Bearer <token>; found none")
-        req.context.caller = caller
-        set_request_user(caller.user.id)
-        self._count(resp, caller.user.id)
+        self._count(req, resp, caller.user.id)
         expect_allowed(one, req.method, caller, registration)
 
-    def _count(self, resp: Response, whose: str) -> None:
-        if (rates := self._context.rates) is None:
+    def _count(self, req: Request, resp: Response, key: str) -> None:
+        rates = self._rates
+        if rates is None:
             return
-        taken = rates.take(whose)
-        tell(resp, rates.quota, taken)
+        taken = rates.take(key)
+        set_headers(resp, rates.quota, taken)
         if not taken.allowed:
             raise Refusal("too-many-requests", f"expected at most {rates.quota} requests a second; found more")
+        if req.caller is not None:
+            req.charge = partial(rates.charge, key)
 
     async def process_response(self, req: Request, resp: Response, resource: object, succeeded: bool) -> None:
-        """Count it and log it."""
-        del resource, succeeded
+        """Say what may keep the answer, count it and log it."""
+        if succeeded and resource is not None:
+            answers.mark_personal(req, resp, operation_of(resource, req.method))
         if self._origins:
             headers.share(resp, req.headers.get("origin"), self._origins)
-        seconds = perf_counter() - req.context.started
+        seconds = perf_counter() - req.started
         # Free text from a client would make a series of its own each time.
         route, method = req.uri_template or "none", req.method if req.method in _METHODS else "other"
         metrics.count_request(method, route, resp.status_code, seconds)
         if self._log:
-            self._log.add(req.context.request_id, method, req.path, resp.status_code, seconds)
+            self._log.add(req.id, method, req.path, resp.status_code, seconds)
 
     async def process_startup(self, scope: Message, event: Message) -> None:
-        """Begin the background tick, and go on with rebuilds that were cut off."""
+        """Begin the background work."""
         del scope, event
-        context = self._context
-        context.in_background(context.tail.run(self._look, self._tick, context.pool))
-        context.log.watch(context.tail.wake)
-        context.in_background(asyncio.to_thread(context.projector.resume))
-        if not self._open:
-            context.in_background(asyncio.to_thread(warm))
-
-    async def _look(self) -> int:
-        """Also where nobody is known to have written."""
-        context = self._context
-        context.begin()
-        if not self._open and monotonic() >= self._tidies_at:
-            self._tidies_at = monotonic() + TIDY_SECONDS
-            context.in_background(asyncio.to_thread(self._tidy))
-        return context.recent.look() if context.log.is_local else await context.ask(context.recent.head)
-
-    def _tidy(self) -> None:
-        try:
-            signing.tidy(self._context)
-        except StorageError as error:
-            log.warning("sessions_not_tidied", detail=str(error))
-
-    def _tick(self) -> None:
-        self._context.log.tidy()
-        self._context.projector.tick()
+        await self._worker.start()
+        if not self._settings.open:
+            self._worker.in_background(asyncio.to_thread(warm))
 
     async def process_shutdown(self, scope: Message, event: Message) -> None:
         """Finish what was taken."""
         del scope, event
-        context = self._context
-        context.tail.stop()
-        context.projector.stop()
-        await asyncio.to_thread(context.service.close)
-        await context.drain()
-        context.close()
+        await self._worker.stop()
+
+
+def _resolve(req: Request, named: dict[str, Any]) -> None:
+    """Raises Refusal, GoalNotFound."""
+    owner = req.look.owner
+    if "user" in named:
+        if owner is None:
+            no_such_user(named["user"])
+        named["user"] = owner
+    if "goal_id" in named:
+        known = uuid_of(named["goal_id"])
+        if owner is None or known is None:
+            raise GoalNotFound(named["goal_id"][:100])
+        named["goal_id"] = known
 
 
 @lru_cache

@@ -77,7 +77,7 @@ class Rates:
         return first + WAYS + way, now, now
 
 
-def tell(resp: Response, quota: int, taken: Taken) -> None:
+def set_headers(resp: Response, quota: int, taken: Taken) -> None:
     """The headers of draft-ietf-httpapi-ratelimit-headers: `q` requests in `w` seconds, `r` of them left, for `t`
     seconds; and Retry-After where the request was refused."""
     seconds = ceil(taken.reset if taken.allowed else taken.retry_after)

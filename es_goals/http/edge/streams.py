@@ -5,7 +5,6 @@ from itertools import count
 from typing import Self
 
 from es_goals.http.problems import Refusal
-from es_goals.reads.pool import current_user
 
 
 class Stream:
@@ -40,9 +39,9 @@ class Streams:
         self._numbers = count()
         self._open: dict[int, str | None] = {}  # by number, so that any thread may forget one
 
-    def open(self, parts: AsyncGenerator[bytes, None]) -> Stream:
-        """A place for a stream of these parts. Raises Refusal."""
-        user, users, number = current_user(), list(self._open.values()), next(self._numbers)
+    def open(self, parts: AsyncGenerator[bytes, None], user: str | None) -> Stream:
+        """A place for a stream of these parts, which counts for a user if somebody is signed in. Raises Refusal."""
+        users, number = list(self._open.values()), next(self._numbers)
         if user is not None and users.count(user) >= self._of_one:
             raise Refusal("too-many-own-streams", f"expected at most {self._of_one} of yours at once; found one more")
         if len(users) >= self._most:

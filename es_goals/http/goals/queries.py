@@ -2,27 +2,50 @@
 
 from typing import Annotated, Literal
 
+from falcon.asgi import Response
 from msgspec import UNSET, Meta, Struct, UnsetType
 
-from es_goals.reads import trees
+from es_goals.http import answers, requests
+from es_goals.http.describe.operation import operation
+from es_goals.http.exchange import Request
+from es_goals.http.problems import Refusal
+from es_goals.http.resource import Resource
+from es_goals.reads import Reads, TreeQuestion, trees
+from es_goals.reads.history import BeyondHead
+from es_goals.reads.trees import TreeOptions
+from es_goals.storage.log import User
+
+USER, GOAL = "/v2/users/{user}/goals", "/v2/goals/{goal_id}"
+
+AsOf = Annotated[str, Meta(description="an RFC 3339 time or a log position")]
 
 
 class TreeQuery(Struct, frozen=True, forbid_unknown_fields=True):
     """Which part of a user's tree, how, and as of when."""
 
-    as_of: Annotated[str, Meta(description="an RFC 3339 time or a log position")] | None = None
+    as_of: AsOf | None = None
     status: Literal["open", "done", "all"] = "all"
     depth: Annotated[int, Meta(ge=0, le=1_000_000, description="levels below the answered goals")] | UnsetType = UNSET
     view: Literal["tree", "flat"] = "tree"
     deleted: bool = False
 
+    @property
+    def options(self) -> TreeOptions:
+        """How the tree is shown."""
+        return TreeOptions(self.view == "flat", self.status, _levels(self.depth), self.deleted)
+
 
 class GoalQuery(Struct, frozen=True, forbid_unknown_fields=True):
     """How much of a goal's sub-goals, how, and as of when."""
 
-    as_of: Annotated[str, Meta(description="an RFC 3339 time or a log position")] | None = None
+    as_of: AsOf | None = None
     depth: Annotated[int, Meta(ge=0, le=1_000_000, description="levels below the goal")] | UnsetType = UNSET
     view: Literal["tree", "flat"] = "tree"
+
+    @property
+    def options(self) -> TreeOptions:
+        """How the tree is shown."""
+        return TreeOptions(self.view == "flat", "all", _levels(self.depth))
 
 
 class ShownGoal(trees.TreeGoalAnswer, kw_only=True):
@@ -41,3 +64,54 @@ class TreeAnswer(Struct):
     version: int
     position: int
     goals: list[ShownGoal]
+
+
+class UserGoals(Resource):
+    """/v2/users/{user}/goals"""
+
+    @operation("A user's tree of goals", {200: TreeAnswer}, query=TreeQuery, conditional=True,
+               problems=("user-not-found", "projection-behind"))  # fmt: skip
+    async def on_get(self, req: Request, resp: Response, user: User) -> None:
+        """The whole tree, as it is or as it was."""
+        await _answer(self, req, resp, requests.query(req, TreeQuery), None)
+
+
+class OneGoal(Resource):
+    """/v2/goals/{goal_id}"""
+
+    @operation("A goal with its sub-goals", {200: (ShownGoal, TreeAnswer)}, query=GoalQuery, conditional=True,
+               problems=("goal-not-found", "projection-behind"))  # fmt: skip
+    async def on_get(self, req: Request, resp: Response, goal_id: str) -> None:
+        """As it is or as it was; flat, a list."""
+        await _answer(self, req, resp, requests.query(req, GoalQuery), goal_id)
+
+
+async def _answer(
+    resource: Resource, req: Request, resp: Response, query: TreeQuery | GoalQuery, goal_id: str | None
+) -> None:
+    """The owner's tree (`goal_id` None) or one goal of it."""
+    reads, look = resource.reads, req.look
+    until = None if query.as_of is None else await _settle(reads, req, resp, query.as_of)
+    question = TreeQuestion(req.owner, goal_id, query.options, until)
+    tag = reads.tag(question, look)
+    if tag is not None and answers.tagged(req, resp, tag):
+        return
+    found = await reads.tree(question, look, req.asker)
+    if not answers.tagged(req, resp, found.etag):
+        answers.encoded(resp, found.data)
+
+
+async def _settle(reads: Reads, req: Request, resp: Response, as_of: str) -> int:
+    """The position that `as_of` names. Raises Refusal."""
+    point = requests.moment_or_position(as_of, "as_of")
+    try:
+        until, is_settled = await reads.settle(point, req.asker)
+    except BeyondHead as error:
+        raise Refusal("invalid-value", str(error), parameter="as_of") from None
+    if is_settled:
+        answers.settled(resp)
+    return until
+
+
+def _levels(depth: int | UnsetType) -> int | None:
+    return None if depth is UNSET else depth

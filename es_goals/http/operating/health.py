@@ -1,16 +1,16 @@
 """What an operator's tools ask: alive, able to serve, and how it is doing."""
 
-import msgspec
-from falcon.asgi import Request, Response
+from falcon.asgi import Response
 from msgspec import Struct
 
 from es_goals import __version__, metrics
-from es_goals.http.context import JSON, Context, Resource
+from es_goals.http import answers
 from es_goals.http.describe.operation import operation
+from es_goals.http.exchange import Request
+from es_goals.http.resource import Resource
 from es_goals.projector import ProjectionBehind
 from es_goals.storage.errors import Interrupted
-
-_encode = msgspec.json.Encoder().encode
+from es_goals.worker import Worker
 
 
 class Health(Struct, frozen=True):
@@ -34,8 +34,7 @@ class Healthz(Resource):
     async def on_get(self, req: Request, resp: Response) -> None:
         """Asks nothing of the storage."""
         del req
-        resp.data = _encode(Health("alive", __version__))
-        resp.content_type = JSON
+        answers.json(resp, Health("alive", __version__))
 
 
 class Readyz(Resource):
@@ -45,36 +44,32 @@ class Readyz(Resource):
                needs="nobody", uncounted=True)  # fmt: skip
     async def on_get(self, req: Request, resp: Response) -> None:
         """The log takes commands, and no read model has failed."""
-        del req
-        context = self._context
-        context.service.writer.check()
-        failed = await context.in_thread(lambda: _failed(context))
+        self.worker.service.writer.check()
+        failed = await self.reads.in_thread(self._failed, req.asker)
         if failed:
             raise ProjectionBehind(f"expected every read model to be sound; found {', '.join(failed)} failed")
-        resp.data = _encode(Readiness("ready", await context.ask(context.recent.head)))
-        resp.content_type = JSON
+        answers.json(resp, Readiness("ready", await self.reads.head(req.deadline)))
+
+    def _failed(self) -> list[str]:
+        projector = self.worker.projector
+        return [name for name in projector.models if projector.generation(name).error is not None]
 
 
 class Metrics(Resource):
     """/metrics"""
 
-    def __init__(self, context: Context) -> None:
-        super().__init__(context)
-        projector = context.projector
+    def __init__(self, worker: Worker) -> None:
+        super().__init__(worker)
+        projector = worker.projector
         self._gauges = metrics.Gauges(
-            context.log, context.clock, lambda: [projector.status(name) for name in projector.models]
+            worker.storage.log, worker.clock, lambda: [projector.status(name) for name in projector.models]
         )
 
     @operation("Metrics, as Prometheus text", {200: None}, produces=("text/plain",), needs="auditor")
     async def on_get(self, req: Request, resp: Response) -> None:
         """Over all workers."""
-        del req
         try:
-            resp.data = await self._context.in_thread(lambda: metrics.exposition(self._gauges))
+            text = await self.reads.in_thread(lambda: metrics.exposition(self._gauges), req.asker)
         except Interrupted:  # a storage that does not answer hides nothing of what was counted
-            resp.data = metrics.exposition(None)
-        resp.content_type = "text/plain; version=0.0.4; charset=utf-8"
-
-
-def _failed(context: Context) -> list[str]:
-    return [name for name in context.projector.models if context.projector.generation(name).error is not None]
+            text = metrics.exposition(None)
+        answers.encoded(resp, text, "text/plain; version=0.0.4; charset=utf-8")

@@ -2,20 +2,19 @@
 
 import asyncio
 
-import msgspec
 import structlog
-from falcon.asgi import Request, Response
+from falcon.asgi import Response
 from msgspec import Struct
 
-from es_goals.http import requests
-from es_goals.http.context import JSON, Resource
+from es_goals.http import answers, requests
 from es_goals.http.describe.operation import operation
-from es_goals.projector import AlreadyRebuilding, ProjectionBehind, Status, Stopped
+from es_goals.http.exchange import Request
+from es_goals.http.resource import Resource
+from es_goals.projector import ProjectionBehind, Status
+from es_goals.rebuild import AlreadyRebuilding, Stopped
 from es_goals.storage.errors import StorageError
 
-log = structlog.get_logger()
-
-_encode = msgspec.json.Encoder().encode
+logger = structlog.get_logger()
 
 
 class ProjectionList(Struct, frozen=True):
@@ -31,10 +30,9 @@ class Projections(Resource):
     async def on_get(self, req: Request, resp: Response) -> None:
         """And how they stand."""
         requests.query(req, requests.NoQuery)
-        projector = self._context.projector
-        statuses = await self._context.in_thread(lambda: [projector.status(name) for name in projector.models])
-        resp.data = _encode(ProjectionList(statuses))
-        resp.content_type = JSON
+        projector = self.worker.projector
+        statuses = await self.reads.in_thread(lambda: [projector.status(name) for name in projector.models], req.asker)
+        answers.json(resp, ProjectionList(statuses))
 
 
 class OneProjection(Resource):
@@ -44,8 +42,7 @@ class OneProjection(Resource):
     async def on_get(self, req: Request, resp: Response, name: str) -> None:
         """And how it stands; a rebuild's progress too."""
         requests.query(req, requests.NoQuery)
-        resp.data = _encode(await self._context.in_thread(lambda: self._context.projector.status(name)))
-        resp.content_type = JSON
+        answers.json(resp, await self.reads.in_thread(lambda: self.worker.projector.status(name), req.asker))
 
 
 class Rebuild(Resource):
@@ -55,21 +52,19 @@ class Rebuild(Resource):
     async def on_post(self, req: Request, resp: Response, name: str) -> None:
         """While the old rows go on serving. Where a rebuild is under way already, that one is answered."""
         requests.query(req, requests.NoQuery)
-        projector = self._context.projector
-        await self._context.in_thread(lambda: projector.announce(name))
-        self._context.in_background(asyncio.to_thread(self._rebuild, name))
+        await self.reads.in_thread(lambda: self.worker.rebuilder.announce(name), req.asker)
+        self.worker.in_background(asyncio.to_thread(self._rebuild, name))
         resp.status = "202 Accepted"
         resp.set_header("Location", f"/v2/projections/{name}")
-        resp.data = _encode(await self._context.in_thread(lambda: projector.status(name)))
-        resp.content_type = JSON
+        answers.json(resp, await self.reads.in_thread(lambda: self.worker.projector.status(name), req.asker))
 
     def _rebuild(self, name: str) -> None:
         try:
-            self._context.projector.rebuild(name)
+            self.worker.rebuilder.rebuild(name)
         except AlreadyRebuilding:
             pass
         except (ProjectionBehind, Stopped, StorageError) as error:
-            log.error("rebuild_failed", projection=name, detail=str(error))
+            logger.error("rebuild_failed", projection=name, detail=str(error))
 
 
 class Rollback(Resource):
@@ -80,7 +75,5 @@ class Rollback(Resource):
     async def on_post(self, req: Request, resp: Response, name: str) -> None:
         """The generation before it serves again."""
         requests.query(req, requests.NoQuery)
-        projector = self._context.projector
-        await self._context.in_thread(lambda: projector.roll_back(name))
-        resp.data = _encode(await self._context.in_thread(lambda: projector.status(name)))
-        resp.content_type = JSON
+        await self.reads.in_thread(lambda: self.worker.rebuilder.roll_back(name), req.asker)
+        answers.json(resp, await self.reads.in_thread(lambda: self.worker.projector.status(name), req.asker))

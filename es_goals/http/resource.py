@@ -1,0 +1,94 @@
+"""What the resources of the API share: the worker behind them, and how they change something."""
+
+from collections.abc import Callable, Sequence
+from functools import partial
+from typing import NoReturn, TypeVar
+
+from falcon.asgi import Response
+
+from es_goals.goals.commands import Command, GoalNotFound
+from es_goals.http import answers, requests
+from es_goals.http.exchange import Request
+from es_goals.http.problems import Refusal
+from es_goals.ids import uuid_of
+from es_goals.service import Outcome
+from es_goals.service import Request as Commands
+from es_goals.storage.log import Cause, Transaction, User
+from es_goals.worker import Worker
+
+EVENTS_A_REQUEST = 10
+"""What records more counts as so many requests more: the writer's time is everybody's."""
+
+T = TypeVar("T")
+
+
+class Resource:
+    """What answers at one path."""
+
+    def __init__(self, worker: Worker) -> None:
+        self.worker, self.reads, self.settings = worker, worker.reads, worker.settings
+
+    async def command(
+        self,
+        req: Request,
+        resp: Response,
+        owner: User,
+        commands: Sequence[Command],
+        goal_id: str | None = None,
+        reason: str | None = None,
+        *,
+        batch: bool = False,
+    ) -> Outcome:
+        """Execute a request's commands, and set the headers that every command's answer has. `goal_id`: the one whose
+        revision If-Match names; None: it names the version of all the user's goals."""
+        await self.expect_still_in(req)
+        cause = requests.cause(req, self.worker.new_id(), reason)
+        key, digest = requests.idempotency(req, cause.reason, req.raw)
+        expected = requests.expected(req, goal_id)
+        asked = Commands(owner.id, commands, cause, key, digest, expected, batch)
+        outcome = await self.worker.service.execute(asked, req.deadline)
+        if req.charge is not None and outcome.events > EVENTS_A_REQUEST:
+            req.charge(outcome.events / EVENTS_A_REQUEST - 1)
+        answers.recorded(resp, outcome.position, replayed=outcome.replayed)
+        return outcome
+
+    async def change(self, req: Request, work: Callable[[Transaction, Cause], T], reason: str | None = None) -> T:
+        """Do what changes an account, in a transaction; what it raises is raised."""
+        await self.expect_still_in(req)
+        cause = requests.cause(req, self.worker.new_id(), reason)
+        return await self.worker.service.change(partial(_caused, work, cause), req.deadline)
+
+    async def user_named(self, req: Request, name_or_id: str) -> User:
+        """A user whom a query names, if the caller may see that one. Raises Refusal."""
+        return seen(req, await self.reads.user(name_or_id, req.deadline)) or no_such_user(name_or_id)
+
+    async def goal_named(self, req: Request, goal_id: str) -> str:
+        """The id of a goal that a query names, as it is written in the log, if the caller may see its owner. Raises
+        GoalNotFound."""
+        known = uuid_of(goal_id)
+        if known is None or seen(req, await self.reads.owner(known, req.deadline)) is None:
+            raise GoalNotFound(goal_id[:100])
+        return known
+
+    async def expect_still_in(self, req: Request) -> None:
+        """Who was let in may have been thrown out since, while the body was on its way. Raises Refusal."""
+        if req.caller is None:
+            return
+        if not await self.reads.still_authenticated(requests.secret_of(req) or "", req.deadline):
+            raise Refusal("unauthenticated", "expected a token that is good; found one that ended meanwhile")
+
+
+def seen(req: Request, user: User | None) -> User | None:
+    """The user, if the caller may see that one."""
+    if user is None or req.caller is None or req.caller.may_see(user.id):
+        return user
+    return None
+
+
+def no_such_user(name_or_id: str) -> NoReturn:
+    """Raises Refusal."""
+    raise Refusal("user-not-found", f"expected a user's name or id; found {name_or_id[:100]!r}")
+
+
+def _caused(work: Callable[[Transaction, Cause], T], cause: Cause, transaction: Transaction) -> T:
+    return work(transaction, cause)
