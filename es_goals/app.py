@@ -65,9 +65,7 @@ def create_app(
         context.tail.wake()
 
     limits = Limits.of(settings)
-    service = Service(
-        storage.log, pool, settings.cached_goals, settings.deadline, failed, committed, limits, settings.events_limit
-    )
+    service = Service(storage.log, pool, settings.cached_goals, failed, committed, limits, settings.events_limit)
     projector = Projector(storage.log, storage.views, projections.ALL)
     replica = Replica(partial(_replica, settings, clock, storage.log.id)) if settings.replica else None
     context = Context(settings, storage, service, projector, pool, clock, Uuid7(clock), replica, failed, rates)

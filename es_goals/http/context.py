@@ -8,7 +8,6 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from contextvars import ContextVar
 from datetime import datetime
-from time import monotonic
 from typing import Any, TypeVar
 
 import structlog
@@ -34,7 +33,7 @@ from es_goals.service import Outcome, Service
 from es_goals.service import Request as Commands
 from es_goals.settings import Settings
 from es_goals.storage import Storage
-from es_goals.storage.deadlines import with_deadline
+from es_goals.storage.deadlines import Deadline
 from es_goals.storage.errors import Interrupted, StorageError
 from es_goals.storage.log import Cause, Clock, Transaction, User
 
@@ -92,6 +91,10 @@ class Context:
         """A request, or a stream's next part, has all of the deadline before it."""
         _left.set(self.settings.deadline)
 
+    def deadline(self) -> Deadline:
+        """When the request at hand must be done."""
+        return Deadline.after(_left.get(self.settings.deadline))
+
     async def _waited(self, work: Awaitable[T]) -> T:
         """What a request waits for counts, however often it waits. Raises Interrupted at the deadline."""
         loop, left = asyncio.get_running_loop(), _left.get(self.settings.deadline)
@@ -107,8 +110,7 @@ class Context:
     async def in_thread(self, work: Callable[[], T]) -> T:
         """A read that may take longer than the event loop should wait, and ends at the deadline too. Raises
         Interrupted."""
-        until = monotonic() + _left.get(self.settings.deadline)
-        return await self._waited(asyncio.get_running_loop().run_in_executor(self.pool, with_deadline, work, until))
+        return await self._waited(asyncio.get_running_loop().run_in_executor(self.pool, self.deadline().run, work))
 
     async def ask(self, question: Callable[[], T]) -> T:
         """What `recent` knows after a look at the log's end. Where the log is near, the event loop asks, in some µs;
@@ -206,7 +208,7 @@ class Context:
         key, digest = requests.idempotency(req, cause.reason)
         expected = requests.expected(req, goal_id)
         request = Commands(user.id, commands, cause, key, digest, expected, batch)
-        outcome = await self.service.execute(request, _left.get(None))
+        outcome = await self.service.execute(request, self.deadline())
         if self.rates is not None and cause.actor is not None and outcome.events > EVENTS_A_REQUEST:
             self.rates.charge(cause.actor, outcome.events / EVENTS_A_REQUEST - 1)
         resp.set_header("Position", str(outcome.position))
@@ -223,7 +225,7 @@ class Context:
         key, digest = requests.idempotency(req, cause.reason)
         if req.context.caller is None and not self.settings.open:
             key = None  # of nobody: another stranger could come with the same
-        registered = await self.service.register(user, cause, key, digest, _left.get(None), password)
+        registered = await self.service.register(user, cause, key, digest, self.deadline(), password)
         resp.set_header("Position", str(registered.position))
         if registered.replayed:
             resp.set_header("Idempotent-Replayed", "true")
@@ -233,7 +235,7 @@ class Context:
         """Do what changes an account, in a transaction; what it raises is raised."""
         await self._expect_still_in(req)
         cause = requests.cause(req, self.new_id(), reason)
-        return await self.service.change(lambda transaction: work(transaction, cause), _left.get(None))
+        return await self.service.change(lambda transaction: work(transaction, cause), self.deadline())
 
     async def pause(self, seconds: float) -> None:
         """Wait for something else to end. Raises Interrupted at the deadline."""

@@ -1,5 +1,5 @@
-"""How long the work of a thread may go on asking the storage. What nobody waits for has no deadline: the writer, the
-tick, rebuilds and the command line."""
+"""Deadlines, and which one the work of a thread has. What nobody waits for has none: the writer, the tick, rebuilds and
+the command line."""
 
 import math
 import threading
@@ -7,40 +7,62 @@ from collections.abc import Callable
 from time import monotonic
 from typing import TypeVar
 
+from msgspec import Struct
+
 from es_goals.storage.errors import Interrupted
 
 T = TypeVar("T")
 
 
-class _Work(threading.local):
-    until = math.inf
+class Deadline(Struct, frozen=True):
+    """A moment by which something is to be done: `until`, in seconds of the monotonic clock."""
+
+    until: float
+
+    @classmethod
+    def after(cls, seconds: float) -> "Deadline":
+        """Return the deadline that is so many seconds from now."""
+        return cls(monotonic() + seconds)
+
+    def later(self, seconds: float) -> "Deadline":
+        """Return the deadline so many seconds behind this one."""
+        return Deadline(self.until + seconds)
+
+    def left(self) -> float:
+        """Return the seconds until then; negative where it is over."""
+        return self.until - monotonic()
+
+    def expired(self) -> bool:
+        """Whether it is over."""
+        return monotonic() > self.until
+
+    def check(self) -> None:
+        """Raise Interrupted where it is over."""
+        if self.expired():
+            raise Interrupted("expected to be done before the deadline; found more to do")
+
+    def run(self, work: Callable[[], T]) -> T:
+        """Return the work's result; what it asks of a storage in this thread past the deadline raises Interrupted.
+        Where that is so already, it is not begun."""
+        before, _thread.deadline = _thread.deadline, self
+        try:
+            self.check()
+            return work()
+        finally:
+            _thread.deadline = before
 
 
-_work = _Work()
+NEVER = Deadline(math.inf)
+"""The deadline of what nobody waits for."""
 
 
-def with_deadline(work: Callable[[], T], until: float) -> T:
-    """What the work answers; what it asks this thread's storage when `monotonic()` is past `until` raises Interrupted.
-    Where that is so already, it is not begun."""
-    before, _work.until = _work.until, until
-    try:
-        check_deadline()
-        return work()
-    finally:
-        _work.until = before
+class _Thread(threading.local):
+    deadline = NEVER
 
 
-def has_deadline() -> bool:
-    """Whether this thread's work has a deadline."""
-    return _work.until != math.inf
+_thread = _Thread()
 
 
-def expired() -> bool:
-    """Whether its time is over: for an engine to ask while it answers a question."""
-    return monotonic() > _work.until
-
-
-def check_deadline() -> None:
-    """To be called before each question. Raises Interrupted."""
-    if _work.until != math.inf and monotonic() > _work.until:
-        raise Interrupted("expected to be done before the deadline; found more to do")
+def current() -> Deadline:
+    """The deadline of this thread's work: for an engine to check before each question, and while it answers one."""
+    return _thread.deadline

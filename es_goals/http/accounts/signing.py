@@ -12,6 +12,7 @@ from es_goals.accounts.passwords import hashed, matches, outdated
 from es_goals.http.context import Context
 from es_goals.http.edge.peers import address_key
 from es_goals.http.problems import Refusal
+from es_goals.storage.deadlines import Deadline
 from es_goals.storage.errors import StorageError
 from es_goals.storage.log import Password, Transaction, User
 from es_goals.storage.sessions import Attempt, Session
@@ -84,7 +85,7 @@ async def _holds(context: Context, req: Request, account: str, user: User | None
         await context.in_thread(lambda: settle(attempt))
         if holds and kept is not None and outdated(kept.hash):
             anew = Password(kept.user_id, await context.hashing(lambda: hashed(password)))
-            await context.service.change(partial(_rehash, kept, anew))
+            await context.service.change(partial(_rehash, kept, anew), Deadline.after(context.settings.deadline))
     return holds
 
 
