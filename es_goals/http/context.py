@@ -72,7 +72,7 @@ class Context:
         self.service, self.projector, self.pool = service, projector, pool
         self.clock, self.new_id, self.rates = clock, new_id, rates
         self._primary, self._replica = Source(storage, projector), replica
-        self.recent = LogCache(storage.log, lambda: projector.sound_generation(TREE).id, failed)
+        self.recent = LogCache(storage.log, lambda: projector.healthy_generation(TREE).id, failed)
         self.sessions = storage.sessions
         self.callers = Authenticator(self.recent, storage.sessions, clock, settings)
         self._hashed: Counter[str] = Counter()

@@ -13,6 +13,7 @@ from es_goals.app import create_app
 from es_goals.http.context import Context
 from es_goals.ids import wall_clock
 from es_goals.projector import Projector
+from es_goals.rebuild import Rebuilder
 from es_goals.settings import Settings
 from es_goals.storage import Options, Storage, open_storage
 from es_goals.storage.deadlines import NEVER, Deadline, current
@@ -176,7 +177,9 @@ def test_a_rebuild_beside_it_is_not_interrupted(engine: Engine) -> None:
             assert resumed.wait(DEADLINE)
 
         rebuilt = list[int]()
-        rebuild = threading.Thread(target=lambda: rebuilt.append(context.projector.rebuild("goal_tree", slowly).events))
+        rebuild = threading.Thread(
+            target=lambda: rebuilt.append(Rebuilder(context.projector).rebuild("goal_tree", slowly).events)
+        )
         rebuild.start()
         try:
             assert asyncio.run(_given_up_then_asked(context, lambda: endless(context.storage))) == 50

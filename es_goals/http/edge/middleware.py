@@ -24,6 +24,7 @@ from es_goals.http.edge.rates import tell
 from es_goals.http.problems import Refusal
 from es_goals.logs import RequestLog
 from es_goals.reads.pool import set_request_user
+from es_goals.rebuild import Rebuilder
 from es_goals.settings import exact_origins, networks
 from es_goals.storage.errors import StorageError
 
@@ -126,7 +127,7 @@ class Middleware:
         context = self._context
         context.in_background(context.tail.run(self._look, self._tick, context.pool))
         context.log.watch(context.tail.wake)
-        context.in_background(asyncio.to_thread(context.projector.resume))
+        context.in_background(asyncio.to_thread(Rebuilder(context.projector).resume))
         if not self._open:
             context.in_background(asyncio.to_thread(warm))
 

@@ -10,7 +10,8 @@ from msgspec import Struct
 from es_goals.http import requests
 from es_goals.http.context import JSON, Resource
 from es_goals.http.describe.operation import operation
-from es_goals.projector import AlreadyRebuilding, ProjectionBehind, Status, Stopped
+from es_goals.projector import ProjectionBehind, Status
+from es_goals.rebuild import AlreadyRebuilding, Rebuilder, Stopped
 from es_goals.storage.errors import StorageError
 
 log = structlog.get_logger()
@@ -56,7 +57,7 @@ class Rebuild(Resource):
         """While the old rows go on serving. Where a rebuild is under way already, that one is answered."""
         requests.query(req, requests.NoQuery)
         projector = self._context.projector
-        await self._context.in_thread(lambda: projector.announce(name))
+        await self._context.in_thread(lambda: Rebuilder(projector).announce(name))
         self._context.in_background(asyncio.to_thread(self._rebuild, name))
         resp.status = "202 Accepted"
         resp.set_header("Location", f"/v2/projections/{name}")
@@ -65,7 +66,7 @@ class Rebuild(Resource):
 
     def _rebuild(self, name: str) -> None:
         try:
-            self._context.projector.rebuild(name)
+            Rebuilder(self._context.projector).rebuild(name)
         except AlreadyRebuilding:
             pass
         except (ProjectionBehind, Stopped, StorageError) as error:
@@ -81,6 +82,6 @@ class Rollback(Resource):
         """The generation before it serves again."""
         requests.query(req, requests.NoQuery)
         projector = self._context.projector
-        await self._context.in_thread(lambda: projector.roll_back(name))
+        await self._context.in_thread(lambda: Rebuilder(projector).roll_back(name))
         resp.data = _encode(await self._context.in_thread(lambda: projector.status(name)))
         resp.content_type = JSON
