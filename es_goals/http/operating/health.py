@@ -7,6 +7,8 @@ from msgspec import Struct
 from es_goals import __version__, metrics
 from es_goals.http.context import JSON, Context, Resource
 from es_goals.http.describe.operation import operation
+from es_goals.http.operating.gauges import measure
+from es_goals.metrics import Gauge
 from es_goals.projector import ProjectionBehind
 from es_goals.storage.errors import Interrupted
 
@@ -58,22 +60,19 @@ class Readyz(Resource):
 class Metrics(Resource):
     """/metrics"""
 
-    def __init__(self, context: Context) -> None:
-        super().__init__(context)
-        projector = context.projector
-        self._gauges = metrics.Gauges(
-            context.log, context.clock, lambda: [projector.status(name) for name in projector.models]
-        )
-
     @operation("Metrics, as Prometheus text", {200: None}, produces=("text/plain",), needs="auditor")
     async def on_get(self, req: Request, resp: Response) -> None:
         """Over all workers."""
         del req
         try:
-            resp.data = await self._context.in_thread(lambda: metrics.exposition(self._gauges))
+            resp.data = await self._context.in_thread(lambda: metrics.exposition(self._measured()))
         except Interrupted:  # a storage that does not answer hides nothing of what was counted
-            resp.data = metrics.exposition(None)
+            resp.data = metrics.exposition(())
         resp.content_type = "text/plain; version=0.0.4; charset=utf-8"
+
+    def _measured(self) -> list[Gauge]:
+        context, projector = self._context, self._context.projector
+        return measure(context.log, context.clock, lambda: [projector.status(name) for name in projector.models])
 
 
 def _failed(context: Context) -> list[str]:
