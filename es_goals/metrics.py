@@ -1,16 +1,13 @@
 """What is counted and measured, in Prometheus' terms. Over all workers where PROMETHEUS_MULTIPROC_DIR is set."""
 
 import os
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from functools import cache
+from typing import NamedTuple
 
 from prometheus_client import CollectorRegistry, Counter, Histogram, generate_latest, multiprocess
 from prometheus_client.core import GaugeMetricFamily, Metric
 from prometheus_client.registry import Collector
-
-from es_goals.projector import Status
-from es_goals.storage.errors import StorageError
-from es_goals.storage.log import Log
 
 _SECONDS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5)
 
@@ -44,45 +41,38 @@ def _of_request(method: str, route: str, status: int) -> tuple[Counter, Histogra
     return requests.labels(method, route, status), request_seconds.labels(method, route)
 
 
-class Gauges(Collector):
-    """Measured when asked: the log's sizes, how far `at` runs ahead of the clock, how far read models are behind."""
+class Gauge(NamedTuple):
+    """What stands so now. `by`: the label that its values are of; without one it has the only value of ""."""
 
-    def __init__(self, log: Log, clock: Callable[[], int], statuses: Callable[[], Iterable[Status]]) -> None:
-        self._log, self._clock, self._statuses = log, clock, statuses
+    name: str
+    text: str
+    values: Mapping[str, float]
+    by: str | None = None
+
+    @classmethod
+    def single(cls, name: str, text: str, value: float) -> "Gauge":
+        """Return one without labels."""
+        return cls(name, text, {"": value})
+
+
+class _Gauges(Collector):
+    def __init__(self, gauges: Sequence[Gauge]) -> None:
+        self._gauges = gauges
 
     def collect(self) -> Iterator[Metric]:
-        """One gauge after the other; those of a storage that fails are left out."""
-        try:
-            sizes, head, statuses = self._log.sizes(), self._log.head(), list(self._statuses())
-        except (StorageError, OSError):
-            return
-        yield _gauge("es_goals_log_position", "The log's last position", head.position)
-        yield _gauge("es_goals_log_bytes", "Size of the log's database", sizes["database"])
-        if "wal" in sizes:  # and not where the files are of another machine
-            yield _gauge("es_goals_wal_bytes", "Size of its write-ahead log", sizes["wal"])
-            yield _gauge("es_goals_disk_free_bytes", "Space left on its disk", sizes["free"])
-        ahead = max(0, head.at - self._clock()) / 1e6
-        yield _gauge("es_goals_at_ahead_seconds", "How far the last event's time is ahead of the clock", ahead)
-        lag = GaugeMetricFamily("es_goals_projection_lag", "Events not folded and stored yet", labels=["projection"])
-        failed = GaugeMetricFamily("es_goals_projection_failed", "1 where a fold has failed", labels=["projection"])
-        for status in statuses:
-            lag.add_metric([status.name], status.lag)
-            failed.add_metric([status.name], status.state == "failed")
-        yield lag
-        yield failed
+        for gauge in self._gauges:
+            family = GaugeMetricFamily(gauge.name, gauge.text, labels=[gauge.by] if gauge.by else [])
+            for label, value in gauge.values.items():
+                family.add_metric([label] if gauge.by else [], value)
+            yield family
 
 
-def exposition(gauges: Gauges | None) -> bytes:
-    """All metrics as Prometheus text; without gauges, what was counted."""
+def exposition(gauges: Sequence[Gauge]) -> bytes:
+    """Return what was counted, over all workers, and these gauges, as Prometheus text."""
     counted = REGISTRY
     if "PROMETHEUS_MULTIPROC_DIR" in os.environ:
         counted = CollectorRegistry()
         multiprocess.MultiProcessCollector(counted)  # type: ignore[no-untyped-call]
     measured = CollectorRegistry()
-    if gauges is not None:
-        measured.register(gauges)
+    measured.register(_Gauges(gauges))
     return generate_latest(counted) + generate_latest(measured)
-
-
-def _gauge(name: str, text: str, value: float) -> Metric:
-    return GaugeMetricFamily(name, text, value=value)

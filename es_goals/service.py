@@ -3,10 +3,8 @@
 import asyncio
 from collections import OrderedDict
 from collections.abc import Callable, Sequence
-from concurrent.futures import Executor
 from functools import partial
-from time import monotonic
-from typing import NamedTuple, TypeVar, cast
+from typing import NamedTuple, Protocol, TypeVar, cast
 
 from msgspec import Struct
 
@@ -30,7 +28,7 @@ from es_goals.goals.commands import (
 from es_goals.goals.outcome import Result, _results
 from es_goals.goals.rules import decide
 from es_goals.goals.state import Goals, evolve
-from es_goals.storage.deadlines import with_deadline
+from es_goals.storage.deadlines import NEVER, Deadline
 from es_goals.storage.errors import Interrupted, SubjectTaken
 from es_goals.storage.log import Cause, Log, StoredKey, Transaction, User
 from es_goals.storage.writer import Writer
@@ -41,7 +39,7 @@ REGISTRATIONS = "account:"
 """With the id of who is signed in, if somebody is: the stream under which keys of registrations are remembered."""
 EVENTS = 100_000
 """That a request may cause: what a delete of a whole tree needs."""
-DECIDING = 0.5  # of a request's seconds; who waits behind it has the rest of theirs
+DECIDING = 0.5  # of the seconds that a request has left; who waits behind it has the rest of theirs
 T = TypeVar("T")
 
 
@@ -107,6 +105,14 @@ class Registered(Struct, frozen=True):
     replayed: bool = False
 
 
+class Pool(Protocol):
+    """Threads for what would hold the event loop up."""
+
+    async def run(self, work: Callable[[], T], deadline: Deadline, user: str | None) -> T:
+        """Return what the work returns. `user`: the id of who asks, in whose share it counts. Raises Interrupted at the
+        deadline."""
+
+
 class _Bounds(NamedTuple):
     limits: Limits
     events: int
@@ -120,40 +126,38 @@ class _Cached(Struct):
 
 class Service:
     """Commands in, outcomes out. `cached_goals` bounds the goals kept in memory over all users; `pool` runs what
-    would hold the event loop up; `deadline`: seconds that a request may take; `limits`: what one user may have;
-    `events`: how many a request may cause."""
+    would hold the event loop up; `limits`: what one user may have; `events`: how many a request may cause."""
 
     def __init__(
         self,
         log: Log,
-        pool: Executor,
+        pool: Pool,
         cached_goals: int,
-        deadline: float = 5.0,
         failed: Callable[[], None] = lambda: None,
         committed: Callable[[int], None] = lambda _: None,
         limits: Limits = DEFAULTS,
         events: int = EVENTS,
     ) -> None:
         self._bounds = _Bounds(limits, events)
-        self._log, self._pool, self._bound, self._deadline = log, pool, cached_goals, deadline
+        self._log, self._pool, self._bound = log, pool, cached_goals
         self._cache: OrderedDict[str, _Cached] = OrderedDict()
         self._size = 0
         self.writer = Writer(log, self._follow, self._forget, failed, committed)
 
-    async def execute(self, request: Request, seconds: float | None = None) -> Outcome:
-        """Within so many seconds, or the deadline's. Raises Rejected, RejectedAt, KeyReused, Changed, StorageError,
-        TimeoutError where nobody knows whether it was recorded."""
+    async def execute(self, request: Request, deadline: Deadline = NEVER) -> Outcome:
+        """Decide and record a request. Raises Rejected, RejectedAt, KeyReused, Changed, StorageError; at the deadline
+        Interrupted, or TimeoutError where nobody knows whether it was recorded."""
         # Also what could be answered from the log: until a commit works, what failed before may not be on disk.
         self.writer.check()
+        seconds = deadline.left() * DECIDING
         stream = goals_stream(request.user_id)
-        until = self._until(seconds)
-        cold = [] if stream in self._cache else [await self._in_pool(lambda: _folded(self._log, stream), until)]
+        actor = request.cause.actor
+        cold = [] if stream in self._cache else [await self._pool.run(partial(_folded, self._log, stream), deadline, actor)]
         place = None if request.key is None else (stream, request.key)
-        left = self._deadline if seconds is None else seconds
-        decide = partial(self._decide, request=request, stream=stream, cold=cold, seconds=left * DECIDING)
-        outcome = await self.writer.submit(decide, until, place)
+        decide = partial(self._decide, request=request, stream=stream, cold=cold, seconds=seconds)
+        outcome = await self.writer.submit(decide, deadline, place)
         if outcome is None:
-            return await self._in_pool(lambda: self._repeat(request, stream), until)
+            return await self._pool.run(partial(self._repeat, request, stream), deadline, actor)
         return outcome
 
     async def register(
@@ -162,7 +166,7 @@ class Service:
         cause: Cause,
         key: str | None = None,
         digest: bytes = b"",
-        seconds: float | None = None,
+        deadline: Deadline = NEVER,
         password: str | None = None,
     ) -> Registered:
         """Make a user; `password` as it is kept. Raises UserNameTaken, KeyReused, StorageError, TimeoutError."""
@@ -176,28 +180,15 @@ class Service:
                 transaction.store_key(StoredKey(stream, key, digest, position, position))
             return Registered(made, position)
 
-        return await self.writer.submit(work, self._until(seconds), None if key is None else (stream, key))
+        return await self.writer.submit(work, deadline, None if key is None else (stream, key))
 
-    async def change(self, work: Callable[[Transaction], T], seconds: float | None = None) -> T:
+    async def change(self, work: Callable[[Transaction], T], deadline: Deadline = NEVER) -> T:
         """What changes an account, in a transaction. Raises what it raises, StorageError, TimeoutError."""
-        return await self.writer.submit(work, self._until(seconds))
+        return await self.writer.submit(work, deadline)
 
     def close(self) -> None:
         """Finish what was taken."""
         self.writer.close()
-
-    def _until(self, seconds: float | None) -> float:
-        return asyncio.get_running_loop().time() + (self._deadline if seconds is None else seconds)
-
-    async def _in_pool(self, work: Callable[[], T], until: float) -> T:
-        """What only reads. Raises Interrupted at the deadline."""
-        loop = asyncio.get_running_loop()
-        work = partial(with_deadline, work, monotonic() + until - loop.time())
-        try:
-            async with asyncio.timeout_at(until):
-                return await loop.run_in_executor(self._pool, work)
-        except TimeoutError:
-            raise Interrupted("expected the user's goals before the deadline; found the storage still busy") from None
 
     def _repeat(self, request: Request, stream: str) -> Outcome:
         """The first answer again, from what was recorded."""
@@ -220,7 +211,7 @@ class Service:
         goals, version = cached.goals, cached.goals.version
         try:
             _check(goals, request)
-            events = _decided(goals, request, transaction, self._bounds, monotonic() + seconds)
+            events = _decided(goals, request, transaction, self._bounds, Deadline.after(seconds))
             if events:
                 cached.position = self._append(transaction, request, stream, version, events)
             if not request.several:  # several were evolved while they were decided
@@ -290,7 +281,7 @@ class Service:
 
 
 def _decided(
-    goals: Goals, request: Request, transaction: Transaction, bounds: _Bounds, until: float
+    goals: Goals, request: Request, transaction: Transaction, bounds: _Bounds, deadline: Deadline
 ) -> list[GoalEvent]:
     """What all commands cause. Of several, each is decided on what those before it left behind, until time is up."""
     now = moment(transaction.at)
@@ -300,7 +291,7 @@ def _decided(
         return list(caused)
     events: list[GoalEvent] = []
     for index, command in enumerate(request.commands):
-        if monotonic() > until:
+        if deadline.expired():
             raise Interrupted(f"expected all commands to be decided in time; found {index} decided, and recorded none")
         try:
             caused = decide(goals, command, now, bounds.limits)

@@ -1,7 +1,6 @@
 """The command line's part of goals: import, export, tree, replay."""
 
 import asyncio
-import math
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from datetime import datetime
@@ -49,7 +48,7 @@ async def _import(storage: Storage, items: list[outlines.Item], name: str, limit
     user = storage.log.user_named(name) or User(new_id(), valid_user_name(name), None, 0)
     with ThreadPoolExecutor(1) as pool:
         # At most two events a goal, and nobody waits for it but who called it.
-        service = Service(storage.log, pool, 0, deadline=math.inf, limits=limits, events=2 * limits.goals)
+        service = Service(storage.log, pool, 0, limits=limits, events=2 * limits.goals)
         try:
             if not user.created_at:
                 _would_pass(commands, limits)

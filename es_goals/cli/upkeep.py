@@ -14,6 +14,7 @@ from es_goals.cli.accounts import end_all_tokens
 from es_goals.cli.database import expect_log, opened, options, storage_at, user_of
 from es_goals.ids import wall_clock
 from es_goals.projector import Projector
+from es_goals.rebuild import Rebuilder
 from es_goals.settings import Settings
 from es_goals.storage import Storage, copying, open_storage
 from es_goals.storage import migrate as migrate_storage
@@ -33,14 +34,15 @@ def rebuild(settings: Settings, names: tuple[str, ...], name: str | None) -> Non
     os.nice(max(0, NICENESS - os.nice(0)))
     with opened(settings) as storage:
         projector = Projector(storage.log, storage.views, projections.ALL)
+        rebuilder = Rebuilder(projector)
         for model in names or projector.models:
             if name is not None:
-                rows = projector.rebuild_user(model, user_of(storage.log, name).id)
+                rows = rebuilder.rebuild_user(model, user_of(storage.log, name).id)
                 click.echo(f"{model}: folded {rows} rows of {name} anew")
                 continue
             began = perf_counter()
             with terminal.progress(f"rebuilding {model}") as progress:
-                done = projector.rebuild(model, progress)
+                done = rebuilder.rebuild(model, progress)
             rate = done.events / max(perf_counter() - began, 1e-6)
             click.echo(f"{model}: {done.events} events, {rate:,.0f} a second, {done.rows} rows; {_changed(done)}")
 
@@ -60,7 +62,7 @@ def _changed(done: Any) -> str:
 def rollback(settings: Settings, name: str) -> None:
     """Undo the last rebuild of a read model."""
     with opened(settings) as storage:
-        generation = Projector(storage.log, storage.views, projections.ALL).roll_back(name)
+        generation = Rebuilder(Projector(storage.log, storage.views, projections.ALL)).roll_back(name)
     click.echo(f"{name}: generation {generation.id} serves again, at position {generation.position}")
 
 

@@ -10,7 +10,7 @@ import structlog
 from falcon.asgi import Response
 from msgspec import Struct
 
-from es_goals import metrics, projector, service
+from es_goals import metrics, projector, rebuild, service
 from es_goals.accounts import changes
 from es_goals.goals.commands import (
     AmbiguousName,
@@ -120,9 +120,9 @@ _SLUGS: Mapping[type[Exception], str] = {
     Interrupted: "took-too-long",
     projector.ProjectionBehind: "projection-behind",
     GenerationGone: "projection-behind",
-    projector.AlreadyRebuilding: "already-rebuilding",
+    rebuild.AlreadyRebuilding: "already-rebuilding",
     projector.NoSuchProjection: "projection-not-found",
-    projector.NothingToRollBackTo: "nothing-to-roll-back-to",
+    rebuild.NothingToRollBackTo: "nothing-to-roll-back-to",
     TimeoutError: "outcome-unknown",
 }
 

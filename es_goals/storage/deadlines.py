@@ -1,7 +1,5 @@
-"""Until when work may go on: one Deadline, made for a request and carried into the thread that works for it.
-
-What nobody waits for has none: the writer, the tick, rebuilds and the command line.
-"""
+"""Deadlines, and which one the work of a thread has. What nobody waits for has none: the writer, the tick, rebuilds and
+the command line."""
 
 import asyncio
 import math
@@ -18,35 +16,35 @@ T = TypeVar("T")
 
 
 class Deadline(Struct, frozen=True):
-    """`until`: a time of the monotonic clock, in seconds."""
+    """A moment by which something is to be done: `until`, in seconds of the monotonic clock."""
 
     until: float
 
     @classmethod
     def after(cls, seconds: float) -> "Deadline":
-        """That many seconds from now."""
+        """Return the deadline that is so many seconds from now."""
         return cls(monotonic() + seconds)
 
     def later(self, seconds: float) -> "Deadline":
-        """The same so many seconds later."""
+        """Return the deadline so many seconds behind this one."""
         return Deadline(self.until + seconds)
 
     def left(self) -> float:
-        """Seconds; none or less where it is past."""
+        """Return the seconds until then; negative where it is over."""
         return self.until - monotonic()
 
     def expired(self) -> bool:
-        """Whether it is past."""
+        """Whether it is over."""
         return monotonic() > self.until
 
     def check(self) -> None:
-        """Raises Interrupted where it is past."""
+        """Raise Interrupted where it is over."""
         if self.expired():
             raise Interrupted("expected to be done before the deadline; found more to do")
 
     def run(self, work: Callable[[], T]) -> T:
-        """Do the work in this thread: what it asks of a storage past the deadline raises Interrupted. Where that is so
-        already, it is not begun."""
+        """Return the work's result; what it asks of a storage in this thread past the deadline raises Interrupted.
+        Where that is so already, it is not begun."""
         before, _thread.deadline = _thread.deadline, self
         try:
             self.check()
@@ -55,7 +53,7 @@ class Deadline(Struct, frozen=True):
             _thread.deadline = before
 
     async def wait(self, work: Awaitable[T]) -> T:
-        """On the event loop: what the work returns. Raises Interrupted at the deadline."""
+        """Return, on the event loop, what the work returns. Raises Interrupted at the deadline."""
         try:
             async with asyncio.timeout(max(0.0, self.left())):
                 return await work
@@ -64,6 +62,7 @@ class Deadline(Struct, frozen=True):
 
 
 NEVER = Deadline(math.inf)
+"""The deadline of what nobody waits for."""
 
 
 class _Thread(threading.local):
@@ -74,5 +73,5 @@ _thread = _Thread()
 
 
 def current() -> Deadline:
-    """That of what this thread does."""
+    """The deadline of this thread's work: for an engine to check before each question, and while it answers one."""
     return _thread.deadline

@@ -51,6 +51,11 @@ class Generation(Struct, frozen=True):
     filled: str | None = None
     folded: int = 0
 
+    @property
+    def done(self) -> int:
+        """How many events are folded into it."""
+        return self.position if self.filled is None else self.folded
+
 
 class Views(Protocol):
     """Keeps the rows of read models, by generation. A process sees only generations of its own code's

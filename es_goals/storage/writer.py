@@ -10,6 +10,7 @@ from time import monotonic
 from typing import Any, NamedTuple, TypeVar
 
 from es_goals.events import Recorded
+from es_goals.storage.deadlines import NEVER, Deadline
 from es_goals.storage.errors import BatchConflict, OutcomeUnknown, StorageError, StorageFailed, StorageFull, Unavailable
 from es_goals.storage.log import Log, Transaction
 
@@ -76,16 +77,16 @@ class Writer:
             raise type(self.trouble)(*self.trouble.args)
 
     async def submit(
-        self, work: Callable[[Transaction], T], until: float | None = None, place: tuple[str, str] | None = None
+        self, work: Callable[[Transaction], T], deadline: Deadline = NEVER, place: tuple[str, str] | None = None
     ) -> T:
-        """The work's result once its transaction is on disk. `place`: the stream and the key that it will ask for, if
-        it does. Raises what the work raised, a StorageError, or TimeoutError at `until`, if given, by the event loop's
-        clock; what is not begun by then is left undone."""
+        """Return the work's result once its transaction is on disk. `place`: the stream and the key that it will ask
+        for, if it does. Raises what the work raised, a StorageError, or TimeoutError at the deadline; what is not begun
+        by then is left undone."""
         self.check()
         loop = asyncio.get_running_loop()
         future: asyncio.Future[T] = loop.create_future()
-        if until is not None:
-            timer = loop.call_at(until, _give_up, future)
+        if deadline != NEVER:
+            timer = loop.call_later(deadline.left(), _give_up, future)
             future.add_done_callback(lambda _: timer.cancel())
         # What comes in one turn of the event loop is handed over at its end: the thread wakes up to a batch.
         if not self._gathered:

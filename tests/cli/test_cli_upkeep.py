@@ -12,7 +12,7 @@ import apsw
 import pytest
 from click.testing import Result
 
-from es_goals import projector
+from es_goals import rebuild as rebuilding
 from es_goals.cli import terminal
 from es_goals.events import GoalCompleted
 from es_goals.storage.sessions import Session
@@ -379,7 +379,7 @@ def test_progress_is_plain_lines_where_there_is_no_terminal(monkeypatch: pytest.
     with opened("long.db") as storage:
         record(storage.log, add_user(storage, "bob"), *many(100, first=5_000))
     monkeypatch.setattr(terminal, "LINES_EVERY_SECONDS", 0.0)
-    monkeypatch.setattr(projector, "ROWS_FILLED", 500)
+    monkeypatch.setattr(rebuilding, "ROWS_FILLED", 500)
 
     for command, told in (
         (["rebuild", "goal_tree"], ["rebuilding goal_tree: 2000 of 2102", "rebuilding goal_tree: 2102 of 2102"]),

@@ -14,7 +14,7 @@ import pytest
 import projections
 from es_goals.goals.commands import AmbiguousName, NameTaken
 from es_goals.http.problems import PROBLEMS, slug_of
-from es_goals.projector import AlreadyRebuilding
+from es_goals.rebuild import AlreadyRebuilding
 from es_goals.storage.errors import CredentialTaken, Interrupted, OutcomeUnknown, StorageFailed, StorageFull
 from tests.support.serving import Served, refused, wait_for
 

@@ -18,16 +18,11 @@ from msgspec import Struct, structs
 from structlog.testing import capture_logs
 
 from es_goals import projector as module
+from es_goals import rebuild as rebuilding
 from es_goals.events import Event, GoalCompleted, GoalDeleted, GoalRenamed, Recorded
 from es_goals.ids import wall_clock
-from es_goals.projector import (
-    AlreadyRebuilding,
-    NoSuchProjection,
-    NothingToRollBackTo,
-    ProjectionBehind,
-    Projector,
-    Stopped,
-)
+from es_goals.projector import NoSuchProjection, ProjectionBehind, Projector
+from es_goals.rebuild import AlreadyRebuilding, NothingToRollBackTo, Rebuilder, Stopped
 from es_goals.storage import Storage, open_storage
 from es_goals.storage.errors import StorageFailed
 from es_goals.storage.log import Log
@@ -270,9 +265,9 @@ def test_what_was_known_of_another_generation_is_not_gone_on_from(storage: Stora
     plant(storage, Tally("ann", "planted", 1))
     known = projector.read("tallies", "ann")
 
-    projector.rebuild("tallies")
+    Rebuilder(projector).rebuild("tallies")
     rebuilt = projector.read("tallies", "ann", known)
-    projector.roll_back("tallies")
+    Rebuilder(projector).roll_back("tallies")
     rolled_back = projector.read("tallies", "ann", rebuilt)
 
     assert ("ann", "planted") in known.by_key
@@ -322,7 +317,13 @@ def test_a_view_shows_a_users_rows_as_of_any_position(storage: Storage) -> None:
 def test_a_read_model_that_there_is_not_is_named_with_those_that_there_are(storage: Storage) -> None:
     projector = projecting(storage, *ALL)
 
-    for ask in (projector.rebuild, projector.status, projector.read_all, projector.roll_back, projector.generation):
+    for ask in (
+        Rebuilder(projector).rebuild,
+        projector.status,
+        projector.read_all,
+        Rebuilder(projector).roll_back,
+        projector.generation,
+    ):
         with pytest.raises(NoSuchProjection, match="expected one of goal_tree, activity; found 'dreams'"):
             ask("dreams")
 
@@ -426,7 +427,7 @@ def test_reads_of_a_failed_read_model_are_refused_and_those_of_before_the_failur
         lambda: projector.read("tallies", "bob"),
         lambda: projector.read_all("tallies"),
         lambda: projector.view("tallies", "ann", 3),
-        lambda: projector.sound_generation("tallies"),
+        lambda: projector.healthy_generation("tallies"),
     ):
         with pytest.raises(ProjectionBehind):
             read()
@@ -456,7 +457,7 @@ def test_a_failed_read_model_is_refused_until_one_that_begins_to_serve_tries_aga
         projector.read_all("tallies")
     assert projecting(storage).status("tallies").state == "failed"
     again = projecting(storage)
-    again.resume()
+    Rebuilder(again).resume()
     assert len(again.read("tallies", "ann").rows) == 3
 
 
@@ -467,7 +468,7 @@ def test_a_mended_fold_goes_on_where_it_stopped(storage: Storage) -> None:
     fold.position, fold.seen = None, []
 
     projector = projecting(storage, Model(fold=fold))
-    projector.resume()
+    Rebuilder(projector).resume()
 
     assert fold.seen == [5, 6, 7, 8]
     assert projector.status("tallies").state == "live"
@@ -586,7 +587,7 @@ def test_a_module_with_a_fold_is_a_read_model_without_any_more(storage: Storage,
 
     assert projector.read("lengths", "ann").rows == rows
     assert len(projector.view("lengths", "ann", 3).rows) == 2
-    rebuilt = projector.rebuild("lengths")
+    rebuilt = Rebuilder(projector).rebuild("lengths")
     assert (rebuilt.events, rebuilt.rows, rebuilt.gone, rebuilt.came) == (5, 1, 0, 0)
     assert storage.views.snapshot(cast(ReadModel, lengths))[1] == rows
     assert projector.status("lengths").position == 5
@@ -613,7 +614,7 @@ def test_older_code_folds_anew_when_newer_code_has_rebuilt(storage: Storage) -> 
     record(storage.log, "ann", *many(10))
     older, newer = projecting(storage), projecting(storage, Model(revision=2))
     older.catch_up_all()
-    newer.rebuild("tallies")
+    Rebuilder(newer).rebuild("tallies")
 
     older.catch_up_all()
 
@@ -630,7 +631,7 @@ def test_rows_that_newer_code_drops_in_the_middle_of_a_step_are_no_failure_of_th
     def key(recorded: Recorded) -> Key | None:
         if waiting:
             waiting.clear()
-            newer.rebuild("tallies")
+            Rebuilder(newer).rebuild("tallies")
         return tally_key(recorded)
 
     with capture_logs() as logged:
@@ -648,7 +649,7 @@ def test_a_rebuild_gives_the_same_rows_and_the_log_has_the_last_word(
     storage: Storage, monkeypatch: pytest.MonkeyPatch, chunk: int
 ) -> None:
     monkeypatch.setattr(module, "CHUNK", chunk)
-    monkeypatch.setattr(module, "ROWS_FILLED", chunk)
+    monkeypatch.setattr(rebuilding, "ROWS_FILLED", chunk)
     for number, user in enumerate(["ann", "bob", "eve", "ann", "bob"]):
         record(storage.log, user, *many(5 + number, first=number * 10))
     projector = projecting(storage, *ALL)
@@ -656,7 +657,7 @@ def test_a_rebuild_gives_the_same_rows_and_the_log_has_the_last_word(
     before = {name: projector.generation(name).id for name in projector.models}
 
     for name, model in projector.models.items():
-        rebuilt = projector.rebuild(name)
+        rebuilt = Rebuilder(projector).rebuild(name)
         rows = folded(model, lines(storage.log))
 
         assert (rebuilt.name, rebuilt.events, rebuilt.rows) == (name, 35, len(rows))
@@ -668,14 +669,14 @@ def test_a_rebuild_gives_the_same_rows_and_the_log_has_the_last_word(
 def test_a_rebuild_of_an_empty_log_is_an_empty_generation(storage: Storage) -> None:
     projector = projecting(storage)
 
-    rebuilt = projector.rebuild("tallies")
+    rebuilt = Rebuilder(projector).rebuild("tallies")
 
     assert (rebuilt.events, rebuilt.rows, rebuilt.gone, rebuilt.came) == (0, 0, 0, 0)
     assert projector.status("tallies").state == "live"
 
 
 def test_a_rebuild_reports_its_progress(storage: Storage, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(module, "ROWS_FILLED", 4)
+    monkeypatch.setattr(rebuilding, "ROWS_FILLED", 4)
     register(storage.log, "ann")
     for user, events, first in (("eve", 6, 10), ("ann", 8, 20), ("bob", 6, 30)):
         record(storage.log, user, *many(events, first))
@@ -687,7 +688,7 @@ def test_a_rebuild_reports_its_progress(storage: Storage, monkeypatch: pytest.Mo
         status = projector.status("tallies")
         states.append((status.state, status.done, status.total))
 
-    projector.rebuild("tallies", progress)
+    Rebuilder(projector).rebuild("tallies", progress)
 
     assert heard == [(8, 21), (21, 21)]
     assert states == [("rebuilding", done, total) for done, total in heard]
@@ -699,13 +700,13 @@ def test_an_announced_rebuild_is_in_the_status_before_it_begins(storage: Storage
     projector = projecting(storage)
 
     with storage.views.lease("tallies"):
-        projector.announce("tallies")
+        Rebuilder(projector).announce("tallies")
         assert projector.status("tallies").state == "live"
-    projector.announce("tallies")
+    Rebuilder(projector).announce("tallies")
 
     status = projector.status("tallies")
     assert (status.state, status.done, status.total) == ("rebuilding", 0, 20)
-    projector.rebuild("tallies")
+    Rebuilder(projector).rebuild("tallies")
     assert projector.status("tallies").state == "live"
 
 
@@ -717,7 +718,7 @@ def test_a_rebuild_reports_wrong_rows_and_they_are_gone(storage: Storage) -> Non
     wrong = structs.replace(right["ann", "goal-000002"], events=99)
     plant(storage, wrong, Tally("eve", "planted", 1))
 
-    rebuilt = projector.rebuild("tallies")
+    rebuilt = Rebuilder(projector).rebuild("tallies")
 
     assert (rebuilt.gone, rebuilt.came) == (2, 1)
     assert list(rebuilt.keys) == [("ann", "goal-000002"), ("eve", "planted")]
@@ -731,7 +732,7 @@ def test_a_rebuild_finds_rows_that_were_lost(storage: Storage) -> None:
     right = stored(storage)
     storage.views.save(MODEL, live, live.position, str(live.command), {("ann", "goal-000003"): None})
 
-    rebuilt = projector.rebuild("tallies")
+    rebuilt = Rebuilder(projector).rebuild("tallies")
 
     assert (rebuilt.gone, rebuilt.came, list(rebuilt.keys)) == (0, 1, [("ann", "goal-000003")])
     assert stored(storage) == right
@@ -743,20 +744,20 @@ def test_rolling_back_brings_the_generation_before_the_rebuild_up_to_now(storage
     projector.catch_up_all()
     planted = Tally("eve", "planted", 1)
     plant(storage, planted)
-    projector.rebuild("tallies")
+    Rebuilder(projector).rebuild("tallies")
     record(storage.log, "ann", created("later"))
 
-    generation = projector.roll_back("tallies")
+    generation = Rebuilder(projector).roll_back("tallies")
 
     assert (generation.state, generation.position) == ("live", 9)
     assert stored(storage) == {**folded(MODEL, lines(storage.log)), ("eve", "planted"): planted}
-    projector.roll_back("tallies")
+    Rebuilder(projector).roll_back("tallies")
     assert stored(storage) == folded(MODEL, lines(storage.log))
 
 
 def test_there_is_nothing_to_roll_back_to_before_the_first_rebuild(storage: Storage) -> None:
     with pytest.raises(NothingToRollBackTo, match="expected an earlier generation of tallies"):
-        projecting(storage).roll_back("tallies")
+        Rebuilder(projecting(storage)).roll_back("tallies")
 
 
 def test_a_read_model_is_rebuilt_by_one_at_a_time(storage: Storage) -> None:
@@ -766,14 +767,14 @@ def test_a_read_model_is_rebuilt_by_one_at_a_time(storage: Storage) -> None:
 
     def progress(_done: int, _total: int) -> None:
         with pytest.raises(AlreadyRebuilding) as refusal, ThreadPoolExecutor(1) as pool:
-            pool.submit(another.rebuild, "tallies").result()
+            pool.submit(Rebuilder(another).rebuild, "tallies").result()
         refused.append(refusal.value)
-        projector.rebuild("activity")
+        Rebuilder(projector).rebuild("activity")
 
-    projector.rebuild("tallies", progress)
+    Rebuilder(projector).rebuild("tallies", progress)
 
     assert len(refused) == 1
-    another.rebuild("tallies")
+    Rebuilder(another).rebuild("tallies")
 
 
 def die_rebuilding(url: str, events: str, where: str) -> None:
@@ -789,9 +790,9 @@ def die_rebuilding(url: str, events: str, where: str) -> None:
         die("fold", next(folded_events))
         return tally(row, recorded)
 
-    module.ROWS_FILLED, module.CHUNK = 10, 10
+    rebuilding.ROWS_FILLED, module.CHUNK = 10, 10
     storage = open_storage(url, wall_clock)
-    projecting(storage, Model(fold=fold)).rebuild("tallies", lambda done, _: die("progress", done))
+    Rebuilder(projecting(storage, Model(fold=fold))).rebuild("tallies", lambda done, _: die("progress", done))
 
 
 def of_ten_users(log: Log) -> None:
@@ -806,7 +807,7 @@ def of_ten_users(log: Log) -> None:
 def test_a_killed_rebuild_goes_on_where_it_was(
     engine: Engine, monkeypatch: pytest.MonkeyPatch, where: str, events: int, kept: int
 ) -> None:
-    monkeypatch.setattr(module, "ROWS_FILLED", 10)
+    monkeypatch.setattr(rebuilding, "ROWS_FILLED", 10)
     storage = engine.open()
     of_ten_users(storage.log)
     projecting(storage).catch_up_all()
@@ -820,7 +821,7 @@ def test_a_killed_rebuild_goes_on_where_it_was(
     projector.catch_up_all()
     fold.seen.clear()
 
-    rebuilt = projector.rebuild("tallies", lambda done, total: heard.append((done, total)))
+    rebuilt = Rebuilder(projector).rebuild("tallies", lambda done, total: heard.append((done, total)))
 
     # The end was settled when the first rows were kept; what came later is folded by position.
     later = 101 if kept else 106
@@ -833,16 +834,16 @@ def test_a_killed_rebuild_goes_on_where_it_was(
 
 
 def test_a_rebuild_that_was_left_behind_is_resumed(storage: Storage, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(module, "ROWS_FILLED", 5)
+    monkeypatch.setattr(rebuilding, "ROWS_FILLED", 5)
     of_ten_users(storage.log)
     projector = projecting(storage, MODEL, activity)
     with pytest.raises(Stopped):
-        projector.rebuild("tallies", lambda _done, _total: projector.stop())
+        Rebuilder(projector).rebuild("tallies", lambda _done, _total: projector.stop())
     left = storage.views.building(MODEL)
     assert left is not None
     assert (left.position, left.filled, left.folded) == (100, "user:user-1", 20)
 
-    projecting(storage, MODEL, activity).resume()
+    Rebuilder(projecting(storage, MODEL, activity)).resume()
 
     assert storage.views.building(MODEL) is None
     assert storage.views.live(MODEL).id == left.id
@@ -852,12 +853,12 @@ def test_a_rebuild_that_was_left_behind_is_resumed(storage: Storage, monkeypatch
 def test_resuming_survives_a_rebuild_that_fails_and_leaves_one_that_another_is_at(storage: Storage) -> None:
     record(storage.log, "ann", *many(40))
     projector = projecting(storage, Model(fold=Poisoned(7)), Model("others"))
-    projector.announce("tallies")
-    projector.announce("others")
+    Rebuilder(projector).announce("tallies")
+    Rebuilder(projector).announce("others")
     others = storage.views.building(Model("others"))
 
     with storage.views.lease("others"), capture_logs() as logged:
-        projector.resume()
+        Rebuilder(projector).resume()
 
     assert [line["event"] for line in logged].count("not_resumed") == 2
     assert storage.views.building(Model("others")) == others is not None
@@ -871,13 +872,13 @@ def test_a_rebuild_whose_fold_fails_leaves_the_live_rows_alone_and_nothing_behin
     live, fold = projector.generation("tallies"), Poisoned(5)
 
     with pytest.raises(ProjectionBehind, match="the fold of tallies failed at position 5"):
-        projecting(storage, Model(fold=fold)).rebuild("tallies")
+        Rebuilder(projecting(storage, Model(fold=fold))).rebuild("tallies")
 
     assert projector.generation("tallies") == live
     assert len(projector.read("tallies", "ann").rows) == 5
     assert projector.status("tallies").state == "live"
     fold.position = None
-    projecting(storage, Model(fold=fold)).rebuild("tallies")
+    Rebuilder(projecting(storage, Model(fold=fold))).rebuild("tallies")
     assert stored(storage) == folded(MODEL, lines(storage.log))
 
 
@@ -891,14 +892,14 @@ def test_a_rebuild_whose_row_does_not_fit_leaves_the_live_rows_alone_and_nothing
         return structs.replace(row, events=cast(int, "many")) if recorded.position == 10 else row
 
     with pytest.raises(ProjectionBehind, match="expected rows that fit"):
-        projecting(storage, Model(fold=fold)).rebuild("tallies")
+        Rebuilder(projecting(storage, Model(fold=fold))).rebuild("tallies")
 
     assert storage.views.building(MODEL) is None
     assert stored(storage) == folded(MODEL, lines(storage.log))
 
 
 def test_what_others_append_during_a_rebuild_is_folded_once(engine: Engine, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(module, "ROWS_FILLED", 5)
+    monkeypatch.setattr(rebuilding, "ROWS_FILLED", 5)
     storage, other = engine.open(), engine.open().log
     of_ten_users(storage.log)
 
@@ -907,7 +908,7 @@ def test_what_others_append_during_a_rebuild_is_folded_once(engine: Engine, monk
             for user in ("user-0", "user-9", "new"):
                 record(other, user, created(f"{user}'s goal at {done}"))
 
-    rebuilt = projecting(storage).rebuild("tallies", progress)
+    rebuilt = Rebuilder(projecting(storage)).rebuild("tallies", progress)
 
     assert (rebuilt.events, rebuilt.rows, rebuilt.gone, rebuilt.came) == (130, 90, 0, 0)
     projecting(storage).catch_up_all()
@@ -921,7 +922,7 @@ def test_a_rebuild_mends_a_read_model_that_has_failed(storage: Storage) -> None:
     projector.catch_up_all()
     fold.position = None
 
-    rebuilt = projector.rebuild("tallies")
+    rebuilt = Rebuilder(projector).rebuild("tallies")
 
     assert (rebuilt.gone, rebuilt.came) == (None, None)
     assert projector.status("tallies").state == "live"
@@ -932,7 +933,7 @@ def test_what_is_known_of_a_users_rows_is_not_folded_on_once_they_were_rebuilt(s
     record(storage.log, "ann", *many(3))
     projector = projecting(storage)
     known = projector.read("tallies", "ann")
-    projector.rebuild_user("tallies", "ann")
+    Rebuilder(projector).rebuild_user("tallies", "ann")
     record(storage.log, "ann", created("later"))
 
     now = projector.read("tallies", "ann", known)
@@ -944,10 +945,10 @@ def test_what_is_known_of_a_users_rows_is_not_folded_on_once_they_were_rebuilt(s
 def test_a_rebuild_does_not_wait_for_old_rows_that_are_far_behind(
     storage: Storage, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(module, "FAR", 9)
+    monkeypatch.setattr(rebuilding, "FAR", 9)
     record(storage.log, "ann", *many(10))
 
-    rebuilt = projecting(storage).rebuild("tallies")
+    rebuilt = Rebuilder(projecting(storage)).rebuild("tallies")
 
     assert (rebuilt.gone, rebuilt.came) == (None, None)
     assert stored(storage) == folded(MODEL, lines(storage.log))
@@ -964,7 +965,7 @@ def test_a_rebuild_is_compared_at_the_live_rows_checkpoint_though_that_has_moved
             projecting(storage).catch_up_all()
         return tally(row, recorded)
 
-    rebuilt = projecting(storage, Model(fold=fold)).rebuild("tallies")
+    rebuilt = Rebuilder(projecting(storage, Model(fold=fold))).rebuild("tallies")
 
     assert (rebuilt.gone, rebuilt.came) == (0, 0)
     assert stored(storage) == folded(MODEL, lines(storage.log))
@@ -985,7 +986,7 @@ def test_a_rebuild_catches_up_with_what_the_live_rows_got_after_they_were_compar
         return found
 
     monkeypatch.setattr(storage.views, "differences", differences)
-    projector.rebuild("tallies")
+    Rebuilder(projector).rebuild("tallies")
 
     after = projector.generation("tallies")
     assert after.id > before.id
@@ -997,7 +998,7 @@ def test_a_rebuild_catches_up_with_what_the_live_rows_got_after_they_were_compar
 def test_a_rebuild_that_another_process_started_over_begins_again(
     storage: Storage, monkeypatch: pytest.MonkeyPatch, started_over: int
 ) -> None:
-    monkeypatch.setattr(module, "ROWS_FILLED", 5)
+    monkeypatch.setattr(rebuilding, "ROWS_FILLED", 5)
     of_ten_users(storage.log)
     heard: list[int] = []
 
@@ -1008,7 +1009,7 @@ def test_a_rebuild_that_another_process_started_over_begins_again(
             assert building is not None
             storage.views.reset(building)
 
-    rebuilt = projecting(storage).rebuild("tallies", progress)
+    rebuilt = Rebuilder(projecting(storage)).rebuild("tallies", progress)
 
     assert len(heard) >= started_over
     assert heard[-1] == 100
@@ -1026,9 +1027,9 @@ def test_one_users_rows_are_rebuilt_and_no_one_elses(storage: Storage) -> None:
     plant(storage, Tally("ann", "planted", 1), structs.replace(right["ann", "goal-000001"], events=99), bobs)
     record(storage.log, "ann", created("later"))
 
-    assert projector.rebuild_user("tallies", "ann") == 5
+    assert Rebuilder(projector).rebuild_user("tallies", "ann") == 5
     assert stored(storage) == {**folded(MODEL, lines(storage.log)), ("bob", "planted"): bobs}
-    assert projector.rebuild_user("tallies", "eve") == 0
+    assert Rebuilder(projector).rebuild_user("tallies", "eve") == 0
 
 
 def test_a_users_rebuild_waits_for_no_moment_without_commands(engine: Engine, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -1048,7 +1049,7 @@ def test_a_users_rebuild_waits_for_no_moment_without_commands(engine: Engine, mo
 
     monkeypatch.setattr(storage.views, "replace_user", late)
 
-    assert projector.rebuild_user("tallies", "ann") == 5
+    assert Rebuilder(projector).rebuild_user("tallies", "ann") == 5
     assert answers == [False, True]
     assert stored(storage) == folded(MODEL, lines(storage.log))
 
@@ -1085,7 +1086,7 @@ def test_readers_see_every_command_while_read_models_are_rebuilt_at_full_rate(st
         work = (command, projector.catch_up_all, partial(read, 0), partial(read, 1))
         workers = [pool.submit(until_finished, one) for one in work]
         try:
-            rebuilds = [projector.rebuild("goal_tree") for _ in range(4)]
+            rebuilds = [Rebuilder(projector).rebuild("goal_tree") for _ in range(4)]
             wait_until(lambda: min(seen) > 400)
         finally:
             finished.set()
@@ -1121,14 +1122,14 @@ def test_read_models_start_over_where_the_log_is_shorter_than_what_was_folded(st
 def test_read_models_start_over_where_the_log_went_another_way(
     storage: Storage, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(module, "ROWS_FILLED", 2)
+    monkeypatch.setattr(rebuilding, "ROWS_FILLED", 2)
     with Engine(str(tmp_path / "other.db")) as elsewhere:
         other = elsewhere.open().log
         for number, user in enumerate(("ann", "bob", "eve")):
             record(storage.log, user, *many(4, first=number * 10))
         projector = projecting(storage)
         with pytest.raises(Stopped):
-            projector.rebuild("tallies", lambda _done, _total: projector.stop())
+            Rebuilder(projector).rebuild("tallies", lambda _done, _total: projector.stop())
         projecting(storage).catch_up_all()
         record(other, "ann", *many(20, first=100))
         left = storage.views.building(MODEL)
@@ -1141,7 +1142,7 @@ def test_read_models_start_over_where_the_log_went_another_way(
         assert building is not None
         assert building.position == projector.generation("tallies").position == 0
         assert (building.filled, building.folded) == (None, 0)
-        projector.rebuild("tallies")
+        Rebuilder(projector).rebuild("tallies")
         assert stored(storage) == folded(MODEL, lines(other))
 
 
@@ -1149,11 +1150,11 @@ def test_a_generation_of_another_log_starts_over_when_it_is_rolled_back_to(stora
     with Engine(str(tmp_path / "other.db")) as elsewhere:
         other = elsewhere.open().log
         record(storage.log, "ann", *many(12))
-        projecting(storage).rebuild("tallies")
+        Rebuilder(projecting(storage)).rebuild("tallies")
         record(other, "ann", *many(20, first=100))
         projector = Projector(other, storage.views, [MODEL])
 
-        projector.roll_back("tallies")
+        Rebuilder(projector).roll_back("tallies")
 
         assert stored(storage) == folded(MODEL, lines(other))
 

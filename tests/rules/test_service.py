@@ -36,7 +36,9 @@ from es_goals.goals.outcome import Result
 from es_goals.goals.rules import decide
 from es_goals.goals.state import Goal, Goals, evolve
 from es_goals.service import Changed, Expected, KeyReused, Outcome, Registered, RejectedAt, Request, Service
+from es_goals.storage import deadlines
 from es_goals.storage import writer as writer_module
+from es_goals.storage.deadlines import Deadline
 from es_goals.storage.errors import Interrupted, OutcomeUnknown, StorageError, StorageFull, UserNameTaken
 from es_goals.storage.log import Cause, Head, Log, User
 from es_goals.values import InvalidValue, Rejected
@@ -915,13 +917,24 @@ def test_the_limits_of_goals_hold_for_commands_that_come_together(log: FaultyLog
 def test_a_batch_that_takes_too_long_is_given_up_between_two_commands_and_nothing_of_it_recorded(
     log: FaultyLog, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    clock = itertools.count()
-    with serving(log.log, deadline=8.0) as service:
+    now = 0.0
+
+    def slowly(*values: Any) -> tuple[GoalEvent, ...]:
+        nonlocal now
+        now += 1
+        return decide(*values)
+
+    def batch(service: Service, name: str, commands: int) -> Outcome:
+        several = request("ann", *(new(f"{name} {number}") for number in range(commands)))
+        return asyncio.run(service.execute(several, Deadline.after(8)))
+
+    with serving(log.log) as service:
         do(service, "ann", new("a"))
-        monkeypatch.setattr(service_module, "monotonic", lambda: float(next(clock)))
-        version = do(service, "ann", *(new(f"in time {number}") for number in range(4))).version
-        with pytest.raises(Interrupted, match="found 4 decided, and recorded none"):
-            do(service, "ann", *(new(f"late {number}") for number in range(5)))
+        monkeypatch.setattr(deadlines, "monotonic", lambda: now)
+        monkeypatch.setattr(service_module, "decide", slowly)
+        version = batch(service, "in time", 5).version
+        with pytest.raises(Interrupted, match="found 5 decided, and recorded none"):
+            batch(service, "late", 6)
 
         monkeypatch.undo()
         assert do(service, "ann", new("b")).version == version + 1
@@ -933,6 +946,6 @@ def test_a_user_whose_goals_cannot_be_read_in_time_is_told_that_nothing_was_reco
         do(service, "ann", new("a"))
     with serving(log.log) as service:
         with pytest.raises(Interrupted):
-            asyncio.run(service.execute(request("ann", new("b")), 0.0))
+            asyncio.run(service.execute(request("ann", new("b")), Deadline.after(0)))
 
         assert do(service, "ann", new("b")).version == 2

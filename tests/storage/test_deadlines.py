@@ -1,12 +1,10 @@
 """Deadlines: a request's work stops in the database when its time is over, and nobody else's does."""
 
 import asyncio
-import math
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from functools import partial
-from time import monotonic
 
 import pytest
 
@@ -15,9 +13,10 @@ from es_goals.app import create_app
 from es_goals.http.context import Context
 from es_goals.ids import wall_clock
 from es_goals.projector import Projector
+from es_goals.rebuild import Rebuilder
 from es_goals.settings import Settings
 from es_goals.storage import Options, Storage, open_storage
-from es_goals.storage.deadlines import check_deadline, expired, has_deadline, with_deadline
+from es_goals.storage.deadlines import NEVER, Deadline, current
 from es_goals.storage.errors import Interrupted
 from tests.support.engines import DEADLINE, Engine, wait_until
 from tests.support.histories import created, many, record
@@ -55,18 +54,14 @@ def endless(storage: Storage) -> object:
     return storage.log._rows(ENDLESS, EVER)  # type: ignore[attr-defined]
 
 
-def soon() -> float:
-    return monotonic() + SHORT
-
-
 def test_a_question_that_takes_too_long_is_interrupted_and_the_next_one_is_not(engine: Engine) -> None:
     with opened(engine) as storage:
         record(storage.log, "ann", created("a"))
 
         with pytest.raises(Interrupted, match=r"expected .* before the deadline; found"):
-            with_deadline(lambda: endless(storage), soon())
+            Deadline.after(SHORT).run(lambda: endless(storage))
         assert len(storage.log.read()) == 1
-        assert with_deadline(storage.log.head, monotonic() + DEADLINE).position == 1
+        assert Deadline.after(DEADLINE).run(storage.log.head).position == 1
 
 
 def test_a_fold_stops_between_two_questions(engine: Engine) -> None:
@@ -79,7 +74,7 @@ def test_a_fold_stops_between_two_questions(engine: Engine) -> None:
             asked += 1
 
     with opened(engine) as storage, pytest.raises(Interrupted):
-        with_deadline(lambda: questions(storage), soon())
+        Deadline.after(SHORT).run(lambda: questions(storage))
 
     assert asked
 
@@ -94,45 +89,56 @@ def test_read_models_too_are_asked_in_time_only(engine: Engine) -> None:
             lambda: projector.read_all("goal_tree"),
         ]
         for read in reads:
-            assert with_deadline(read, monotonic() + DEADLINE)
+            assert Deadline.after(DEADLINE).run(read)
             with pytest.raises(Interrupted):
-                with_deadline(partial(all, iter(read, None)), soon())
+                Deadline.after(SHORT).run(partial(all, iter(read, None)))
 
 
 def test_what_is_late_is_not_begun() -> None:
     begun = []
 
     with pytest.raises(Interrupted):
-        with_deadline(lambda: begun.append(1), monotonic() - 0.001)
+        Deadline.after(-0.001).run(lambda: begun.append(1))
 
     assert begun == []
 
 
 def test_a_deadline_ends_with_its_work_also_where_that_fails() -> None:
     with pytest.raises(ZeroDivisionError):
-        with_deadline(lambda: 1 // 0, monotonic() + DEADLINE)
+        Deadline.after(DEADLINE).run(lambda: 1 // 0)
 
-    assert not has_deadline()
-    assert not expired()
-    check_deadline()
+    assert current() == NEVER
 
 
 def test_a_deadline_is_its_own_threads() -> None:
-    seen = list[bool]()
+    seen = list[Deadline]()
 
     def elsewhere() -> None:
-        other = threading.Thread(target=lambda: seen.append(has_deadline()))
+        other = threading.Thread(target=lambda: seen.append(current()))
         other.start()
         other.join()
 
-    with_deadline(elsewhere, monotonic() + DEADLINE)
+    Deadline.after(DEADLINE).run(elsewhere)
 
-    assert seen == [False]
+    assert seen == [NEVER]
 
 
-def test_without_a_deadline_a_thread_is_not_limited_by_the_one_it_had() -> None:
-    assert with_deadline(has_deadline, monotonic() + 1)
-    assert not with_deadline(has_deadline, math.inf)
+def test_the_work_of_a_thread_has_the_deadline_that_it_was_begun_with() -> None:
+    outer, inner = Deadline.after(DEADLINE), Deadline.after(2 * DEADLINE)
+
+    assert outer.run(lambda: (current(), inner.run(current), current())) == (outer, inner, outer)
+    assert outer.run(lambda: NEVER.run(current)) == NEVER
+
+
+def test_a_deadline_is_over_when_its_seconds_have_passed() -> None:
+    early, late = Deadline.after(-1), Deadline.after(DEADLINE)
+
+    assert (early.expired(), late.expired(), NEVER.expired()) == (True, False, False)
+    assert early.later(DEADLINE).left() > 0 >= early.left()
+    assert 0 < late.left() <= DEADLINE
+    late.check()
+    with pytest.raises(Interrupted):
+        early.check()
 
 
 async def _given_up_then_asked(context: Context, long: Callable[[], object]) -> int:
@@ -171,7 +177,9 @@ def test_a_rebuild_beside_it_is_not_interrupted(engine: Engine) -> None:
             assert resumed.wait(DEADLINE)
 
         rebuilt = list[int]()
-        rebuild = threading.Thread(target=lambda: rebuilt.append(context.projector.rebuild("goal_tree", slowly).events))
+        rebuild = threading.Thread(
+            target=lambda: rebuilt.append(Rebuilder(context.projector).rebuild("goal_tree", slowly).events)
+        )
         rebuild.start()
         try:
             assert asyncio.run(_given_up_then_asked(context, lambda: endless(context.storage))) == 50
@@ -185,10 +193,10 @@ def test_a_rebuild_beside_it_is_not_interrupted(engine: Engine) -> None:
 def test_the_tick_in_a_readers_thread_has_no_deadline(engine: Engine) -> None:
     with serving(engine, deadline=SHORT, threads=1) as context:
 
-        async def tick_after_a_read() -> bool:
+        async def tick_after_a_read() -> Deadline:
             context.begin()
-            assert await context.in_thread(has_deadline)
-            return await asyncio.get_running_loop().run_in_executor(context.pool, has_deadline)
+            assert await context.in_thread(current) != NEVER
+            return await asyncio.get_running_loop().run_in_executor(context.pool, current)
 
-        assert not asyncio.run(tick_after_a_read())
+        assert asyncio.run(tick_after_a_read()) == NEVER
         wait_until(lambda: context.service.writer.trouble is None)

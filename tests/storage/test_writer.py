@@ -15,6 +15,7 @@ from hypothesis import strategies as st
 
 from es_goals.events import Event, GoalRenamed, Recorded
 from es_goals.storage import writer as module
+from es_goals.storage.deadlines import NEVER, Deadline
 from es_goals.storage.errors import Conflict, OutcomeUnknown, StorageError, StorageFailed, StorageFull, SubjectTaken
 from es_goals.storage.log import Cause, Log, StoredKey, Transaction, User
 from es_goals.storage.writer import Writer
@@ -275,13 +276,13 @@ def test_whatever_a_batch_holds_it_ends_as_if_each_command_had_come_alone(chosen
 
 def test_what_is_not_begun_in_time_is_left_undone_and_told_so(writer: Writer, log: FaultyLog) -> None:
     async def late() -> tuple[int, object]:
-        gate, loop = threading.Event(), asyncio.get_running_loop()
-        first = asyncio.create_task(writer.submit(held(gate, appending("first")), loop.time() + PATIENT))
+        gate = threading.Event()
+        first = asyncio.create_task(writer.submit(held(gate, appending("first")), Deadline.after(PATIENT)))
         await asyncio.sleep(0)  # it is submitted first
         with pytest.raises(TimeoutError):
-            await writer.submit(appending("late"), loop.time() + 0.02)
+            await writer.submit(appending("late"), Deadline.after(0.02))
         gate.set()
-        return await first, await writer.submit(appending("last"), loop.time() + PATIENT)
+        return await first, await writer.submit(appending("last"), Deadline.after(PATIENT))
 
     assert asyncio.run(late()) == (1, 2)
     assert subjects(log) == ["first", "last"]
@@ -289,9 +290,9 @@ def test_what_is_not_begun_in_time_is_left_undone_and_told_so(writer: Writer, lo
 
 def test_who_waits_no_longer_than_until_then_is_told_so_though_it_is_recorded(writer: Writer, log: FaultyLog) -> None:
     async def late() -> int:
-        gate, loop = threading.Event(), asyncio.get_running_loop()
+        gate = threading.Event()
         with pytest.raises(TimeoutError):
-            await writer.submit(held(gate, appending("first")), loop.time() + 0.02)
+            await writer.submit(held(gate, appending("first")), Deadline.after(0.02))
         gate.set()
         return await writer.submit(appending("last"))
 
@@ -622,7 +623,7 @@ def test_the_keys_of_all_that_wait_are_looked_up_at_once(
         places = [None, (ANN, "k1"), (ANN, "k1"), None, ("account:", "k2")]
         works = [held(gate, keyed(None)), *(keyed(place) for place in places[1:])]
         tasks = [
-            asyncio.create_task(writer.submit(work, None, place)) for work, place in zip(works, places, strict=True)
+            asyncio.create_task(writer.submit(work, NEVER, place)) for work, place in zip(works, places, strict=True)
         ]
         await asyncio.sleep(0)
         gate.set()
@@ -662,7 +663,7 @@ def test_a_key_that_comes_again_among_those_that_wait_is_known(
 
     async def all_at_once() -> list[int]:
         places = [(ANN, f"k{number % 3}") for number in range(9)]
-        return await asyncio.gather(*(writer.submit(keyed(place), None, place) for place in places))
+        return await asyncio.gather(*(writer.submit(keyed(place), NEVER, place) for place in places))
 
     assert asyncio.run(all_at_once()) == [1, 2, 3, -1, -2, -3, -1, -2, -3]
     assert log.head().position == 3

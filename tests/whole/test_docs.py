@@ -14,8 +14,9 @@ from packaging.requirements import Requirement
 import projections
 from es_goals.cli import main
 from es_goals.events import TYPES, Recorded
+from es_goals.http.operating.gauges import measure
 from es_goals.ids import wall_clock
-from es_goals.metrics import Gauges, exposition
+from es_goals.metrics import exposition
 from es_goals.projector import Projector
 from es_goals.settings import PREFIX, SECRET, Settings
 from es_goals.storage import open_storage
@@ -102,7 +103,7 @@ def test_no_event_is_documented_that_is_none() -> None:
 def test_every_metric_is_documented_and_no_other(tmp_path: Path) -> None:
     storage = open_storage(str(tmp_path / "events.db"), wall_clock)
     projector = Projector(storage.log, storage.views, projections.ALL)
-    gauges = Gauges(storage.log, wall_clock, lambda: [projector.status(name) for name in projector.models])
+    gauges = measure(storage.log, wall_clock, lambda: [projector.status(name) for name in projector.models])
     text = exposition(gauges).decode()
     storage.close()
 

@@ -15,7 +15,8 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule, run_state_machine_as_test
 from msgspec import UNSET, Struct, field
 
-from es_goals import projector as module
+from es_goals import projector as projecting
+from es_goals import rebuild as rebuilding
 from es_goals.events import goals_stream, moment
 from es_goals.goals.commands import (
     ChangeGoal,
@@ -30,6 +31,7 @@ from es_goals.goals.commands import (
 from es_goals.goals.rules import decide
 from es_goals.goals.state import Goals, evolve
 from es_goals.projector import Projector, View
+from es_goals.rebuild import Rebuilder
 from es_goals.storage.errors import SubjectTaken
 from es_goals.storage.log import Cause
 from es_goals.storage.views import Key
@@ -374,7 +376,7 @@ class Commands(RuleBasedStateMachine):
 
     @rule(name=st.sampled_from(["goal_tree", "activity"]))
     def rebuild(self, name: str) -> None:
-        rebuilt = self.projector.rebuild(name)
+        rebuilt = Rebuilder(self.projector).rebuild(name)
 
         assert (rebuilt.gone, rebuilt.came) == (0, 0)
 
@@ -431,8 +433,8 @@ class Commands(RuleBasedStateMachine):
                 raise BrokenOff
 
         with pytest.raises(BrokenOff):
-            self.projector.rebuild(name, progress)
-        rebuilt = self.projector.rebuild(name, progress)
+            Rebuilder(self.projector).rebuild(name, progress)
+        rebuilt = Rebuilder(self.projector).rebuild(name, progress)
         assert passed == sorted(passed)
         assert passed[-1] == len(lines)
         assert (rebuilt.gone, rebuilt.came) == (0, 0)
@@ -446,8 +448,8 @@ def by_key(model: Any, rows: list[Any]) -> dict[Key, Any]:
 @contextmanager
 def in_chunks_of(size: int) -> Iterator[None]:
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(module, "CHUNK", size)
-        patch.setattr(module, "ROWS_FILLED", size)
+        patch.setattr(projecting, "CHUNK", size)
+        patch.setattr(rebuilding, "ROWS_FILLED", size)
         yield
 
 

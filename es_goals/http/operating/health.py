@@ -7,10 +7,11 @@ from es_goals import __version__, metrics
 from es_goals.http import answers
 from es_goals.http.describe.operation import operation
 from es_goals.http.exchange import Request
+from es_goals.http.operating.gauges import measure
 from es_goals.http.resource import Resource
+from es_goals.metrics import Gauge
 from es_goals.projector import ProjectionBehind
 from es_goals.storage.errors import Interrupted
-from es_goals.worker import Worker
 
 
 class Health(Struct, frozen=True):
@@ -58,18 +59,15 @@ class Readyz(Resource):
 class Metrics(Resource):
     """/metrics"""
 
-    def __init__(self, worker: Worker) -> None:
-        super().__init__(worker)
-        projector = worker.projector
-        self._gauges = metrics.Gauges(
-            worker.storage.log, worker.clock, lambda: [projector.status(name) for name in projector.models]
-        )
-
     @operation("Metrics, as Prometheus text", {200: None}, produces=("text/plain",), needs="auditor")
     async def on_get(self, req: Request, resp: Response) -> None:
         """Over all workers."""
         try:
-            text = await self.reads.in_thread(lambda: metrics.exposition(self._gauges), req.asker)
+            text = await self.reads.in_thread(lambda: metrics.exposition(self._measured()), req.asker)
         except Interrupted:  # a storage that does not answer hides nothing of what was counted
-            text = metrics.exposition(None)
+            text = metrics.exposition(())
         answers.encoded(resp, text, "text/plain; version=0.0.4; charset=utf-8")
+
+    def _measured(self) -> list[Gauge]:
+        worker, projector = self.worker, self.worker.projector
+        return measure(worker.storage.log, worker.clock, lambda: [projector.status(name) for name in projector.models])

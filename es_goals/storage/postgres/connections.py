@@ -15,7 +15,7 @@ from psycopg.abc import PQGen
 from psycopg.conninfo import conninfo_to_dict, make_conninfo
 from psycopg_pool import ConnectionPool, PoolClosed, PoolTimeout
 
-from es_goals.storage.deadlines import check_deadline, has_deadline
+from es_goals.storage.deadlines import NEVER, current
 from es_goals.storage.errors import Interrupted, StorageFailed, StorageFull, Unusable
 from es_goals.storage.place import shown
 
@@ -89,7 +89,7 @@ class _Translated:
         told = " ".join(str(error).split())
         if isinstance(error, PoolTimeout | PoolClosed):
             raise StorageFailed(f"the database cannot be reached: {told}") from error
-        if isinstance(error, errors.QueryCanceled) and has_deadline():
+        if isinstance(error, errors.QueryCanceled) and current() != NEVER:
             raise Interrupted("expected an answer before the deadline; found a question that takes longer") from error
         if isinstance(error, errors.DiskFull):
             raise StorageFull(f"no space is left for the database: {told}") from error
@@ -162,7 +162,7 @@ class Connections:
         time they need. Raises StorageFailed."""
         if os.getpid() != self._pid:
             raise Unusable(f"expected {self.url} to be opened in the process that uses it; found a fork of that one")
-        check_deadline()
+        current().check()
         with translated, self._pool.connection() as connection:
             if not without_timeout:
                 yield connection

@@ -8,7 +8,7 @@ from types import TracebackType
 
 import apsw
 
-from es_goals.storage.deadlines import check_deadline, expired, has_deadline
+from es_goals.storage.deadlines import NEVER, current
 from es_goals.storage.errors import Interrupted, StorageFailed, StorageFull, Unusable
 
 CACHE = -1_000  # KiB a connection; each thread of a worker has two of them
@@ -78,11 +78,11 @@ class Connections:
             self._mine.connection, self._mine.watched = connection, False
             self._all.append(connection)
         mine: apsw.Connection = self._mine.connection
-        if has_deadline():
-            check_deadline()
+        if (deadline := current()) != NEVER:
+            deadline.check()
             if not self._mine.watched:
-                # Only threads that ever hurry look at the clock: a look takes the interpreter's lock.
-                mine.set_progress_handler(expired, STEPS)
+                # Only threads that ever had a deadline look at the clock: a look takes the interpreter's lock.
+                mine.set_progress_handler(lambda: current().expired(), STEPS)
                 self._mine.watched = True
         return mine
 
