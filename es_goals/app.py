@@ -126,6 +126,6 @@ def _falcon(worker: Worker, rates: Rates | None) -> App[Request, Response]:
     for path, resource in routes(worker):
         if not hasattr(resource, "on_head") and hasattr(resource, "on_get"):
             # HEAD answers as GET does; Falcon leaves the body out.
-            resource.on_head = resource.on_get
+            resource.on_head = resource.on_get  # type: ignore[attr-defined]
         app.add_route(path, resource)
     return app

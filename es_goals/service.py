@@ -1,6 +1,5 @@
 """Takes commands: decides them on the user's cached Goals, appends what they cause, answers each command once."""
 
-import asyncio
 from collections import OrderedDict
 from collections.abc import Callable, Sequence
 from functools import partial
@@ -152,7 +151,11 @@ class Service:
         seconds = deadline.left() * DECIDING
         stream = goals_stream(request.user_id)
         actor = request.cause.actor
-        cold = [] if stream in self._cache else [await self._pool.run(partial(_folded, self._log, stream), deadline, actor)]
+        cold = (
+            []
+            if stream in self._cache
+            else [await self._pool.run(partial(_folded, self._log, stream), deadline, actor)]
+        )
         place = None if request.key is None else (stream, request.key)
         decide = partial(self._decide, request=request, stream=stream, cold=cold, seconds=seconds)
         outcome = await self.writer.submit(decide, deadline, place)

@@ -1,7 +1,7 @@
 """Every setting: its default and its help, read from the environment once."""
 
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from ipaddress import IPv4Network, IPv6Network, ip_network
 from pathlib import Path
 from typing import Annotated
@@ -70,9 +70,10 @@ class Settings(Struct, frozen=True, forbid_unknown_fields=True):
         str, Meta(description="addresses or networks of proxies, by commas, whose X-Forwarded-For and -Proto count")
     ] = ""
     origins: Annotated[str, Meta(description="origins, by commas, whose pages may use the API from a browser")] = ""
-    cached_goals: Annotated[int, Meta(ge=0, description="goals a worker keeps in memory for deciding")] = 50_000
-    cached_trees: Annotated[int, Meta(ge=0, description="goals a worker keeps in memory for reading")] = 20_000
-    cached_answers: Annotated[int, Meta(ge=0, description="bytes of ready answers a worker keeps")] = 12_582_912
+    deciding_cache: Annotated[int, Meta(ge=0, description="bytes of goals a worker keeps for deciding")] = 33_554_432
+    reading_cache: Annotated[int, Meta(ge=0, description="bytes of trees and ready answers a worker keeps")] = (
+        50_331_648
+    )
     tick: Annotated[float, Meta(ge=0.01, le=10, description="seconds between looks at what others appended")] = 0.1
     threads: Annotated[int, Meta(ge=1, le=64, description="threads a worker has for what takes longer")] = 4
     body_limit: Annotated[int, Meta(ge=1_024, le=16_777_216, description="bytes of a body")] = 1_048_576
@@ -135,10 +136,18 @@ SECRET = ("db", "replica", "oidc_secret")
 """Settings that hold a password, or may: `ES_GOALS_DB_FILE` names a file that holds it."""
 
 
-def from_env(env: Mapping[str, str]) -> Settings:
-    """The settings that the environment names. Raises InvalidSetting."""
+RENAMED: Mapping[str, tuple[str, int]] = {
+    "cached_goals": ("deciding_cache", 700),
+    "cached_trees": ("reading_cache", 2_000),
+    "cached_answers": ("reading_cache", 1),
+}
+"""Settings of 1.3.0 that counted goals, or bytes of answers alone: what is named so now, and bytes for each."""
+
+
+def from_env(env: Mapping[str, str], warn: Callable[[str], None] = lambda _: None) -> Settings:
+    """The settings that the environment names. `warn` is told what has another name now. Raises InvalidSetting."""
     known = {PREFIX + name.upper(): name for name in Settings.__struct_fields__}
-    given = _read({name: value for name, value in env.items() if name.startswith(PREFIX)})
+    given = _with_new_names(_read({name: value for name, value in env.items() if name.startswith(PREFIX)}), warn)
     if "PORT" in env and f"{PREFIX}PORT" not in env:
         known, given = {**known, "PORT": "port"}, {**given, "PORT": env["PORT"]}
     values: dict[str, str] = {}
@@ -153,6 +162,24 @@ def from_env(env: Mapping[str, str]) -> Settings:
             raise InvalidSetting(f"{variable}: {expected}; found {found}") from None
         values[known[variable]] = value
     return msgspec.convert(values, Settings, strict=False)
+
+
+def _with_new_names(given: Mapping[str, str], warn: Callable[[str], None]) -> dict[str, str]:
+    """What 1.3.0 called otherwise is taken under its new name; of several that became one, the sum."""
+    old = {f"{PREFIX}{name.upper()}": (f"{PREFIX}{new.upper()}", size) for name, (new, size) in RENAMED.items()}
+    values = {name: value for name, value in given.items() if name not in old}
+    sums: dict[str, int] = {}
+    for variable in old.keys() & given.keys():
+        new, size = old[variable]
+        if new in values:
+            raise InvalidSetting(f"expected {new} alone; found {variable}, its old name, too")
+        if not (given[variable].isascii() and given[variable].isdigit()):
+            raise InvalidSetting(f"{variable}: expected a number; found {given[variable]!r}")
+        sums[new] = sums.get(new, 0) + int(given[variable]) * size
+    if sums:
+        renamed = ", ".join(f"{new}={value}" for new, value in sorted(sums.items()))
+        warn(f"{', '.join(sorted(old.keys() & given.keys()))}: counted in bytes now; taken as {renamed}")
+    return values | {new: str(value) for new, value in sums.items()}
 
 
 def _read(given: Mapping[str, str]) -> dict[str, str]:

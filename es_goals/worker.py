@@ -119,7 +119,7 @@ class Worker:
     async def stop(self) -> None:
         """Finish what was taken, and let the storage go."""
         self.follower.stop()
-        self.rebuilder.stop()
+        self.projector.stop()
         await asyncio.to_thread(self.service.close)
         await asyncio.gather(*self._background, return_exceptions=True)
         self.close()

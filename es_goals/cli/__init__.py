@@ -3,6 +3,7 @@
 import os
 import re
 import sys
+from functools import partial
 from typing import Any
 
 import click
@@ -66,7 +67,7 @@ def main(context: click.Context, db: str | None) -> None:
     """Over Achiever: an event-sourced goal service."""
     os.umask(0o077)  # what is made here holds hashes, addresses, people's goals
     _hide_passwords(sys.argv)
-    settings = from_env(os.environ)
+    settings = from_env(os.environ, partial(click.echo, err=True))
     context.obj = structs.replace(settings, db=db) if db else settings
     configure("warning" if context.invoked_subcommand != "serve" else context.obj.log_level)
 

@@ -2,7 +2,6 @@
 
 import asyncio
 from collections.abc import Iterator
-from concurrent.futures import ThreadPoolExecutor
 from datetime import datetime
 from typing import Any
 
@@ -19,6 +18,10 @@ from es_goals.goals.rules import decide
 from es_goals.goals.state import Goals, evolve
 from es_goals.ids import Uuid7, wall_clock
 from es_goals.projector import Projector
+from es_goals.reads import TREE
+from es_goals.reads.history import event_answer
+from es_goals.reads.pool import FairPool
+from es_goals.reads.trees import TreeOptions, UserTree, whole
 from es_goals.service import RejectedAt, Request, Service
 from es_goals.settings import Settings
 from es_goals.storage import Storage
@@ -46,7 +49,7 @@ async def _import(storage: Storage, items: list[outlines.Item], name: str, limit
     new_id = Uuid7(wall_clock)
     commands = list(_commands(items, new_id))
     user = storage.log.user_named(name) or User(new_id(), valid_user_name(name), None, 0)
-    with ThreadPoolExecutor(1) as pool:
+    with FairPool(1) as pool:
         # At most two events a goal, and nobody waits for it but who called it.
         service = Service(storage.log, pool, 0, limits=limits, events=2 * limits.goals)
         try:
@@ -92,8 +95,6 @@ def _would_pass(commands: list[Command], limits: Limits) -> None:
 @click.pass_obj
 def export(settings: Settings, name: str | None, kind: str) -> None:
     """A user's tree as JSON or OPML, or the whole log as NDJSON."""
-    from es_goals.reads.trees import TreeOptions, forest, whole
-
     with opened(settings) as storage:
         if kind == "ndjson":
             _print_events(storage.log, user_of(storage.log, name) if name else None)
@@ -101,7 +102,8 @@ def export(settings: Settings, name: str | None, kind: str) -> None:
         if name is None:
             raise click.UsageError(f"expected --user: {kind} holds one user's tree")
         user = user_of(storage.log, name)
-        trees = forest(Projector(storage.log, storage.views, projections.ALL).read("goal_tree", user.id), user.name)
+        view = Projector(storage.log, storage.views, projections.ALL).read(TREE, user.id)
+        trees = UserTree(view, user.name)
         if kind == "json":
             click.echo(whole(trees, TreeOptions()))
             return
@@ -114,8 +116,6 @@ def export(settings: Settings, name: str | None, kind: str) -> None:
 
 
 def _print_events(log: Log, user: User | None) -> None:
-    from es_goals.reads.history import event_answer
-
     for line in verification.lines(log):
         if user is None or line.owner == user.id:
             click.echo(msgspec.json.encode(event_answer(line)))
@@ -131,12 +131,12 @@ def tree(settings: Settings, user: str, as_of: str | None) -> None:
         found = user_of(storage.log, user)
         projector = Projector(storage.log, storage.views, projections.ALL)
         if as_of is None:
-            view = projector.read("goal_tree", found.id)
+            view = projector.read(TREE, found.id)
         else:
             until, head = _position(storage.log, as_of, "--as-of"), storage.log.head().position
             if until > head:
                 raise click.BadParameter(f"expected a position up to {head}; found {until}", param_hint="--as-of")
-            view = projector.view("goal_tree", found.id, until)
+            view = projector.view(TREE, found.id, until)
         for line in terminal.drawing(found.name, in_order(view.rows)):
             click.echo(line)
 
@@ -159,8 +159,6 @@ def replay(
     as_json: bool,
 ) -> None:
     """The history: when, who, what, why."""
-    from es_goals.reads.history import event_answer
-
     goal = goal and goal.lower()
     with opened(settings) as storage:
         owner = user_of(storage.log, name).id if name else None

@@ -137,7 +137,7 @@ class Feed(Resource):
                 comment_at = monotonic() + KEEP_ALIVE_SECONDS
 
     async def _news(self, req: Request, wanted: Filter, after: int) -> tuple[int, list[Recorded]]:
-        """Where the log ends, and what is wanted of it; nothing while the storage fails, since the stream goes on then."""
+        """Where the log ends, and what is wanted of it; nothing while the storage fails: the stream goes on then."""
         try:
             head = await self.reads.head(req.deadline)
             return head, await self.reads.events(wanted, after, head, STREAM_PAGE, req.asker) if head > after else []

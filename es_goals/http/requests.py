@@ -149,8 +149,8 @@ def _valid_reason(reason: str) -> str:
 
 
 def idempotency(req: Request, reason: str | None, content: bytes) -> tuple[str | None, bytes]:
-    """The client's key, if it sent one, and the digest of what makes its request the same: its body's content, which must
-    tell no secret, among it. Raises Refusal."""
+    """The client's key, if it sent one, and the digest of what makes its request the same, its body's content among it,
+    which must tell no secret. Raises Refusal."""
     key = req.headers.get("idempotency-key")
     if key is None:
         return None, b""

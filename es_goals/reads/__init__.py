@@ -49,7 +49,8 @@ class Opening(Struct, frozen=True):
 
 class Look(Struct, frozen=True):
     """What one look at the log shows: who is asking, whose data the path names (None: nobody's that the caller may
-    see), and what a tree of it is made from: the version of the owner's goals and the generation of rows. `use_due`: this use of the credential is to be noted."""
+    see), and what a tree of it is made from: the version of the owner's goals and the generation of rows. `use_due`:
+    this use of the credential is to be noted."""
 
     caller: Caller | None = None
     owner: User | None = None

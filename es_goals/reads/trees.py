@@ -93,9 +93,10 @@ class UserTree:
 
     def __init__(self, view: View, name: str, before: "UserTree | None" = None) -> None:
         self.view, self.name = view, name
-        before = before if before is not None and before.name == name else None
-        self._texts: dict[str, tuple[Row, bytes]] = before._texts if before else {}
-        self._text_bytes = before._text_bytes if before else 0
+        if before is not None and before.name != name:
+            before = None
+        self._texts: dict[str, tuple[Row, bytes]] = {} if before is None else before._texts
+        self._text_bytes: int = 0 if before is None else before._text_bytes
         self.nodes, self._row_bytes = _placed(view, before)
         self._answers: OrderedDict[AnswerKey, CachedAnswer] = OrderedDict()
         self._answer_bytes = 0

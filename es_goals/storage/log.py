@@ -70,6 +70,10 @@ class Password(Struct, frozen=True):
     hash: str
 
 
+LONGEST_NAME = 64 * 18
+"""A user's name has 64 characters, and NFKC makes at most 18 of one; folding a longer text could take minutes."""
+
+
 class Token(Struct, frozen=True):
     """An API token. `hash` is its SHA-256 in hexadecimal digits; `scope` is read or write; times are µs."""
 

@@ -7,10 +7,10 @@ from contextlib import contextmanager
 from functools import partial
 
 import pytest
+from es_goals.http.context import Context
 
 import projections
 from es_goals.app import create_app
-from es_goals.http.context import Context
 from es_goals.ids import wall_clock
 from es_goals.projector import Projector
 from es_goals.rebuild import Rebuilder

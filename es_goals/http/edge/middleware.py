@@ -1,4 +1,4 @@
-"""Around every request: where it comes from, whether it is let in, whose data it may name, what is logged and counted."""
+"""Around every request: where it comes from, whether it is let in, whose data it names, what is logged of it."""
 
 import asyncio
 import re
@@ -85,9 +85,7 @@ class Middleware:
             req.look = await self._worker.reads.begin(opening, req.deadline)
         if not self._settings.open:
             self._admit(req, resp, one, secret)
-        if (
-            req.method not in _METHODS
-        ):  # Falcon answers 400 to a method that HTTP does not know; the path does not take it
+        if req.method not in _METHODS:  # Falcon would say 400; but it is the path that does not take it
             taken = [method for method in falcon.HTTP_METHODS if hasattr(resource, f"on_{method.lower()}")]
             raise falcon.HTTPMethodNotAllowed([*taken, "OPTIONS"])
         if not (self._settings.open and one.needs == "credentials"):  # of which there are none

@@ -139,12 +139,12 @@ class Restoring(Struct, forbid_unknown_fields=True):
 class OnWire(Struct, frozen=True, kw_only=True):
     """A command on the wire.
 
-    `type`: its name in a batch, where it stands `like` its own call; `members`: what both forms hold, and what is asked
+    `tag`: its name in a batch, where it stands `like` its own call; `members`: what both forms hold, and what is asked
     of the rules by them; `body`: the name of the call's body, and what that says of itself; `method` and `path`: where
     the call is; `answer`: what the call returns; `problems`: slugs that it may be refused with.
     """
 
-    type: str
+    tag: str
     like: str
     members: type[Any]
     body: tuple[str, str]
@@ -165,39 +165,39 @@ class OnWire(Struct, frozen=True, kw_only=True):
 
 COMMANDS = (
     OnWire(
-        type="CreateGoal", like="POST …/goals", members=Creation, body=("NewGoal", "A goal to create."),
+        tag="CreateGoal", like="POST …/goals", members=Creation, body=("NewGoal", "A goal to create."),
         method="post", path=USER, summary="Create a goal",
         text="Create it, last among its siblings unless a place is named.", status=201,
         problems=("user-not-found", "goal-not-found", "goal-exists", "not-a-sibling"),
     ),
     OnWire(
-        type="ChangeGoal", like="PATCH …/goals/{id}", members=Change,
+        tag="ChangeGoal", like="PATCH …/goals/{id}", members=Change,
         body=("GoalChange", "A merge patch (RFC 7396): what is absent stays; null removes."),
         method="patch", path=GOAL, summary="Change a goal",
         text="A merge patch of its name, description, start and due.", media_types=requests.PATCH,
     ),
     OnWire(
-        type="CompleteGoal", like="POST …/complete", members=Completing, body=("Completion", "How a goal was reached."),
+        tag="CompleteGoal", like="POST …/complete", members=Completing, body=("Completion", "How a goal was reached."),
         method="post", path=f"{GOAL}/complete", summary="Complete a goal",
         text="With `cascade`, every open one below it too.", answer=CompletedAnswer,
     ),
     OnWire(
-        type="ReopenGoal", like="POST …/reopen", members=Reopening, body=("Reason", ""),
+        tag="ReopenGoal", like="POST …/reopen", members=Reopening, body=("Reason", ""),
         method="post", path=f"{GOAL}/reopen", summary="Reopen a goal", text="Those above it stay as they are.",
     ),
     OnWire(
-        type="MoveGoal", like="POST …/move", members=Moving, body=("NewPlace", "Where a goal goes."),
+        tag="MoveGoal", like="POST …/move", members=Moving, body=("NewPlace", "Where a goal goes."),
         method="post", path=f"{GOAL}/move", summary="Move a goal",
         text="Under another one, to the top, or among its siblings.",
         problems=("goal-not-found", "under-itself", "not-a-sibling"),
     ),
     OnWire(
-        type="DeleteGoal", like="DELETE …/goals/{id}", members=Deleting, body=("Reason", ""),
+        tag="DeleteGoal", like="DELETE …/goals/{id}", members=Deleting, body=("Reason", ""),
         method="delete", path=GOAL, summary="Delete a goal and all below it", text="It can be restored.",
         answer=DeletedAnswer,
     ),
     OnWire(
-        type="RestoreGoal", like="POST …/restore", members=Restoring,
+        tag="RestoreGoal", like="POST …/restore", members=Restoring,
         body=("Restoration", "Where a deleted goal goes, if not back."),
         method="post", path=f"{GOAL}/restore", summary="Restore a deleted goal",
         text="With all that its deletion removed.", problems=("goal-not-found", "not-the-root", "parent-deleted"),
@@ -221,14 +221,14 @@ def _batch_form(one: OnWire) -> type[Any]:
     """The command in a batch: its members, and where they are not of a new goal, whose it is."""
     whose: list[Any] = [] if one.creates else [("id", uuid.UUID)]
     return msgspec.defstruct(
-        one.type, whose, bases=(one.members,), namespace={"__doc__": f"As {one.like}."}, module=__name__,
+        one.tag, whose, bases=(one.members,), namespace={"__doc__": f"As {one.like}."}, module=__name__,
         forbid_unknown_fields=True, tag=True, kw_only=True,
     )  # fmt: skip
 
 
-BODIES: Mapping[str, type[Any]] = {one.type: _body(one) for one in COMMANDS}
-BATCH_FORMS: Mapping[str, type[Any]] = {one.type: _batch_form(one) for one in COMMANDS}
-_IN_BATCH: Any = Annotated[list[reduce(or_, BATCH_FORMS.values())], Meta(min_length=1, max_length=1000)]  # type: ignore[misc, arg-type]
+BODIES: Mapping[str, type[Any]] = {one.tag: _body(one) for one in COMMANDS}
+BATCH_FORMS: Mapping[str, type[Any]] = {one.tag: _batch_form(one) for one in COMMANDS}
+_IN_BATCH: Any = Annotated[list[reduce(or_, BATCH_FORMS.values())], Meta(min_length=1, max_length=1000)]  # type: ignore[misc]
 
 
 class Batch(Struct, forbid_unknown_fields=True):
@@ -240,7 +240,7 @@ class Batch(Struct, forbid_unknown_fields=True):
 
 async def _single(resource: Resource, req: Request, resp: Response, one: OnWire, goal_id: str | None) -> None:
     """One command by its own call. `goal_id`: whose it is; None: of a new goal."""
-    given = await requests.body(req, BODIES[one.type], one.media_types)
+    given = await requests.body(req, BODIES[one.tag], one.media_types)
     if goal_id is None:
         command = await _creation(resource, req, given)
     else:
@@ -276,6 +276,7 @@ def _handler(one: OnWire) -> Callable[..., Any]:
     """What answers a command's own call, described."""
 
     async def create(resource: Resource, req: Request, resp: Response, user: User) -> None:
+        del user
         await _single(resource, req, resp, one, None)
 
     async def change(resource: Resource, req: Request, resp: Response, goal_id: str) -> None:
@@ -284,7 +285,7 @@ def _handler(one: OnWire) -> Callable[..., Any]:
     handler = create if one.creates else change
     handler.__doc__ = one.text
     described = operation(
-        one.summary, {one.status: one.answer}, body=BODIES[one.type], media_types=one.media_types, command=True,
+        one.summary, {one.status: one.answer}, body=BODIES[one.tag], media_types=one.media_types, command=True,
         problems=one.problems,
     )  # fmt: skip
     return described(handler)

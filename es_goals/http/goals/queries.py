@@ -73,6 +73,7 @@ class UserGoals(Resource):
                problems=("user-not-found", "projection-behind"))  # fmt: skip
     async def on_get(self, req: Request, resp: Response, user: User) -> None:
         """The whole tree, as it is or as it was."""
+        del user
         await _answer(self, req, resp, requests.query(req, TreeQuery), None)
 
 

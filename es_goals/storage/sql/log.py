@@ -13,6 +13,7 @@ from msgspec import structs
 from es_goals.events import Event, GoalCreated, Recorded, encode, subject_of
 from es_goals.storage.errors import BatchConflict, Conflict, CredentialTaken, SubjectTaken, UserNameTaken
 from es_goals.storage.log import (
+    LONGEST_NAME,
     C,
     Cause,
     Clock,
@@ -32,8 +33,6 @@ SCHEMA = 3
 BASE = 2
 """What sqlite.sql and postgres.sql make; the upgrades from there on make the rest, as they do of an older log."""
 
-# A user's name has 64 characters, and NFKC makes at most 18 of one; folding a longer text could take minutes.
-LONGEST_NAME = 64 * 18
 
 COLUMNS = "position, stream, version, type, subject, at, actor, command, reason, data"
 HEAD = "SELECT position, at FROM events ORDER BY position DESC LIMIT 1"
