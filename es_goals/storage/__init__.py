@@ -6,6 +6,7 @@ from typing import Protocol, cast
 
 from msgspec import Struct
 
+from es_goals.storage.glance import Look
 from es_goals.storage.log import Clock, Log
 from es_goals.storage.place import expect_place, scheme
 from es_goals.storage.sessions import Sessions
@@ -25,11 +26,12 @@ DEFAULTS = Options()
 
 
 class Storage(Struct, frozen=True):
-    """A log, the read models folded from it, and who is signed in."""
+    """A log, the read models folded from it, who is signed in, and one glance at all of them."""
 
     log: Log
     views: Views
     sessions: Sessions
+    glance: Look
     close: Callable[[], None]
 
 

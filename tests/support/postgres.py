@@ -259,6 +259,8 @@ class Proxy:
         self._talking = threading.Event()
         self._talking.set()
         self._marker, self._fault = b"", Fault.CUT_BEFORE
+        self.round_trips = 0
+        """How often a client said something, in one message or many, and waited for what the server says."""
         self._wires: list[_Wire] = []
         self._threads: list[threading.Thread] = []
         self._begin(self._accept)
@@ -326,12 +328,16 @@ class Proxy:
                     self._talking.clear()
             if wire.struck is not Fault.SILENT_AFTER:
                 self._talking.wait()
+            if not wire.asking:
+                wire.asking = True
+                self.round_trips += 1
             wire.server.sendall(data)
 
     def _answer(self, wire: "_Wire") -> None:
         with suppress(OSError):
             while data := wire.server.recv(65_536):
                 self._talking.wait()
+                wire.asking = False
                 if wire.struck is not Fault.CUT_AFTER:
                     wire.client.sendall(data)
                 elif b"COMMIT\0" in data:
@@ -345,6 +351,7 @@ class _Wire:
     def __init__(self, client: socket.socket, server: socket.socket) -> None:
         self.client, self.server = client, server
         self.struck: Fault | None = None
+        self.asking = False
 
     def cut(self) -> None:
         """In both directions."""

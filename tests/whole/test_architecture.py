@@ -28,7 +28,7 @@ MODULES = set(TREES)
 EVERYTHING = {"es_goals", "projections"}
 BY_ALL = {"es_goals.events", "es_goals.values", "es_goals.metrics", "es_goals.logs", "es_goals.__version__"}
 BELOW_STORAGE = {"es_goals.storage.errors", "es_goals.storage.deadlines"}
-PROMISES = BELOW_STORAGE | {f"es_goals.storage.{name}" for name in ("log", "views", "sessions", "place")}
+PROMISES = BELOW_STORAGE | {f"es_goals.storage.{name}" for name in ("log", "views", "sessions", "place", "glance")}
 HTTP = {
     "es_goals.goals",
     "es_goals.accounts",
@@ -62,6 +62,7 @@ MAY_IMPORT: dict[str, set[str]] = {
     "es_goals.storage.log": BELOW_STORAGE,
     "es_goals.storage.views": BELOW_STORAGE | {"es_goals.storage.log"},
     "es_goals.storage.sessions": BELOW_STORAGE,
+    "es_goals.storage.glance": BELOW_STORAGE | {"es_goals.storage.views", "es_goals.storage.sessions"},
     "es_goals.storage.writer": PROMISES,
     "es_goals.storage.copying": PROMISES,
     "es_goals.storage.sql": PROMISES,

@@ -4,6 +4,7 @@ from es_goals.storage import Options, Storage
 from es_goals.storage.log import Clock
 from es_goals.storage.postgres import schema
 from es_goals.storage.postgres.connections import Connections
+from es_goals.storage.postgres.glance import PostgresGlances
 from es_goals.storage.postgres.log import PostgresLog
 from es_goals.storage.postgres.sessions import PostgresSessions
 from es_goals.storage.postgres.views import PostgresViews
@@ -14,7 +15,8 @@ def open(url: str, clock: Clock, options: Options) -> Storage:
     """As storage.Engine."""
     connections = Connections(url, options.deadline, options.connections, standby=options.standby)
     log = PostgresLog(connections, clock)
-    return Storage(log, PostgresViews(connections), PostgresSessions(connections), log.close)
+    views = PostgresViews(connections)
+    return Storage(log, views, PostgresSessions(connections), PostgresGlances(connections, views), log.close)
 
 
 def exists(url: str, options: Options) -> bool:

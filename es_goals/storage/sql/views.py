@@ -15,17 +15,17 @@ from es_goals.storage.errors import GenerationGone, RowRefused
 from es_goals.storage.views import Generation, Key, ReadModel
 
 LOT = 64  # rows a statement
-_FIELDS = "id, name, state, position, command, failed_at, error, writes, filled, folded"
-_BY_STATE = f"SELECT {_FIELDS} FROM generations WHERE (name, revision, shape, state) = ($1, $2, $3, $4)"
-_BY_ID = f"SELECT {_FIELDS} FROM generations WHERE id = $1"
+GENERATION = "id, name, state, position, command, failed_at, error, writes, filled, folded"
+_BY_STATE = f"SELECT {GENERATION} FROM generations WHERE (name, revision, shape, state) = ($1, $2, $3, $4)"
+_BY_ID = f"SELECT {GENERATION} FROM generations WHERE id = $1"
 _MAKE = "INSERT INTO generations (name, revision, shape, state, position) VALUES ($1, $2, $3, $4, 0) RETURNING id"
 _ADVANCE = (
     "UPDATE generations SET position = $1, command = $2, failed_at = NULL, error = NULL, writes = writes + 1"
-    f" WHERE id = $3 AND writes = $4 RETURNING {_FIELDS}"
+    f" WHERE id = $3 AND writes = $4 RETURNING {GENERATION}"
 )
 _FILL = (
     "UPDATE generations SET position = $1, command = $2, filled = $3, folded = $4, writes = writes + 1"
-    f" WHERE id = $5 AND writes = $6 RETURNING {_FIELDS}"
+    f" WHERE id = $5 AND writes = $6 RETURNING {GENERATION}"
 )
 _RENUMBER = "UPDATE generations SET id = $1, writes = writes + 1 WHERE id = $2"
 _FAIL = "UPDATE generations SET failed_at = $1, error = $2 WHERE id = $3 AND position = $4"
