@@ -67,7 +67,11 @@ class Worker:
         else:
             cache = RemoteCache(storage, projector.model(TREE), failed)
         authenticator = Authenticator(cache, storage.sessions, self.clock, settings.session_idle, settings.token_idle)
-        replica = Replica(partial(self._open_replica, storage.log.id)) if settings.replica else None
+        replica = (
+            Replica(partial(self._open_replica, storage.log.id), metrics.replica_reads.inc)
+            if settings.replica
+            else None
+        )
         trees = TreeCache(settings.reading_cache)
         return Reads(storage, projector, cache, authenticator, pool, trees, self.clock, self.in_background, replica)
 

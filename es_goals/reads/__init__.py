@@ -9,7 +9,6 @@ from zlib import crc32
 import structlog
 from msgspec import Struct
 
-from es_goals import metrics
 from es_goals.accounts.caller import Caller
 from es_goals.events import Recorded, goals_stream
 from es_goals.goals.commands import GoalNotFound
@@ -235,7 +234,7 @@ class Reads:
             try:
                 if (source := self._replica.with_all(has)) is not None:
                     done = work(source)
-                    metrics.replica_reads.inc()
+                    self._replica.served()
                     return done
             except Interrupted:
                 raise

@@ -2,7 +2,7 @@
 read at the same time. A log of this machine and one of another are two implementations."""
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import TypeVar
 
@@ -13,6 +13,7 @@ from es_goals.reads.coalescer import Coalescer
 from es_goals.storage import Storage
 from es_goals.storage.deadlines import Deadline
 from es_goals.storage.errors import StorageFailed
+from es_goals.storage.glance import BEHIND
 from es_goals.storage.log import Token, User
 from es_goals.storage.sessions import Session
 from es_goals.storage.views import Generation, ReadModel
@@ -171,7 +172,7 @@ class RemoteCache(LogCache):
         self._glance, self._model, self._lost = storage.glance, model, lost
         self._command: str | None = None
         self._generation: Generation | None = None
-        self._seen: dict[str, Session] = {}
+        self._seen: Mapping[str, Session] = {}
         self._thread = ThreadPoolExecutor(1, "asker")
         self._coalescer = Coalescer(self._look, self._thread)
 
@@ -190,14 +191,14 @@ class RemoteCache(LogCache):
                 self._lost()
                 raise StorageFailed("the service restarts after the log lost events")
             self._command, lines = lines[0].command, lines[1:]
-        if len(lines) >= PAGE - 1:
+        if len(lines) >= BEHIND:
             self._jump()
             self._command = None
         else:
             self._absorb(lines)
             self._command = lines[-1].command if lines else self._command
         self._generation = glance.generation
-        self._seen = {session.hash: session for session in glance.sessions}
+        self._seen = glance.sessions
 
     def session(self, hash: str) -> Session | None:
         return self._seen.get(hash)

@@ -25,10 +25,11 @@ class Source(NamedTuple):
 
 
 class Replica:
-    """A server that need not be there, nor up to date. `open` opens it, and raises StorageError. Any thread may ask."""
+    """A server that need not be there, nor up to date. `open` opens it, and raises StorageError; `served` is called
+    after each read of it. Any thread may ask."""
 
-    def __init__(self, open: Callable[[], Source]) -> None:
-        self._open = open
+    def __init__(self, open: Callable[[], Source], served: Callable[[], None]) -> None:
+        self._open, self.served = open, served
         self._opening = threading.Lock()
         self._opened: Source | None = None
         self._rests_until = 0.0
