@@ -5,6 +5,7 @@ from collections.abc import Callable
 import falcon.asgi
 
 from es_goals.accounts.caller import Caller
+from es_goals.http.describe.operation import Operation
 from es_goals.reads import Asker, Look
 from es_goals.storage.deadlines import NEVER, Deadline
 from es_goals.storage.log import User
@@ -17,10 +18,11 @@ class Request(falcon.asgi.Request):
 
     `id`: told in the answer and in logs; `started`: when, by `perf_counter`; `address`: the client's; `secure`: whether
     it came by TLS; `deadline`: until when it may wait for the storage; `look`: who is asking, and whose data the path
-    names; `charge`: counts more requests for the caller, where they are counted; `raw`: the body as it came.
+    names; `operation`: what answers; `charge`: counts more requests for the caller, where they are counted; `raw`: the
+    body as it came.
     """
 
-    __slots__ = ("address", "charge", "deadline", "id", "look", "raw", "secure", "started")
+    __slots__ = ("address", "charge", "deadline", "id", "look", "operation", "raw", "secure", "started")
 
     id: str
     started: float
@@ -28,6 +30,7 @@ class Request(falcon.asgi.Request):
     secure: bool
     deadline: Deadline
     look: Look
+    operation: Operation | None
     charge: Callable[[float], None] | None
     raw: bytes
 
@@ -51,4 +54,4 @@ class Request(falcon.asgi.Request):
 
 def begin(req: Request) -> None:
     """What is so before anything is known."""
-    req.look, req.charge, req.raw, req.deadline = NOBODY, None, b"", NEVER
+    req.look, req.operation, req.charge, req.raw, req.deadline = NOBODY, None, None, b"", NEVER

@@ -3,7 +3,7 @@
 import asyncio
 from collections.abc import Callable, Coroutine
 from datetime import datetime
-from typing import Any, TypeVar
+from typing import Any, Self, TypeVar
 from zlib import crc32
 
 import structlog
@@ -73,18 +73,20 @@ class Asker(Struct, frozen=True):
 
 
 class TreeQuestion(Struct, frozen=True):
-    """Which tree, or which goal of it, in which form. `until`: as of this position; None: as of now."""
+    """Which tree, or which goal of it, in which form. `until`: as of this position; None: as of now. `view` tells this
+    form of the answer from others."""
 
     owner: User
     goal_id: str | None
     options: TreeOptions
-    until: int | None = None
+    until: int | None
+    view: str
 
-    @property
-    def view(self) -> str:
-        """Tells this form of the answer from others; the answer names its user, who may be renamed."""
-        past = "" if self.until is None else f"@{self.until}"
-        return f"{self.options}.{crc32(self.owner.name.encode()):x}{past}"
+    @classmethod
+    def of(cls, owner: User, goal_id: str | None, options: TreeOptions, until: int | None = None) -> Self:
+        """Make one. Its answer names its user, who may be renamed."""
+        past = "" if until is None else f"@{until}"
+        return cls(owner, goal_id, options, until, f"{options}.{crc32(owner.name.encode()):x}{past}")
 
 
 class Reads:

@@ -4,7 +4,7 @@ import asyncio
 import re
 import secrets
 import sys
-from functools import lru_cache, partial
+from functools import cache, lru_cache, partial
 from itertools import count
 from time import perf_counter
 from typing import Any
@@ -48,6 +48,7 @@ class Middleware:
         self._log = RequestLog(sys.stderr.buffer) if settings.log_level in ("debug", "info") else None
         self._locate = peers.locator(networks(settings.proxies))
         self._origins = exact_origins(settings.origins)
+        self._operations = cache(operation_of)
 
     async def process_request(self, req: Request, resp: Response) -> None:
         """Give the request its id and its origin; refuse what a page on the web could send."""
@@ -77,9 +78,9 @@ class Middleware:
     async def process_resource(self, req: Request, resp: Response, resource: object, params: dict[str, Any]) -> None:
         """Let in who may be, and resolve whose data the path names: a handler is given the user, or the id of a goal
         whose owner is known, and is not run where there is none that the caller may see."""
-        one = operation_of(resource, req.method)
+        one = req.operation = self._operations(resource, req.method)
         secret = None if self._settings.open or one.needs == "nobody" else requests.secret_of(req)
-        named = params if handler_of(resource, req.method) is not None else {}
+        named = params if params and handler_of(resource, req.method) is not None else {}
         if secret is not None or "user" in named or "goal_id" in named:
             opening = Opening(secret, named.get("user"), named.get("goal_id"), one.conditional)
             req.look = await self._worker.reads.begin(opening, req.deadline)
@@ -117,8 +118,9 @@ class Middleware:
 
     async def process_response(self, req: Request, resp: Response, resource: object, succeeded: bool) -> None:
         """Say what may keep the answer, count it and log it."""
-        if succeeded and resource is not None:
-            answers.mark_personal(req, resp, operation_of(resource, req.method))
+        del resource
+        if succeeded and req.operation is not None:
+            answers.mark_personal(req, resp, req.operation)
         if self._origins:
             headers.share(resp, req.headers.get("origin"), self._origins)
         seconds = perf_counter() - req.started

@@ -93,7 +93,7 @@ async def _answer(
     """The owner's tree (`goal_id` None) or one goal of it."""
     reads, look = resource.reads, req.look
     until = None if query.as_of is None else await _settle(reads, req, resp, query.as_of)
-    question = TreeQuestion(req.owner, goal_id, query.options, until)
+    question = TreeQuestion.of(req.owner, goal_id, query.options, until)
     tag = reads.tag(question, look)
     if tag is not None and answers.tagged(req, resp, tag):
         return
