@@ -106,7 +106,8 @@ MAY_IMPORT: dict[str, set[str]] = {
 }  # fmt: skip
 FOLDERS = {
     place for place in MAY_IMPORT
-    if place not in ("es_goals", "projections", "es_goals.storage", "es_goals.http") and (ROOT / place.replace(".", "/")).is_dir()
+    if place not in ("es_goals", "projections", "es_goals.storage", "es_goals.http")
+    and (ROOT / place.replace(".", "/")).is_dir()
 }  # fmt: skip
 # What one module of a folder may import besides.
 BESIDES = {
