@@ -18,7 +18,7 @@ _DRAWN = 400  # tails at once: each draw gives the interpreter's lock away, whic
 
 
 class Uuid7:
-    """Called, answers a new id as text. `clock` gives µs since 1970; where it stands still or goes back, the
+    """Called, returns a new id as text. `clock` gives µs since 1970; where it stands still or goes back, the
     74 bits behind the milliseconds count up by random steps instead."""
 
     def __init__(self, clock: Callable[[], int]) -> None:

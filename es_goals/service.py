@@ -232,7 +232,7 @@ class Service:
     def _append(
         self, transaction: Transaction, request: Request, stream: str, version: int, events: list[GoalEvent]
     ) -> int:
-        """Answers the last event's position."""
+        """Returns the last event's position."""
         try:
             lines = transaction.append(stream, version, events, request.cause)
         except SubjectTaken as taken:

@@ -45,7 +45,7 @@ def identity_of(issuer: str, subject: str) -> str:
 def register(
     transaction: Transaction, user: User, cause: Cause, password: str | None = None, identity: str | None = None
 ) -> tuple[User, int]:
-    """Make a user, as of now; `password` as it is kept. Answers the event's position too.
+    """Make a user, as of now; `password` as it is kept. Returns the event's position too.
 
     Raises UserNameTaken, CredentialTaken.
     """
@@ -116,7 +116,7 @@ def revoke(transaction: Transaction, token: Token, cause: Cause) -> int:
 
 
 def set_disabled(transaction: Transaction, user_id: str, disabled: bool, cause: Cause) -> bool:
-    """Let a user sign in no more, or again. Answers whether that is new."""
+    """Let a user sign in no more, or again. Returns whether that is new."""
     user = _user(transaction, user_id)
     if (user.disabled_at is not None) == disabled:
         return False

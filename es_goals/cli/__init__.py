@@ -74,11 +74,13 @@ def main(context: click.Context, db: str | None) -> None:
 
 def _hide_passwords(arguments: list[str]) -> None:
     """Everybody on a machine can read what its processes were started with."""
-    told = [re.sub(r"postgres(ql)?://.*", lambda url: shown(url[0]), one, flags=re.DOTALL) for one in arguments]
-    if told != arguments:
+    shown_arguments = [
+        re.sub(r"postgres(ql)?://.*", lambda url: shown(url[0]), one, flags=re.DOTALL) for one in arguments
+    ]
+    if shown_arguments != arguments:
         from setproctitle import setproctitle
 
-        setproctitle(" ".join(told))
+        setproctitle(" ".join(shown_arguments))
 
 
 for command in (

@@ -83,8 +83,8 @@ def _set_disabled(settings: Settings, name: str, *, disabled: bool) -> None:
             new = changes.set_disabled(transaction, user.id, disabled, _cause())
         last = disabled and user.role == "administrator" and not _has_administrator(storage.log)
     state = "disabled" if disabled else "enabled"
-    told = f"{user.name} is {state}" if new else f"{user.name} was {state} already"
-    click.echo(f"{told}; no administrator is left" if last else told)
+    sentence = f"{user.name} is {state}" if new else f"{user.name} was {state} already"
+    click.echo(f"{sentence}; no administrator is left" if last else sentence)
 
 
 @user_group.command("link")
@@ -131,7 +131,7 @@ def _seconds(text: str) -> int:
 
 
 def end_tokens(log: Log, user: User, which: str) -> int:
-    """End one of a user's API tokens, by its id, or `all`; answers how many. Raises NoSuchToken."""
+    """End one of a user's API tokens, by its id, or `all`; returns how many. Raises NoSuchToken."""
     with log.writing() as transaction:
         live = [one for one in _tokens(transaction, user.id) if one.revoked_at is None]
         chosen = live if which == "all" else [one for one in live if one.id == which.lower()]
@@ -143,7 +143,7 @@ def end_tokens(log: Log, user: User, which: str) -> int:
 
 
 def end_all_tokens(log: Log) -> int:
-    """Of all users, together or not at all; answers how many."""
+    """Of all users, together or not at all; returns how many."""
     live: list[Token] = []
     after = ""
     while page := log.credentials(Token, after):

@@ -6,7 +6,9 @@ from typing import NoReturn
 
 import click
 
+import projections
 from es_goals.ids import wall_clock
+from es_goals.projector import Projector
 from es_goals.settings import PREFIX, Settings
 from es_goals.storage import Options, Storage, exists, open_storage
 from es_goals.storage.log import Log, User
@@ -45,6 +47,11 @@ def expect_log(db: str, settings: Settings) -> None:
 def options(settings: Settings) -> Options:
     """What a server is asked with."""
     return Options(settings.deadline, settings.connections)
+
+
+def read_models(storage: Storage) -> Projector:
+    """The read models of a storage."""
+    return Projector(storage.log, storage.views, projections.ALL)
 
 
 def user_of(log: Log, name: str) -> User:

@@ -8,16 +8,14 @@ from typing import Any
 import click
 import msgspec
 
-import projections
 from es_goals.accounts.names import valid_user_name
 from es_goals.cli import outlines, terminal
-from es_goals.cli.database import ACTOR, opened, user_of
+from es_goals.cli.database import ACTOR, opened, read_models, user_of
 from es_goals.events import TYPES, micros, moment
 from es_goals.goals.commands import Command, CompleteGoal, CreateGoal, Limits
 from es_goals.goals.rules import decide
 from es_goals.goals.state import Goals, evolve
 from es_goals.ids import Uuid7, wall_clock
-from es_goals.projector import Projector
 from es_goals.reads import TREE
 from es_goals.reads.history import event_answer
 from es_goals.reads.pool import FairPool
@@ -102,7 +100,7 @@ def export(settings: Settings, name: str | None, kind: str) -> None:
         if name is None:
             raise click.UsageError(f"expected --user: {kind} holds one user's tree")
         user = user_of(storage.log, name)
-        view = Projector(storage.log, storage.views, projections.ALL).read(TREE, user.id)
+        view = read_models(storage).read(TREE, user.id)
         trees = UserTree(view, user.name)
         if kind == "json":
             click.echo(whole(trees, TreeOptions()))
@@ -129,7 +127,7 @@ def tree(settings: Settings, user: str, as_of: str | None) -> None:
     """A user's goals, drawn."""
     with opened(settings) as storage:
         found = user_of(storage.log, user)
-        projector = Projector(storage.log, storage.views, projections.ALL)
+        projector = read_models(storage)
         if as_of is None:
             view = projector.read(TREE, found.id)
         else:

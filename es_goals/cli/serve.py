@@ -88,9 +88,9 @@ def _greet(settings: Settings, existed: bool) -> None:
     url = f"http://{host}:{settings.port}"
     log = "log" if existed else "new log"
     click.echo(f"Over Achiever {__version__} listens on {url}")
-    whose = "no accounts, so this machine only" if settings.open else "with accounts"
+    accounts = "no accounts, so this machine only" if settings.open else "with accounts"
     token = "" if settings.open else " -H 'Authorization: Bearer TOKEN'"
-    click.echo(f"({log} {shown(settings.db)}; {settings.workers} workers; {whose})")
+    click.echo(f"({log} {shown(settings.db)}; {settings.workers} workers; {accounts})")
     click.echo("Try first:")
     click.echo(f"""  curl{token} {url}/v2/users --json '{{"name": "alice"}}'""")
     click.echo(f"""  curl{token} {url}/v2/users/alice/goals --json '{{"name": "Run a marathon"}}'""")

@@ -114,7 +114,7 @@ class HistoryFormatter:
         return self._users[user_id]
 
     def _goal(self, goal_id: str, position: int) -> str:
-        """The goal's name before a position; from the log where the events told so far do not say."""
+        """The goal's name before a position; from the log where the events formatted so far do not say."""
         seen, name = self._goals.get(goal_id, (0, goal_id))
         if seen and not self._gaps:
             return name
@@ -167,12 +167,12 @@ def progress(title: str) -> Iterator[Progress]:
 
 
 def _plain(title: str, clock: Callable[[], float] = monotonic) -> Progress:
-    told = clock()
+    last = clock()
 
-    def tell(done: int, total: int) -> None:
-        nonlocal told
-        if clock() - told >= LINES_EVERY_SECONDS:
-            told = clock()
+    def report(done: int, total: int) -> None:
+        nonlocal last
+        if clock() - last >= LINES_EVERY_SECONDS:
+            last = clock()
             print(f"{title}: {done} of {total}", file=sys.stderr)
 
-    return tell
+    return report

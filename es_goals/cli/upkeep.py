@@ -8,12 +8,10 @@ from typing import Any
 
 import click
 
-import projections
 from es_goals.cli import terminal
 from es_goals.cli.accounts import end_all_tokens
-from es_goals.cli.database import expect_log, opened, options, storage_at, user_of
+from es_goals.cli.database import expect_log, opened, options, read_models, storage_at, user_of
 from es_goals.ids import wall_clock
-from es_goals.projector import Projector
 from es_goals.rebuild import Rebuilder
 from es_goals.settings import Settings
 from es_goals.storage import Storage, copying, open_storage
@@ -33,7 +31,7 @@ def rebuild(settings: Settings, names: tuple[str, ...], name: str | None) -> Non
     """Fold read models anew from the log, all of them if none is named, while the service runs."""
     os.nice(max(0, NICENESS - os.nice(0)))
     with opened(settings) as storage:
-        projector = Projector(storage.log, storage.views, projections.ALL)
+        projector = read_models(storage)
         rebuilder = Rebuilder(projector)
         for model in names or projector.models:
             if name is not None:
@@ -62,7 +60,7 @@ def _changed(done: Any) -> str:
 def rollback(settings: Settings, name: str) -> None:
     """Undo the last rebuild of a read model."""
     with opened(settings) as storage:
-        generation = Rebuilder(Projector(storage.log, storage.views, projections.ALL)).roll_back(name)
+        generation = Rebuilder(read_models(storage)).roll_back(name)
     click.echo(f"{name}: generation {generation.id} serves again, at position {generation.position}")
 
 
@@ -116,7 +114,7 @@ def _verify(storage: Storage, anchor: verification.Anchor | None) -> None:
     with terminal.progress("reading the log") as progress:
         checked = verification.verify_log(storage.log, anchor, progress)
     click.echo(f"log: {checked.head.position} events, {checked.users} users, {checked.goals} goals: sound")
-    projector = Projector(storage.log, storage.views, projections.ALL)
+    projector = read_models(storage)
     for name, model in projector.models.items():
         projector.catch_up(model)
         with terminal.progress(f"folding {name}") as progress:

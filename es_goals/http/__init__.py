@@ -1,1 +1,1 @@
-"""The doors: one file a resource."""
+"""The API: resources by capability, and what they share. Only here is HTTP known."""

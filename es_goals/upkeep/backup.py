@@ -76,7 +76,7 @@ def restore_into(
     source: Path, open_target: Callable[[], Storage], clock: Clock, progress: Progress, prepare: Callable[[Log], None]
 ) -> tuple[Storage, Manifest]:
     """Check a backup, and only then open a log that is empty, or a part of it, and copy it there; `prepare` it, and end
-    its sessions. Answers the storage, open. Raises Refused, Mismatch, Conflict."""
+    its sessions. Returns the storage, open. Raises Refused, Mismatch, Conflict."""
     manifest = _checked_manifest(source)
     with tempfile.TemporaryDirectory(prefix="es-goals-restore-") as folder:
         copy = Path(folder) / DATABASE  # opening one changes it, and the backup's must stay as it is
@@ -101,7 +101,7 @@ def restore(
     source: Path, target: Path, clock: Clock, prepare: Callable[[Log], None] = lambda _: None
 ) -> tuple[Storage, Manifest]:
     """Check a backup, `prepare` a copy of it, and put that where no log is yet; sessions that were left there end.
-    Answers the storage, open. Raises Refused, Mismatch."""
+    Returns the storage, open. Raises Refused, Mismatch."""
     manifest = _checked_manifest(source)
     for path in (target, Path(f"{target}-wal")):
         if path.exists():

@@ -123,7 +123,7 @@ def _check_line(line: Recorded, last: Recorded | None, versions: dict[str, int])
 
 
 def _check_goals(log: Log, stream: str) -> int:
-    """One user's goals at the head are a forest. Answers how many there are."""
+    """One user's goals at the head are a forest. Returns how many there are."""
     goals, after = Goals(), 0
     while page := log.read(after, PAGE, stream=stream):
         for line in page:
@@ -152,7 +152,7 @@ def _check_forest(goals: Goals, stream: str) -> None:
 
 
 def verify_read_model(storage: Storage, model: ReadModel, progress: Progress) -> int:
-    """Each user's rows equal a fold of the user's events up to their checkpoint. Answers how many rows there are.
+    """Each user's rows equal a fold of the user's events up to their checkpoint. Returns how many rows there are.
 
     Raises Mismatch.
     """

@@ -14,7 +14,7 @@ class Operation(Struct, frozen=True):
 
     `needs`, where there are accounts: `nobody` signed in; `registration`, nobody or an administrator, as is set; a
     `user`; a user for the sake of one's own `credentials`, which auditors change too; an `auditor`, who reads all; an
-    `administrator`. Whose things a user may see is for the look-ups to say. `uncounted`: asked by what watches the
+    `administrator`. Which data a user may see is for the look-ups to say. `uncounted`: asked by what watches the
     service, however often."""
 
     summary: str

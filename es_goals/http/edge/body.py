@@ -58,9 +58,9 @@ class _Body:
     def closing(self, send: Any) -> Any:
         """Tell the client that the connection ends, where the rest of its body will not be read."""
 
-        async def told(message: Message) -> None:
+        async def closed(message: Message) -> None:
             if message["type"] == "http.response.start" and not self._ended:
                 message = {**message, "headers": [*message["headers"], (b"connection", b"close")]}
             await send(message)
 
-        return told
+        return closed

@@ -14,7 +14,7 @@ Address = IPv4Address | IPv6Address
 
 
 def locator(proxies: Iterable[Network]) -> Callable[[Mapping[str, Any], Mapping[str, str]], tuple[str, bool]]:
-    """Answers the function that tells, from an ASGI scope and its headers by lower-case name, the client's address
+    """Returns the function that tells, from an ASGI scope and its headers by lower-case name, the client's address
     and whether it came through TLS. Gunicorn itself is told to look at no such header."""
     networks = tuple(proxies)
 

@@ -218,10 +218,10 @@ def _body(one: OnWire) -> type[Any]:
 
 
 def _batch_form(one: OnWire) -> type[Any]:
-    """The command in a batch: its members, and where they are not of a new goal, whose it is."""
-    whose: list[Any] = [] if one.creates else [("id", uuid.UUID)]
+    """The command in a batch: its members, and the goal's id where it is not a new one."""
+    named: list[Any] = [] if one.creates else [("id", uuid.UUID)]
     return msgspec.defstruct(
-        one.tag, whose, bases=(one.members,), namespace={"__doc__": f"As {one.like}."}, module=__name__,
+        one.tag, named, bases=(one.members,), namespace={"__doc__": f"As {one.like}."}, module=__name__,
         forbid_unknown_fields=True, tag=True, kw_only=True,
     )  # fmt: skip
 
@@ -239,7 +239,7 @@ class Batch(Struct, forbid_unknown_fields=True):
 
 
 async def _single(resource: Resource, req: Request, resp: Response, one: OnWire, goal_id: str | None) -> None:
-    """One command by its own call. `goal_id`: whose it is; None: of a new goal."""
+    """One command by its own call. `goal_id`: of its goal; None: of a new one."""
     given = await requests.body(req, BODIES[one.tag], one.media_types)
     if goal_id is None:
         command = await _creation(resource, req, given)
