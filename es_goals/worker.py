@@ -9,7 +9,7 @@ from typing import Any
 import structlog
 
 from es_goals import metrics
-from es_goals.goals.commands import Limits
+from es_goals.configured import limits_of, options_of
 from es_goals.ids import Uuid7
 from es_goals.projector import Projector
 from es_goals.reads import TREE, Reads
@@ -22,7 +22,7 @@ from es_goals.reads.trees import TreeCache
 from es_goals.rebuild import Rebuilder
 from es_goals.service import Service
 from es_goals.settings import Settings
-from es_goals.storage import Options, open_storage
+from es_goals.storage import open_storage
 from es_goals.storage.deadlines import Deadline
 from es_goals.storage.errors import StorageError, Unusable
 from es_goals.storage.log import Clock
@@ -138,19 +138,3 @@ class Worker:
             work()
         self.reads.close()
         self.storage.close()
-
-
-def limits_of(settings: Settings) -> Limits:
-    """What one user may have, as it is set."""
-    return Limits(
-        name=settings.name_limit,
-        description=settings.description_limit,
-        goals=settings.goals_limit,
-        children=settings.children_limit,
-        text=settings.text_limit,
-    )
-
-
-def options_of(settings: Settings, *, standby: bool = False) -> Options:
-    """What a server is asked with, as it is set."""
-    return Options(deadline=settings.deadline, connections=settings.connections, standby=standby)

@@ -7,10 +7,11 @@ from typing import NoReturn
 import click
 
 import projections
+from es_goals.configured import options_of
 from es_goals.ids import wall_clock
 from es_goals.projector import Projector
 from es_goals.settings import PREFIX, Settings
-from es_goals.storage import Options, Storage, exists, open_storage
+from es_goals.storage import Storage, exists, open_storage
 from es_goals.storage.log import Log, User
 from es_goals.storage.place import shown
 
@@ -31,7 +32,7 @@ def opened(settings: Settings) -> Iterator[Storage]:
 @contextmanager
 def storage_at(settings: Settings, db: str) -> Iterator[Storage]:
     """The storage there, made where there is none."""
-    storage = open_storage(db, wall_clock, options(settings))
+    storage = open_storage(db, wall_clock, options_of(settings))
     try:
         yield storage
     finally:
@@ -40,13 +41,8 @@ def storage_at(settings: Settings, db: str) -> Iterator[Storage]:
 
 def expect_log(db: str, settings: Settings) -> None:
     """Raises ClickException where there is none."""
-    if not exists(db, options(settings)):
+    if not exists(db, options_of(settings)):
         raise click.ClickException(f"expected a log at {shown(db)}; found none (--db or {PREFIX}DB names another)")
-
-
-def options(settings: Settings) -> Options:
-    """What a server is asked with."""
-    return Options(settings.deadline, settings.connections)
 
 
 def read_models(storage: Storage) -> Projector:

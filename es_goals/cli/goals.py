@@ -11,6 +11,7 @@ import msgspec
 from es_goals.accounts.names import valid_user_name
 from es_goals.cli import outlines, terminal
 from es_goals.cli.database import ACTOR, opened, read_models, user_of
+from es_goals.configured import limits_of
 from es_goals.events import TYPES, micros, moment
 from es_goals.goals.commands import Command, CompleteGoal, CreateGoal, Limits
 from es_goals.goals.rules import decide
@@ -39,7 +40,7 @@ def import_(settings: Settings, file: Any, name: str) -> None:
     """Goals from nested JSON, a text outline or OPML; - is standard input. All or nothing."""
     items = outlines.parse(file.read())
     with opened(settings) as storage:
-        count = asyncio.run(_import(storage, items, name, Limits.of(settings)))
+        count = asyncio.run(_import(storage, items, name, limits_of(settings)))
     click.echo(f"imported {count} goals for {name}")
 
 

@@ -13,7 +13,8 @@ from msgspec import structs
 
 from es_goals import __version__
 from es_goals.cli.accounts import expect_administrator
-from es_goals.cli.database import options, storage_at
+from es_goals.cli.database import storage_at
+from es_goals.configured import options_of
 from es_goals.ids import wall_clock
 from es_goals.settings import PREFIX, Settings
 from es_goals.storage import exists
@@ -44,7 +45,7 @@ def serve(settings: Settings, host: str | None, port: int | None, workers: int |
         from es_goals.accounts.provider import provider_of
 
         provider_of(settings, wall_clock)  # what it refuses is told before a log is made
-    existed = exists(settings.db, options(settings))
+    existed = exists(settings.db, options_of(settings))
     with _listen(settings) as listener, storage_at(settings, settings.db) as storage:
         if not settings.open:
             expect_administrator(settings, storage.log)

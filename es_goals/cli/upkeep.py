@@ -10,7 +10,8 @@ import click
 
 from es_goals.cli import terminal
 from es_goals.cli.accounts import end_all_tokens
-from es_goals.cli.database import expect_log, opened, options, read_models, storage_at, user_of
+from es_goals.cli.database import expect_log, opened, read_models, storage_at, user_of
+from es_goals.configured import options_of
 from es_goals.ids import wall_clock
 from es_goals.rebuild import Rebuilder
 from es_goals.settings import Settings
@@ -71,7 +72,7 @@ def migrate(settings: Settings, service: str | None) -> None:
     """Make the log, or bring one of an older schema to this version's; as PostgreSQL's owner of it."""
     if service is not None and is_file(settings.db):
         raise click.UsageError("expected a postgresql:// URL with --service; a file has no roles")
-    schema = migrate_storage(settings.db, wall_clock, options(settings), service)
+    schema = migrate_storage(settings.db, wall_clock, options_of(settings), service)
     click.echo(f"{shown(settings.db)}: schema {schema}" + (f"; {service} may serve" if service else ""))
 
 
@@ -145,7 +146,7 @@ def restore_(settings: Settings, source: Path, keep_tokens: bool) -> None:
             click.echo(f"revoked {revoked} API tokens (--keep-tokens keeps them)")
 
     if not is_file(settings.db):
-        open_target = partial(open_storage, settings.db, wall_clock, options(settings))
+        open_target = partial(open_storage, settings.db, wall_clock, options_of(settings))
         with terminal.progress("copying") as progress:
             storage, manifest = backup.restore_into(source, open_target, wall_clock, progress, prepare)
     else:

@@ -71,6 +71,7 @@ MAY_IMPORT: dict[str, set[str]] = {
     "es_goals.storage.sqlite": PROMISES | {"es_goals.storage.sql", "es_goals.storage.copying"},
     "es_goals.storage.postgres": PROMISES | {"es_goals.storage.sql", "es_goals.storage.copying"},
     "es_goals.storage": PROMISES | {"es_goals.storage.sqlite", "es_goals.storage.postgres"},
+    "es_goals.configured": {"es_goals.settings", "es_goals.goals", "es_goals.storage"},
     "es_goals.service": {"es_goals.goals", "es_goals.accounts", "es_goals.storage"},
     "es_goals.projector": {"es_goals.storage"},
     "es_goals.rebuild": {"es_goals.storage", "es_goals.projector"},
@@ -87,7 +88,7 @@ MAY_IMPORT: dict[str, set[str]] = {
     },
     "es_goals.worker": {
         "es_goals.service", "es_goals.reads", "es_goals.projector", "es_goals.rebuild", "es_goals.storage",
-        "es_goals.settings", "es_goals.ids", "es_goals.accounts", "es_goals.goals",
+        "es_goals.settings", "es_goals.configured", "es_goals.ids",
     },
     "es_goals.upkeep": {"es_goals.goals", "es_goals.storage", "es_goals.projector"},
     "es_goals.http": HTTP,
