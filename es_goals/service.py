@@ -59,11 +59,12 @@ class RejectedAt(Exception):
 
 
 class Expected(Struct, frozen=True):
-    """What the client last saw: any of these revisions of a goal, or versions of all the user's goals
-    (`goal_id` None)."""
+    """What the client last saw: any of these revisions of a goal, or versions of all the user's goals (`goal_id` None);
+    `any_of` None: whichever. And which it must not be."""
 
     goal_id: str | None
-    any_of: frozenset[int]
+    any_of: frozenset[int] | None
+    none_of: frozenset[int] = frozenset()
 
 
 class Request(Struct, frozen=True):
@@ -217,6 +218,7 @@ class Service:
             events = _decided(goals, request, transaction, self._bounds, Deadline.after(seconds))
             if events:
                 cached.position = self._append(transaction, request, stream, version, events)
+            self._store_key(transaction, request, stream, cached.position, len(events))
             if not request.several:  # several were evolved while they were decided
                 for event in events:
                     evolve(goals, event, transaction.at)
@@ -241,10 +243,13 @@ class Service:
                 raise error from taken
             made = [one.goal_id if isinstance(one, CreateGoal) else None for one in request.commands]
             raise RejectedAt(made.index(taken.subject), error) from taken
-        first, last = lines[0].position, lines[-1].position
+        return lines[-1].position
+
+    def _store_key(self, transaction: Transaction, request: Request, stream: str, last: int, events: int) -> None:
+        """Also where nothing was recorded, which is an empty range behind the user's last event: a repeat must not be
+        decided anew."""
         if request.key is not None:
-            transaction.store_key(StoredKey(stream, request.key, request.digest, first, last))
-        return last
+            transaction.store_key(StoredKey(stream, request.key, request.digest, last - events + 1, last))
 
     def _cached(self, transaction: Transaction, stream: str, cold: list[_Cached]) -> _Cached:
         """The user's Goals at the log's end. What was folded ahead is used up, since deciding changes it."""
@@ -323,9 +328,11 @@ def _check(goals: Goals, request: Request) -> None:
         if goal is None or (goal.root is not None and not restored):
             raise GoalNotFound(expected.goal_id)
         found = goal.revision
-    if found not in expected.any_of:
+    what = "the user's goals at version" if expected.goal_id is None else "the goal at revision"
+    if found in expected.none_of:
+        raise Changed(f"expected {what} other than {found}; found that")
+    if expected.any_of is not None and found not in expected.any_of:
         named = " or ".join(str(one) for one in sorted(expected.any_of)) or "one that was never answered"
-        what = "the user's goals at version" if expected.goal_id is None else "the goal at revision"
         raise Changed(f"expected {what} {named}; found {found}")
 
 

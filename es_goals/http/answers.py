@@ -1,23 +1,21 @@
 """Writes answers: their bodies, tags and places, and what may keep them. All headers of an answer are set here."""
 
+from hashlib import sha256
 from typing import Any
 
 import msgspec
 from falcon.asgi import Response
 
-from es_goals.http import requests
+from es_goals.http import problems, requests
 from es_goals.http.describe.operation import Operation
 from es_goals.http.exchange import Request
+from es_goals.http.problems import Refusal
 
 JSON = "application/json; charset=utf-8"
 PERSONAL = "private, no-cache"
 WHO_ASKS = "Authorization, Access-Token"
 
-UNMARKED = frozenset({
-    "/v1.0/goals", "/v1.0/users", "/v2/users", "/v2/users/{user}", "/v2/users/{user}/commands", "/v2/projections",
-    "/v2/projections/{name}", "/v2/projections/{name}/rebuild", "/v2/projections/{name}/rollback", "/metrics",
-})  # fmt: skip
-"""Routes whose personal answers do not say that they are."""
+PUBLIC = "public, max-age=3600"
 
 _encode = msgspec.json.Encoder().encode
 
@@ -65,11 +63,12 @@ def secret(resp: Response) -> None:
 def settled(resp: Response) -> None:
     """A personal answer that will never change."""
     resp.set_header("Cache-Control", "private, max-age=3600, immutable")
-    resp.set_header("Vary", WHO_ASKS)
 
 
 def tagged(req: Request, resp: Response, tag: str) -> bool:
-    """Set the tag; whether the client has this answer already, which is then told without a body."""
+    """Set the tag; whether the client has this answer already, which then comes without a body. Raises Refusal where
+    If-Match names other tags."""
+    requests.expect_match(req, tag)
     resp.set_header("ETag", tag)
     if not requests.not_modified(req, tag):
         return False
@@ -77,8 +76,33 @@ def tagged(req: Request, resp: Response, tag: str) -> bool:
     return True
 
 
-def mark_personal(req: Request, resp: Response, one: Operation) -> None:
-    """Whatever depends on who asks says so, unless a handler has said more."""
-    if one.needs != "nobody" and req.uri_template not in UNMARKED and resp.get_header("Cache-Control") is None:
-        resp.set_header("Cache-Control", PERSONAL)
+def public(req: Request, resp: Response, data: bytes, content_type: str) -> None:
+    """What is the same for everybody until the service is another version."""
+    resp.set_header("Cache-Control", PUBLIC)
+    if not tagged(req, resp, f'"{sha256(data).hexdigest()[:16]}"'):
+        encoded(resp, data, content_type)
+
+
+async def judge_untagged(req: Request, resp: Response) -> None:
+    """The preconditions of a read that succeeded and has no tag (RFC 9110, section 13.1): something is there."""
+    try:
+        requests.expect_any(req)
+        if req.headers.get("if-none-match", "").strip() != "*":
+            return
+        resp.status = "304 Not Modified"
+    except Refusal as refusal:
+        await problems.handle(req, resp, refusal, {})
+    else:
+        resp.data = None
+    if resp.stream is not None:
+        await resp.stream.close()
+        resp.stream = None
+
+
+def mark(resp: Response, one: Operation | None) -> None:
+    """Say what may keep an answer, unless a handler has said more: what depends on who asks is theirs alone, and of the
+    rest nothing is kept."""
+    if resp.get_header("Cache-Control") is None:
+        resp.set_header("Cache-Control", "no-store" if one is None or one.needs == "nobody" else PERSONAL)
+    if one is None or one.needs != "nobody":
         resp.append_header("Vary", WHO_ASKS)

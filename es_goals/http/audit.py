@@ -19,8 +19,9 @@ from es_goals.http.edge.streams import Streams
 from es_goals.http.exchange import Request
 from es_goals.http.problems import Refusal
 from es_goals.http.resource import Resource
+from es_goals.ids import uuid_of
 from es_goals.projector import ProjectionBehind
-from es_goals.reads.history import STREAM_PAGE, EventPage, Filter, event_answer
+from es_goals.reads.history import STREAM_PAGE, BeyondHead, EventPage, Filter, event_answer
 from es_goals.storage.deadlines import Deadline
 from es_goals.storage.errors import StorageError
 from es_goals.storage.log import User
@@ -62,14 +63,20 @@ class Feed(Resource):
         """A page, a stream of lines, or a live one."""
         wanted = structs.replace(wanted, type=_known(query.type), until=await self._until(req, query.until))
         after, user = query.after, req.asker.user
+        await self._expect_reached(req, after, "after")
         resp.set_header("Vary", "Accept")
+        resp.set_header("Log", self.reads.log.id)
         match req.client_prefers(["application/json", NDJSON, EVENT_STREAM]):
             case "application/x-ndjson":
+                _expect_no_limit(req)
                 head = await self.reads.head(req.deadline)
                 resp.stream = self._streams.open(self._lines(req, wanted, after, head), user)
                 resp.content_type = NDJSON
             case "text/event-stream":
-                resp.stream = self._streams.open(self._follow(req, wanted, _last_seen(req, after)), user)
+                _expect_no_limit(req)
+                if (seen := _last_seen(req, self.reads.log.id)) is not None:
+                    await self._expect_reached(req, after := seen, "Last-Event-ID")
+                resp.stream = self._streams.open(self._follow(req, wanted, after), user)
                 resp.content_type = EVENT_STREAM
                 resp.set_header("X-Accel-Buffering", "no")  # proxies are to hand on each event at once
             case _:
@@ -84,7 +91,15 @@ class Feed(Resource):
         if isinstance(point, datetime):
             at = micros(point)
             return await self.reads.in_thread(lambda: self.reads.log.position_at(at), req.asker)
+        await self._expect_reached(req, point, "until")
         return point
+
+    async def _expect_reached(self, req: Request, position: int, parameter: str) -> None:
+        """Raises Refusal: what was recorded up to such a position would be missed."""
+        try:
+            await self.reads.expect_reached(position, req.asker)
+        except BeyondHead as error:
+            raise Refusal("invalid-value", str(error), parameter=parameter) from None
 
     async def _page(self, req: Request, resp: Response, wanted: Filter, after: int, limit: int) -> None:
         head = await self.reads.head(req.deadline)
@@ -118,13 +133,14 @@ class Feed(Resource):
         follower = self.worker.follower
         yield b": the log, live\n\n"
         comment_at = monotonic() + KEEP_ALIVE_SECONDS
+        log_id = self.reads.log.id
         while not follower.stopped:
             mark = follower.mark()
             if not await self._still_in(req):
                 return
             head, lines = await self._news(req, wanted, after)
             if lines:
-                yield b"".join(map(_as_event, lines))
+                yield b"".join(_as_event(line, log_id) for line in lines)
                 after, comment_at = lines[-1].position, monotonic() + KEEP_ALIVE_SECONDS
                 continue
             # Nothing up to the head was wanted: it need not be looked through again.
@@ -186,8 +202,8 @@ def _as_line(line: Recorded) -> bytes:
     return _encode(event_answer(line)) + b"\n"
 
 
-def _as_event(line: Recorded) -> bytes:
-    return b"id: %d\ndata: %b\n\n" % (line.position, _encode(event_answer(line)))
+def _as_event(line: Recorded, log_id: str) -> bytes:
+    return b"id: %d@%b\ndata: %b\n\n" % (line.position, log_id.encode(), _encode(event_answer(line)))
 
 
 def _known(type: str | None) -> str | None:
@@ -197,12 +213,25 @@ def _known(type: str | None) -> str | None:
     return type
 
 
-def _last_seen(req: Request, after: int) -> int:
+def _expect_no_limit(req: Request) -> None:
+    """Raises Refusal: a stream has all that there is."""
+    if "limit" in requests.parameters(req):
+        detail = "expected no limit with a stream of lines or events, which has all of them; found one"
+        raise Refusal("invalid-value", detail, parameter="limit")
+
+
+def _last_seen(req: Request, log_id: str) -> int | None:
+    """The position in `Last-Event-ID`, if there is one: as every `id:` has it, with the log's own id, or bare. Raises
+    Refusal."""
     header = req.headers.get("last-event-id")
     if header is None:
-        return after
+        return None
+    number, named, of_log = header.strip().partition("@")
+    if named and uuid_of(of_log) != log_id:
+        detail = f"expected a position of the log {log_id}; found one of {of_log[:100]!r}"
+        raise Refusal("invalid-value", detail, parameter="Last-Event-ID")
     try:
-        position: int = msgspec.convert(header.strip(), requests.Position, strict=False)
+        position: int = msgspec.convert(number, requests.Position, strict=False)
     except msgspec.ValidationError:
         detail = f"expected a log position; found {header[:100]!r}"
         raise Refusal("invalid-value", detail, parameter="Last-Event-ID") from None

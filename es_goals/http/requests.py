@@ -15,6 +15,7 @@ from msgspec import Meta, Struct
 from es_goals.events import EPOCH, micros
 from es_goals.http.exchange import Request
 from es_goals.http.problems import Refusal
+from es_goals.ids import uuid_of
 from es_goals.service import Expected
 from es_goals.storage.log import Cause
 from es_goals.values import InvalidValue, refuse_controls
@@ -31,6 +32,7 @@ PATCH = ("application/merge-patch+json", "application/json")
 
 _FIELD = re.compile(r"`(.*)`", re.DOTALL)
 _FAULT = re.compile(r"(.*) - at `\$([^`]*)`", re.DOTALL)
+_BAD_PERCENT = re.compile(r"%(?![0-9A-Fa-f]{2})")
 _STEP = re.compile(r"\[(\d+|\.\.\.)\]|\.([^.\[]+)")
 _TAG = re.compile(r'"r(\d{1,18})\.v(\d{1,18})\.[^"]*"')
 
@@ -116,9 +118,9 @@ def cause(req: Request, command: str, reason: str | None = None) -> Cause:
     """What is recorded beside the events: the body's reason if it has one, or the header's. Raises Refusal."""
     if reason is None and (header := req.headers.get("x-reason")) is not None:
         try:
-            reason = unquote_to_bytes(header.encode("ascii")).decode()
+            reason = unquote_to_bytes(_percent_encoded(header)).decode()
         except UnicodeError:
-            detail = "expected percent-encoded UTF-8"
+            detail = f"expected percent-encoded UTF-8; found {header[:100]!r}"
             raise Refusal("invalid-value", detail, parameter="X-Reason") from None
         try:
             return Cause(command, actor(req), _valid_reason(reason))
@@ -136,16 +138,24 @@ def secret_of(req: Request) -> str | None:
     return req.headers.get("access-token")
 
 
+def _percent_encoded(header: str) -> bytes:
+    """Raises UnicodeError where something else stands behind a percent sign than two hexadecimal digits."""
+    if _BAD_PERCENT.search(header):
+        raise UnicodeError
+    return header.encode("ascii")
+
+
 def actor(req: Request) -> str | None:
     """The id of who is signed in, if somebody is."""
     return None if req.caller is None else req.caller.user.id
 
 
-def _valid_reason(reason: str) -> str:
+def _valid_reason(reason: str) -> str | None:
+    """None where it is empty: nothing was said."""
     if len(reason) > REASON_LENGTH:
         raise InvalidValue("reason", f"at most {REASON_LENGTH} characters", str(len(reason)))
     refuse_controls("reason", reason)
-    return reason
+    return reason or None
 
 
 def idempotency(req: Request, reason: str | None, content: bytes) -> tuple[str | None, bytes]:
@@ -164,22 +174,70 @@ def idempotency(req: Request, reason: str | None, content: bytes) -> tuple[str |
     return key, digest.digest()
 
 
+def expect_no_key(req: Request) -> None:
+    """Raises Refusal where there is one: it would not be kept, and a repeat be done twice."""
+    if "idempotency-key" in req.headers:
+        detail = "expected no Idempotency-Key, which this call does not keep; found one"
+        raise Refusal("invalid-value", detail, parameter="Idempotency-Key")
+
+
 def expected(req: Request, goal_id: str | None) -> Expected | None:
-    """What If-Match names: revisions of the goal, or versions of all the user's goals (`goal_id` None)."""
-    header = req.headers.get("if-match")
-    if header is None or header.strip() == "*":
-        return None
-    # A weak tag never matches here (RFC 9110, section 13.1.1), and neither does one that is not ours.
+    """What If-Match and If-None-Match name: revisions of the goal, or versions of all the user's goals (`goal_id`
+    None)."""
+    header, other = req.headers.get("if-match"), req.headers.get("if-none-match")
+    any_of = None if header is None or header.strip() == "*" else _numbers(header, goal_id)
+    # Compared weakly (RFC 9110, section 13.1.2), which a strong comparison of the same tag is.
+    none_of = frozenset[int]() if other is None else _numbers(other.replace("W/", ""), goal_id)
+    return None if any_of is None and not none_of else Expected(goal_id, any_of, none_of)
+
+
+def _numbers(header: str, goal_id: str | None) -> frozenset[int]:
+    """Revisions or versions in tags. A weak one has none here (RFC 9110, section 13.1.1), nor has one of others."""
     tags = (_TAG.fullmatch(tag.strip()) for tag in header.split(","))
-    return Expected(goal_id, frozenset(int(tag[2 if goal_id is None else 1]) for tag in tags if tag))
+    return frozenset(int(tag[2 if goal_id is None else 1]) for tag in tags if tag)
 
 
 def not_modified(req: Request, etag: str) -> bool:
     """Whether If-None-Match names the tag, compared weakly."""
     header = req.headers.get("if-none-match")
-    if header is None:
-        return False
-    return header.strip() == "*" or any(tag.strip().removeprefix("W/") == etag for tag in header.split(","))
+    return header is not None and _names(header, etag, weakly=True)
+
+
+def expect_match(req: Request, etag: str) -> None:
+    """If-Match of a read names the tag, compared strongly (RFC 9110, section 13.1.1). Raises Refusal."""
+    header = req.headers.get("if-match")
+    if header is not None and not _names(header, etag, weakly=False):
+        raise Refusal("changed", f"expected {etag} in If-Match; found {header[:100]}")
+
+
+def expect_unmatched(req: Request) -> None:
+    """If-None-Match of a command asks that there be nothing, or nothing of these tags (RFC 9110, section 13.1.2): its
+    target is there, whatever its tag. Raises Refusal."""
+    header = req.headers.get("if-none-match")
+    if header is not None and header.strip() == "*":
+        raise Refusal("changed", "expected nothing at this path, as If-None-Match: * asks; found something")
+
+
+def expect_any(req: Request) -> None:
+    """If-Match of what has no tags can ask only for something to be there. Raises Refusal."""
+    header = req.headers.get("if-match")
+    if header is not None and header.strip() != "*":
+        raise Refusal("changed", f"expected If-Match: *, since what is at this path has no tag; found {header[:100]}")
+
+
+def cursor(text: str) -> str:
+    """Where a page begins: the id that ended the last one, or nothing. Raises Refusal."""
+    if text and uuid_of(text) is None:
+        detail = f"expected a cursor as `next` has it; found {text[:100]!r}"
+        raise Refusal("invalid-value", detail, parameter="cursor")
+    return text
+
+
+def _names(header: str, etag: str, *, weakly: bool) -> bool:
+    if header.strip() == "*":
+        return True
+    tags = [tag.strip() for tag in header.split(",")]
+    return etag in ([tag.removeprefix("W/") for tag in tags] if weakly else tags)
 
 
 def _check_media_type(given: str | None, allowed: tuple[str, ...]) -> None:

@@ -73,20 +73,23 @@ class Asker(Struct, frozen=True):
 
 
 class TreeQuestion(Struct, frozen=True):
-    """Which tree, or which goal of it, in which form. `until`: as of this position; None: as of now. `view` tells this
-    form of the answer from others."""
+    """Which tree, or which goal of it, in which form. `until`: as of this position; None: as of now. `name`: what
+    its user is called in it; `view` tells this form of the answer from others."""
 
     owner: User
     goal_id: str | None
     options: TreeOptions
     until: int | None
+    name: str
     view: str
 
     @classmethod
-    def of(cls, owner: User, goal_id: str | None, options: TreeOptions, until: int | None = None) -> Self:
-        """Make one. Its answer names its user, who may be renamed."""
-        past = "" if until is None else f"@{until}"
-        return cls(owner, goal_id, options, until, f"{options}.{crc32(owner.name.encode()):x}{past}")
+    def of(
+        cls, owner: User, goal_id: str | None, options: TreeOptions, until: int | None = None, *, settled: bool = False
+    ) -> Self:
+        """Make one. Its answer names its user, who may be renamed; a settled one, which is never to change, by id."""
+        name, past = owner.id if settled else owner.name, "" if until is None else f"@{until}"
+        return cls(owner, goal_id, options, until, name, f"{options}.{crc32(name.encode()):x}{past}")
 
 
 class Reads:
@@ -173,6 +176,11 @@ class Reads:
         """The position that a position or a time names, and whether what was then is settled. Raises BeyondHead."""
         return await self.in_thread(lambda: history.settle(self.log, point), asker)
 
+    async def expect_reached(self, position: int, asker: Asker) -> None:
+        """Raises BeyondHead where the log itself, not a look or a replica of it, has not got so far."""
+        if position > self.cache.position:
+            await self.in_thread(lambda: history.settle(self.log, position), asker)
+
     async def events(self, wanted: Filter, after: int, head: int, limit: int, asker: Asker) -> list[Recorded]:
         """Those behind a position, in order, from a log that has all up to `head` at least."""
         return await self.in_thread(
@@ -210,7 +218,7 @@ class Reads:
 
     def _make(self, question: TreeQuestion, look: Look) -> CachedAnswer:
         owner, until = question.owner, question.until
-        tree = self._current(owner, look) if until is None else self._past(owner, until)
+        tree = self._current(owner, look) if until is None else self._past(question, until)
         answer = _answer(question, tree)
         kept = tree if until is None else self._trees.get(owner.id)
         if kept is not None:
@@ -226,9 +234,10 @@ class Reads:
         seen = self._read(has, lambda source: source.projector.read(TREE, owner.id, view))
         return UserTree(seen, owner.name, known)
 
-    def _past(self, owner: User, until: int) -> UserTree:
-        seen = self._read(has_position(until), lambda source: source.projector.view(TREE, owner.id, until))
-        return UserTree(seen, owner.name)
+    def _past(self, question: TreeQuestion, until: int) -> UserTree:
+        user_id = question.owner.id
+        seen = self._read(has_position(until), lambda source: source.projector.view(TREE, user_id, until))
+        return UserTree(seen, question.name)
 
     def _read(self, has: Callable[[Source], bool], work: Callable[[Source], T]) -> T:
         """In a thread: work that only reads, on the replica if there is one that has what must be seen."""

@@ -41,8 +41,9 @@ class Cause(Struct, frozen=True):
 
 
 class StoredKey(Struct, frozen=True):
-    """A command recorded under a client's key. `digest` is the SHA-256 of its request, `first` and `last`
-    the positions of its events, which hold its id."""
+    """A command that came with a client's key. `digest` is the SHA-256 of its request, `first` and `last` the positions
+    of its events, which hold its id; where it recorded none, `last` is that of its stream's last event and `first` the
+    next one."""
 
     stream: str
     key: str

@@ -11,12 +11,12 @@ from typing import Any
 import httpx2
 import jsonschema_rs
 import pytest
+from es_goals.http.context import Context
 from prometheus_client.parser import text_string_to_metric_families
 
 import projections
 from es_goals import __version__
 from es_goals.app import create_app, routes
-from es_goals.http.context import Context
 from es_goals.http.problems import PROBLEMS
 from es_goals.settings import Settings
 from tests.support.serving import Served, refused, wait_for

@@ -9,10 +9,10 @@ from itertools import repeat
 from pathlib import Path
 
 import pytest
+from es_goals.http.context import HASHED_AT_ONCE, HASHED_IN_ALL, Context
 
 from es_goals.accounts.passwords import hashed
 from es_goals.app import create_app
-from es_goals.http.context import HASHED_AT_ONCE, HASHED_IN_ALL, Context
 from es_goals.http.problems import Refusal
 from es_goals.settings import Settings
 from es_goals.storage.errors import Interrupted

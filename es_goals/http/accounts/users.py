@@ -93,7 +93,8 @@ class Users(Signer):
         """In the order in which they were made."""
         page = requests.query(req, PageQuery)
         limit = requests.page_size(req, page.limit, self.settings.page_limit)
-        found = await self.reads.in_thread(lambda: self.reads.log.users(page.cursor, limit + 1), req.asker)
+        after = requests.cursor(page.cursor)
+        found = await self.reads.in_thread(lambda: self.reads.log.users(after, limit + 1), req.asker)
         more = f"/v2/users?cursor={found[limit - 1].id}&limit={limit}" if len(found) > limit else None
         answers.next_page(resp, more)
         answers.json(resp, UserPage([_answer(user) for user in found[:limit]], more))
@@ -102,6 +103,8 @@ class Users(Signer):
                needs="registration")  # fmt: skip
     async def on_post(self, req: Request, resp: Response) -> None:
         """Names that differ only in case are the same."""
+        if req.caller is None and not self.settings.open:
+            requests.expect_no_key(req)  # it would be nobody's: another stranger could come with the same
         new = await requests.body(req, NewUser)
         user = User(self.worker.new_id(), valid_user_name(new.name), valid_email(new.email), 0)
         kept = await self._kept(req, new, user.name)
@@ -109,8 +112,6 @@ class Users(Signer):
         cause = requests.cause(req, self.worker.new_id(), new.reason)
         # What makes a request the same is kept with the log, so it must tell nothing of the password.
         key, digest = requests.idempotency(req, cause.reason, _encode((new.name, new.email)))
-        if req.caller is None and not self.settings.open:
-            key = None  # of nobody: another stranger could come with the same
         registered = await self.worker.service.register(user, cause, key, digest, req.deadline, kept)
         made = registered.user
         answers.created(resp, f"/v2/users/{made.id}")

@@ -10,6 +10,7 @@ from string import Template
 import msgspec
 from falcon.asgi import Response
 
+from es_goals.http import answers
 from es_goals.http.describe.openapi import Json
 from es_goals.http.describe.operation import NOBODY
 from es_goals.http.edge.headers import PAGE_POLICY
@@ -34,9 +35,7 @@ class Description:
 
     async def on_get(self, req: Request, resp: Response) -> None:
         """OpenAPI 3.1."""
-        del req
-        resp.data = self._bytes
-        resp.content_type = "application/json; charset=utf-8"
+        answers.public(req, resp, self._bytes, answers.JSON)
 
 
 class Page:
@@ -46,9 +45,7 @@ class Page:
 
     async def on_get(self, req: Request, resp: Response) -> None:
         """Swagger UI over /openapi.json."""
-        del req
-        resp.data = _own("docs.html")
-        _is_page(resp)
+        _page(req, resp, _own("docs.html"))
 
 
 class File:
@@ -58,12 +55,9 @@ class File:
 
     async def on_get(self, req: Request, resp: Response, file: str) -> None:
         """What the page loads."""
-        del req
         if file not in _FILES:
             raise Refusal("not-found", f"expected one of {', '.join(_FILES)}; found {file[:100]!r}")
-        resp.data = _own(file) if file == "docs.js" else _swagger(file)
-        resp.content_type = _FILES[file]
-        resp.set_header("Cache-Control", "public, max-age=3600")
+        answers.public(req, resp, _own(file) if file == "docs.js" else _swagger(file), _FILES[file])
 
 
 class ProblemPage:
@@ -73,14 +67,12 @@ class ProblemPage:
 
     async def on_get(self, req: Request, resp: Response, slug: str) -> None:
         """What happened, and what to do."""
-        del req
         if slug not in PROBLEMS:
             raise Refusal("not-found", f"expected the name of a problem; found {slug[:100]!r}")
         problem = PROBLEMS[slug]
         page = Template(_own("problem.html").decode())
         values = {"slug": slug, "status": problem.status, "title": problem.title, "text": escape(problem.text)}
-        resp.text = page.substitute(values)
-        _is_page(resp)
+        _page(req, resp, page.substitute(values).encode())
 
 
 class Root:
@@ -95,8 +87,8 @@ class Root:
         resp.set_header("Location", "/docs")
 
 
-def _is_page(resp: Response) -> None:
-    resp.content_type = _HTML
+def _page(req: Request, resp: Response, data: bytes) -> None:
+    answers.public(req, resp, data, _HTML)
     resp.set_header("Content-Security-Policy", PAGE_POLICY)
 
 

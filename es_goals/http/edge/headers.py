@@ -21,7 +21,9 @@ _SENT = (
     "Authorization, Access-Token, Content-Type, If-Match, If-None-Match, Idempotency-Key, X-Reason, X-Request-Id,"
     " Last-Event-ID"
 )
-_SHOWN = "ETag, Position, Location, Link, X-Request-Id, Idempotent-Replayed, Retry-After, RateLimit, RateLimit-Policy"
+_SHOWN = (
+    "ETag, Position, Log, Location, Link, X-Request-Id, Idempotent-Replayed, Retry-After, RateLimit, RateLimit-Policy"
+)
 _PREFLIGHT_SECONDS = "7200"  # no browser keeps it longer than that or a day
 
 

@@ -18,7 +18,7 @@ from es_goals.goals.commands import GoalNotFound
 from es_goals.http import answers, requests
 from es_goals.http.describe.operation import Operation
 from es_goals.http.edge import headers, peers
-from es_goals.http.edge.access import expect_allowed, handler_of, operation_of
+from es_goals.http.edge.access import READING, expect_allowed, handler_of, operation_of
 from es_goals.http.edge.body import Message
 from es_goals.http.edge.rates import Rates, set_headers
 from es_goals.http.exchange import Request, begin
@@ -35,6 +35,7 @@ _HOST = r"(localhost|[a-z0-9.-]+\.localhost|127(\.\d{1,3}){3}|\[::1\])(:\d{1,5})
 _LOOPBACK = re.compile(_HOST, re.IGNORECASE)
 _ORIGIN = re.compile(rf"[a-z][a-z0-9+.-]*://{_HOST}", re.IGNORECASE)
 _REQUEST_ID = re.compile(r"[A-Za-z0-9._:/+=@-]{1,128}")
+HTTP_OK = 200
 _METHODS = frozenset(falcon.COMBINED_METHODS)
 
 
@@ -91,6 +92,11 @@ class Middleware:
             raise falcon.HTTPMethodNotAllowed([*taken, "OPTIONS"])
         if not (self._settings.open and one.needs == "credentials"):  # of which there are none
             _resolve(req, named)
+        if req.method not in READING:
+            requests.expect_unmatched(req)
+            if not one.command:
+                requests.expect_no_key(req)
+                requests.expect_any(req)
 
     def _admit(self, req: Request, resp: Response, one: Operation, secret: str | None) -> None:
         registration, caller = self._settings.registration, req.caller
@@ -119,8 +125,9 @@ class Middleware:
     async def process_response(self, req: Request, resp: Response, resource: object, succeeded: bool) -> None:
         """Say what may keep the answer, count it and log it."""
         del resource
-        if succeeded and req.operation is not None:
-            answers.mark_personal(req, resp, req.operation)
+        if succeeded and req.method in READING and resp.status_code == HTTP_OK and resp.get_header("ETag") is None:
+            await answers.judge_untagged(req, resp)
+        answers.mark(resp, req.operation)
         if self._origins:
             headers.share(resp, req.headers.get("origin"), self._origins)
         seconds = perf_counter() - req.started
@@ -149,6 +156,7 @@ def _resolve(req: Request, named: dict[str, Any]) -> None:
     if "user" in named:
         if owner is None:
             no_such_user(named["user"])
+        req.named_by_id = uuid_of(named["user"]) == owner.id
         named["user"] = owner
     if "goal_id" in named:
         known = uuid_of(named["goal_id"])

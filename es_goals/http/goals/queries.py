@@ -92,8 +92,11 @@ async def _answer(
 ) -> None:
     """The owner's tree (`goal_id` None) or one goal of it."""
     reads, look = resource.reads, req.look
-    until = None if query.as_of is None else await _settle(reads, req, resp, query.as_of)
-    question = TreeQuestion.of(req.owner, goal_id, query.options, until)
+    until, settled = (None, False) if query.as_of is None else await _settle(reads, req, query.as_of)
+    # By a name, or by a goal whose owner is named in the answer, it may be another one tomorrow.
+    if settled := settled and req.named_by_id:
+        answers.settled(resp)
+    question = TreeQuestion.of(req.owner, goal_id, query.options, until, settled=settled)
     tag = reads.tag(question, look)
     if tag is not None and answers.tagged(req, resp, tag):
         return
@@ -102,16 +105,13 @@ async def _answer(
         answers.encoded(resp, found.data)
 
 
-async def _settle(reads: Reads, req: Request, resp: Response, as_of: str) -> int:
-    """The position that `as_of` names. Raises Refusal."""
+async def _settle(reads: Reads, req: Request, as_of: str) -> tuple[int, bool]:
+    """The position that `as_of` names, and whether what was then is settled. Raises Refusal."""
     point = requests.moment_or_position(as_of, "as_of")
     try:
-        until, is_settled = await reads.settle(point, req.asker)
+        return await reads.settle(point, req.asker)
     except BeyondHead as error:
         raise Refusal("invalid-value", str(error), parameter="as_of") from None
-    if is_settled:
-        answers.settled(resp)
-    return until
 
 
 def _levels(depth: int | UnsetType) -> int | None:
