@@ -50,9 +50,15 @@ def _draw() -> list[int]:
     return [int.from_bytes(part) >> (8 * _TAIL_BYTES - _TAIL_BITS + 1) for part in parts]
 
 
-UUID_FORM = re.compile(r"[0-9a-fA-F]{8}(-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}")
+UUID_FORM = re.compile(r"[0-9a-fA-F]{8}(-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}|[0-9a-fA-F]{32}")
+"""With dashes or without, in any case."""
 
 
 def uuid_of(text: str) -> str | None:
-    """The id as the log writes it; None where the text is none."""
-    return text.lower() if UUID_FORM.fullmatch(text) else None
+    """The id in its usual form, as the log writes it; None where the text is none."""
+    if UUID_FORM.fullmatch(text) is None:
+        return None
+    digits = text.lower()
+    if len(digits) == 32:
+        return f"{digits[:8]}-{digits[8:12]}-{digits[12:16]}-{digits[16:20]}-{digits[20:]}"
+    return digits

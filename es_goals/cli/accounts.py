@@ -12,7 +12,7 @@ from es_goals.accounts.caller import ADMINISTRATOR, ROLES, TOKEN, fingerprint, n
 from es_goals.accounts.changes import NoSuchToken, register
 from es_goals.accounts.names import valid_token_name, valid_user_name
 from es_goals.cli.database import ACTOR, opened, user_of
-from es_goals.ids import Uuid7, wall_clock
+from es_goals.ids import Uuid7, uuid_of, wall_clock
 from es_goals.settings import Settings
 from es_goals.storage.errors import UserNameTaken
 from es_goals.storage.log import Cause, Log, Token, Transaction, User
@@ -134,7 +134,7 @@ def end_tokens(log: Log, user: User, which: str) -> int:
     """End one of a user's API tokens, by its id, or `all`; returns how many. Raises NoSuchToken."""
     with log.writing() as transaction:
         live = [one for one in _tokens(transaction, user.id) if one.revoked_at is None]
-        chosen = live if which == "all" else [one for one in live if one.id == which.lower()]
+        chosen = live if which == "all" else [one for one in live if one.id == uuid_of(which)]
         if which != "all" and not chosen:
             raise NoSuchToken(f"expected the id of a token of {user.name}, or all; found {which!r}")
         for one in chosen:

@@ -8,7 +8,7 @@ import click
 
 import projections
 from es_goals.configured import options_of
-from es_goals.ids import wall_clock
+from es_goals.ids import uuid_of, wall_clock
 from es_goals.projector import Projector
 from es_goals.settings import PREFIX, Settings
 from es_goals.storage import Storage, exists, open_storage
@@ -52,7 +52,7 @@ def read_models(storage: Storage) -> Projector:
 
 def user_of(log: Log, name: str) -> User:
     """The user of this name or id. Raises ClickException."""
-    return log.user(name.lower()) or log.user_named(name) or _no_such_user(name)
+    return log.user(uuid_of(name) or "") or log.user_named(name) or _no_such_user(name)
 
 
 def _no_such_user(name: str) -> NoReturn:

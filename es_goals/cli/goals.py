@@ -16,7 +16,7 @@ from es_goals.events import TYPES, micros, moment
 from es_goals.goals.commands import Command, CompleteGoal, CreateGoal, Limits
 from es_goals.goals.rules import decide
 from es_goals.goals.state import Goals, evolve
-from es_goals.ids import Uuid7, wall_clock
+from es_goals.ids import Uuid7, uuid_of, wall_clock
 from es_goals.reads import TREE
 from es_goals.reads.history import event_answer
 from es_goals.reads.pool import FairPool
@@ -158,7 +158,7 @@ def replay(
     as_json: bool,
 ) -> None:
     """The history: when, who, what, why."""
-    goal = goal and goal.lower()
+    goal = goal and (uuid_of(goal) or goal)
     with opened(settings) as storage:
         owner = user_of(storage.log, name).id if name else None
         end = None if until is None else _position(storage.log, until, "--until")

@@ -8,6 +8,7 @@ from falcon.asgi import Response
 
 from es_goals.http import problems, requests
 from es_goals.http.describe.operation import Operation
+from es_goals.http.edge.streams import Stream
 from es_goals.http.exchange import Request
 from es_goals.http.problems import Refusal
 
@@ -94,7 +95,7 @@ async def judge_untagged(req: Request, resp: Response) -> None:
         await problems.handle(req, resp, refusal, {})
     else:
         resp.data = None
-    if resp.stream is not None:
+    if isinstance(resp.stream, Stream):
         await resp.stream.close()
         resp.stream = None
 

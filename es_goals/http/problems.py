@@ -158,7 +158,7 @@ def answer(error: Exception, request_id: str, *, message: bool = False) -> Probl
     if problem.status == 500:
         detail = "the service made a mistake, which is logged under this request_id"
     if isinstance(inner, falcon.HTTPError):
-        detail = inner.description or problem.text
+        detail = _of_falcon(inner, problem)
     if isinstance(inner, TimeoutError):
         detail = "expected the storage to answer before the deadline; found it still busy"
     return ProblemAnswer(
@@ -171,6 +171,13 @@ def answer(error: Exception, request_id: str, *, message: bool = False) -> Probl
         index,
         detail if message else None,
     )
+
+
+def _of_falcon(error: falcon.HTTPError, problem: Problem) -> str:
+    """In our words, not the framework's."""
+    if isinstance(error, falcon.HTTPMethodNotAllowed) and error.headers:
+        return f"expected one of the methods {dict(error.headers)['Allow']}; found another one"
+    return problem.text
 
 
 def refused(status: int, detail: str, request_id: str) -> tuple[int, bytes]:

@@ -13,7 +13,9 @@ import msgspec
 from msgspec import Meta, Struct
 
 from es_goals.events import EPOCH, micros
+from es_goals.http import faults
 from es_goals.http.exchange import Request
+from es_goals.http.faults import Fault
 from es_goals.http.problems import Refusal
 from es_goals.ids import uuid_of
 from es_goals.service import Expected
@@ -30,10 +32,7 @@ Limit = Annotated[int, Meta(ge=1, le=1000)]
 JSON = ("application/json",)
 PATCH = ("application/merge-patch+json", "application/json")
 
-_FIELD = re.compile(r"`(.*)`", re.DOTALL)
-_FAULT = re.compile(r"(.*) - at `\$([^`]*)`", re.DOTALL)
 _BAD_PERCENT = re.compile(r"%(?![0-9A-Fa-f]{2})")
-_STEP = re.compile(r"\[(\d+|\.\.\.)\]|\.([^.\[]+)")
 _TAG = re.compile(r'"r(\d{1,18})\.v(\d{1,18})\.[^"]*"')
 
 T = TypeVar("T")
@@ -49,13 +48,18 @@ async def body(req: Request, type: type[T], media_types: tuple[str, ...] = JSON)
         raise Refusal("media-type", f"expected a body that is not compressed; found {coding[:100]!r}")
     try:
         decoded: T = _decoder(cast(Any, type))(raw or b"{}")
-        return decoded
     except msgspec.ValidationError as error:
-        steps, detail = _located(str(error))
-        pointer = "".join("/" + step.replace("~", "~0").replace("/", "~1") for step in steps)
-        raise Refusal("invalid-value", detail, pointer=pointer) from None
-    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
-        raise Refusal("malformed-request", f"expected JSON in UTF-8: {error}") from None
+        raise _refused(faults.of_value(error, msgspec.json.decode(raw or b"{}"), type)) from None
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+        raise Refusal("malformed-request", faults.of_json(raw)) from None
+    if (fault := faults.twice(raw)) is not None:
+        raise _refused(fault)
+    return decoded
+
+
+def _refused(fault: Fault) -> Refusal:
+    pointer = "".join("/" + step.replace("~", "~0").replace("/", "~1") for step in fault.steps)
+    return Refusal("invalid-value", fault.detail, pointer=pointer)
 
 
 async def read(req: Request) -> bytes:
@@ -72,7 +76,7 @@ def query(req: Request, type: type[T]) -> T:
     try:
         return msgspec.convert(given, type, strict=False)
     except msgspec.ValidationError as error:
-        steps, detail = _located(str(error))
+        steps, detail = faults.of_value(error, given, type, "parameter")
         raise Refusal("invalid-value", detail, parameter="".join(steps)) from None
 
 
@@ -90,8 +94,10 @@ def parameters(req: Request) -> dict[str, str]:
     given: dict[str, str] = {}
     try:
         pairs = parse_qsl(req.query_string, keep_blank_values=True, errors="strict", max_num_fields=100)
-    except ValueError as error:
-        raise Refusal("malformed-request", f"expected a query of percent-encoded UTF-8: {error}") from None
+    except UnicodeDecodeError:
+        raise Refusal("malformed-request", "expected a query of percent-encoded UTF-8; found other bytes") from None
+    except ValueError:
+        raise Refusal("malformed-request", "expected at most 100 parameters; found more") from None
     for name, value in pairs:
         if name in given:
             raise Refusal("invalid-value", f"expected `{name}` once; found it twice", parameter=name)
@@ -252,17 +258,6 @@ def _check_media_type(given: str | None, allowed: tuple[str, ...]) -> None:
 @cache
 def _decoder(type: Any) -> Callable[[bytes], Any]:
     return msgspec.json.Decoder(type).decode
-
-
-def _located(message: str) -> tuple[list[str], str]:
-    """msgspec's message as the steps to the fault, a missing or unknown member being the last one, and the rest."""
-    found = _FAULT.fullmatch(message)
-    detail, path = (found[1], found[2]) if found else (message, "")
-    steps = [index or name for index, name in _STEP.findall(path)]
-    member = _FIELD.search(detail) if detail.startswith("Object ") else None
-    if member is not None and ("required field" in detail or "unknown field" in detail):
-        steps.append(member[1])
-    return steps, detail
 
 
 class Reason(Struct, forbid_unknown_fields=True):

@@ -24,7 +24,7 @@ from es_goals.goals.commands import (
     Named,
 )
 from es_goals.goals.rules import valid_name
-from es_goals.http import answers, requests
+from es_goals.http import answers, faults, requests
 from es_goals.http.describe.operation import operation
 from es_goals.http.exchange import Request
 from es_goals.http.problems import Refusal
@@ -261,8 +261,10 @@ async def _parameters(req: Request) -> dict[str, str]:
 def _json(raw: bytes) -> dict[str, Any]:
     try:
         decoded = _decode(raw)
-    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
-        raise Refusal("malformed-request", f"expected JSON in UTF-8: {error}") from None
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+        raise Refusal("malformed-request", faults.of_json(raw)) from None
+    if (fault := faults.twice(raw)) is not None:
+        raise Refusal("invalid-value", fault.detail, pointer="/" + "/".join(fault.steps))
     if not isinstance(decoded, dict):
         raise Refusal("invalid-value", f"expected an object; found {type(decoded).__name__}", pointer="")
     return decoded
@@ -271,16 +273,16 @@ def _json(raw: bytes) -> dict[str, Any]:
 def _form(raw: bytes) -> dict[str, str]:
     try:
         return dict(parse_qsl(raw.decode(), keep_blank_values=True, errors="strict", max_num_fields=100))
-    except ValueError as error:
-        raise Refusal("malformed-request", f"expected a form in UTF-8: {error}") from None
+    except ValueError:
+        raise Refusal("malformed-request", "expected a form in UTF-8 of at most 100 fields; found another") from None
 
 
 def _multipart(content_type: str, raw: bytes) -> dict[str, str]:
     form = _FORMS.deserialize(BytesIO(raw), content_type, len(raw))  # Falcon's errors are answered with 400
     try:
         return {part.name: part.get_data().decode() for part in form if part.name}
-    except UnicodeDecodeError as error:
-        raise Refusal("malformed-request", f"expected a form in UTF-8: {error}") from None
+    except UnicodeDecodeError:
+        raise Refusal("malformed-request", "expected a form in UTF-8; found other bytes") from None
 
 
 def _text(name: str, value: object) -> str:
