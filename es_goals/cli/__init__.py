@@ -40,8 +40,10 @@ _EXPECTED = (
     Refused,
     Mismatch,
     UndecodableEvent,
-    OSError,
 )
+
+
+DB_HELP = "The log: a path or postgresql:// URL; ES_GOALS_DB too.  [default: events.db]"
 
 
 class Group(click.Group):
@@ -55,13 +57,21 @@ class Group(click.Group):
             raise  # whoever read the output has seen enough; click ends quietly
         except UnicodeEncodeError as error:  # an argument's bytes that are no text come as lone surrogates
             raise click.ClickException(f"expected text in UTF-8; found {error.object!r}") from error
+        except OSError as error:
+            raise click.ClickException(_of_system(error)) from error
         except _EXPECTED as error:
             raise click.ClickException(str(error)) from error
 
 
+def _of_system(error: OSError) -> str:
+    """What the system says, as a sentence without its numbers."""
+    place = f" {error.filename}" if error.filename else ""
+    return f"expected to read and write{place}; found: {error.strerror or error}"
+
+
 @click.group(cls=Group)
 @click.version_option(__version__)
-@click.option("--db", metavar="DB", help="The log: a path or postgresql:// URL; ES_GOALS_DB too.  [default: events.db]")
+@click.option("--db", metavar="DB", help=DB_HELP)
 @click.pass_context
 def main(context: click.Context, db: str | None) -> None:
     """Over Achiever: an event-sourced goal service."""
@@ -83,6 +93,19 @@ def _hide_passwords(arguments: list[str]) -> None:
         setproctitle(" ".join(shown_arguments))
 
 
+def _take_db(command: click.Command) -> None:
+    """Let a command, and those in it, take `--db` as those before it do."""
+    for inner in command.commands.values() if isinstance(command, click.Group) else ():
+        _take_db(inner)
+    if not isinstance(command, click.Group):
+        command.params.append(click.Option(["--db"], metavar="DB", help=DB_HELP, expose_value=False, callback=_use_db))
+
+
+def _use_db(context: click.Context, _: click.Parameter, db: str | None) -> None:
+    if db:
+        context.obj = structs.replace(context.obj, db=db)
+
+
 for command in (
     serve,
     user_group,
@@ -99,4 +122,5 @@ for command in (
     upkeep.backup_,
     upkeep.restore_,
 ):
+    _take_db(command)
     main.add_command(command)

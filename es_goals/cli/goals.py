@@ -2,7 +2,6 @@
 
 import asyncio
 from collections.abc import Iterator
-from datetime import datetime
 from typing import Any
 
 import click
@@ -12,13 +11,13 @@ from es_goals.accounts.names import valid_user_name
 from es_goals.cli import outlines, terminal
 from es_goals.cli.database import ACTOR, opened, read_models, user_of
 from es_goals.configured import limits_of
-from es_goals.events import TYPES, micros, moment
+from es_goals.events import TYPES, moment
 from es_goals.goals.commands import Command, CompleteGoal, CreateGoal, Limits
 from es_goals.goals.rules import decide
 from es_goals.goals.state import Goals, evolve
 from es_goals.ids import Uuid7, uuid_of, wall_clock
 from es_goals.reads import TREE
-from es_goals.reads.history import event_answer
+from es_goals.reads.history import LARGEST, BeyondHead, event_answer, point_of, settle
 from es_goals.reads.pool import FairPool
 from es_goals.reads.trees import TreeOptions, UserTree, whole
 from es_goals.service import RejectedAt, Request, Service
@@ -26,10 +25,8 @@ from es_goals.settings import Settings
 from es_goals.storage import Storage
 from es_goals.storage.log import Cause, Log, User, user_events
 from es_goals.upkeep import verification
-from es_goals.values import Rejected
+from es_goals.values import InvalidValue, Rejected
 from projections.goal_tree import tree as in_order
-
-LARGEST = 2**63 - 1
 
 
 @click.command("import")
@@ -132,10 +129,7 @@ def tree(settings: Settings, user: str, as_of: str | None) -> None:
         if as_of is None:
             view = projector.read(TREE, found.id)
         else:
-            until, head = _position(storage.log, as_of, "--as-of"), storage.log.head().position
-            if until > head:
-                raise click.BadParameter(f"expected a position up to {head}; found {until}", param_hint="--as-of")
-            view = projector.view(TREE, found.id, until)
+            view = projector.view(TREE, found.id, _position(storage.log, as_of, "--as-of"))
         for line in terminal.drawing(found.name, in_order(view.rows)):
             click.echo(line)
 
@@ -162,6 +156,7 @@ def replay(
     with opened(settings) as storage:
         owner = user_of(storage.log, name).id if name else None
         end = None if until is None else _position(storage.log, until, "--until")
+        _position(storage.log, str(after), "--after")
         teller = terminal.HistoryFormatter(storage.log, gaps=goal is not None or kind is not None)
         if goal is not None and storage.log.owner(goal) is None:
             raise click.ClickException(f"expected the id of a goal; found {goal!r}")
@@ -172,14 +167,8 @@ def replay(
 
 
 def _position(log: Log, text: str, option: str) -> int:
-    """The log position that a position or an RFC 3339 time names."""
-    if text.isascii() and text.isdigit() and len(text) < 20 and int(text) <= LARGEST:
-        return int(text)
+    """The log position that a position or an RFC 3339 time names. Raises BadParameter."""
     try:
-        time = msgspec.convert(text, datetime)
-        if time.tzinfo is None:
-            raise ValueError
-    except ValueError as error:
-        raise click.BadParameter(f"expected an RFC 3339 time with an offset or a position; found {text!r}",
-                                 param_hint=option) from error  # fmt: skip
-    return log.position_at(micros(time))
+        return settle(log, point_of(text, option))[0]
+    except (BeyondHead, InvalidValue) as error:
+        raise click.BadParameter(str(error), param_hint=option) from error

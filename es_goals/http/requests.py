@@ -3,7 +3,7 @@
 import hashlib
 import re
 from collections.abc import Callable
-from datetime import datetime
+from datetime import UTC, datetime
 from functools import cache
 from time import monotonic
 from typing import Annotated, Any, TypeVar, cast
@@ -12,19 +12,19 @@ from urllib.parse import parse_qsl, unquote_to_bytes
 import msgspec
 from msgspec import Meta, Struct
 
-from es_goals.events import EPOCH, micros
 from es_goals.http import faults
 from es_goals.http.exchange import Request
 from es_goals.http.faults import Fault
 from es_goals.http.problems import Refusal
 from es_goals.ids import uuid_of
+from es_goals.reads.history import LARGEST, point_of
 from es_goals.service import Expected
 from es_goals.storage.log import Cause
-from es_goals.values import InvalidValue, refuse_controls
+from es_goals.values import InvalidValue, refuse_controls, time_of
 
 REASON_LENGTH = 1_000
-LARGEST = 2**63 - 1
 PAGE = 100
+TIME_FAULT = "Invalid RFC3339 time"
 
 Position = Annotated[int, Meta(ge=0, le=LARGEST)]
 Limit = Annotated[int, Meta(ge=1, le=1000)]
@@ -108,16 +108,9 @@ def parameters(req: Request) -> dict[str, str]:
 def moment_or_position(text: str, parameter: str) -> int | datetime:
     """A log position, or an RFC 3339 time. Raises Refusal."""
     try:
-        if text.isascii() and text.isdigit():
-            position: int = msgspec.convert(text, Position, strict=False)
-            return position
-        time: datetime = msgspec.convert(text, Annotated[datetime, Meta(tz=True)])
-        # Far times near the ends of the calendar cannot be turned into UTC; all of them are out of the log's reach.
-        micros(time)
-    except (msgspec.ValidationError, OverflowError):
-        detail = f"expected a log position or an RFC 3339 time with an offset; found {text[:100]!r}"
-        raise Refusal("invalid-value", detail, parameter=parameter) from None
-    return max(time, EPOCH)
+        return point_of(text, parameter)
+    except InvalidValue as error:
+        raise Refusal("invalid-value", str(error), parameter=parameter) from None
 
 
 def cause(req: Request, command: str, reason: str | None = None) -> Cause:
@@ -257,7 +250,24 @@ def _check_media_type(given: str | None, allowed: tuple[str, ...]) -> None:
 
 @cache
 def _decoder(type: Any) -> Callable[[bytes], Any]:
-    return msgspec.json.Decoder(type).decode
+    return msgspec.json.Decoder(type, dec_hook=_time).decode
+
+
+def _time(kind: type[Any], value: Any) -> Any:
+    """Decodes Time, which msgspec would round. Raises ValueError, to which msgspec adds the place."""
+    if kind is not Time:
+        raise NotImplementedError
+    if not isinstance(value, str):
+        raise ValueError(TIME_FAULT)
+    try:
+        time = time_of(value, "")
+    except InvalidValue:
+        raise ValueError(TIME_FAULT) from None
+    return Time(time.year, time.month, time.day, time.hour, time.minute, time.second, time.microsecond, UTC)
+
+
+class Time(datetime):
+    """An aware time in UTC, to the microsecond: finer fractions are cut."""
 
 
 class Reason(Struct, forbid_unknown_fields=True):

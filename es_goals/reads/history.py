@@ -1,12 +1,14 @@
 """The log as history: filters, pages, and how an event is shown everywhere."""
 
+import re
 from datetime import datetime
 
 import msgspec
 from msgspec import Struct
 
-from es_goals.events import Recorded, micros, moment
+from es_goals.events import EPOCH, Recorded, micros, moment
 from es_goals.storage.log import Reader, user_events
+from es_goals.values import InvalidValue, time_of
 
 STREAM_PAGE = 1000
 
@@ -46,6 +48,22 @@ def event_answer(line: Recorded) -> EventAnswer:
     """An event as it is answered everywhere."""
     place = (line.position, line.owner, line.version, line.type, line.subject)
     return EventAnswer(*place, moment(line.at), line.actor, line.command, line.reason, msgspec.Raw(line.data))
+
+
+LARGEST = 2**63 - 1
+_NUMBER = re.compile(r"\d{1,19}", re.ASCII)
+
+
+def point_of(text: str, field: str) -> int | datetime:
+    """The log position that a text is, or the time. Raises InvalidValue."""
+    if _NUMBER.fullmatch(text) and int(text) <= LARGEST:
+        return int(text)
+    try:
+        time = time_of(text, field)
+    except InvalidValue:
+        expected = "a log position, or an RFC 3339 time with an offset such as 2026-11-23T08:00:00Z"
+        raise InvalidValue(field, expected, repr(text[:100])) from None
+    return max(time, EPOCH)
 
 
 class BeyondHead(Exception):

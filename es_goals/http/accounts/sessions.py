@@ -38,6 +38,7 @@ class Sessions(Resource):
         self._signing = signing
 
     @operation("Sign in", {201: SessionAnswer}, body=Credentials, needs="nobody",
+               example={"user": "alice", "password": "an apple a day"},
                problems=("sign-in-refused", "too-many-attempts", "no-accounts"))  # fmt: skip
     async def on_post(self, req: Request, resp: Response) -> None:
         """By name or id, and password."""

@@ -26,7 +26,7 @@ class NewToken(Struct, forbid_unknown_fields=True):
 
     name: Annotated[str, Meta(min_length=1, description="what it is for: 1 to 100 characters")]
     scope: Scope
-    expires_at: Annotated[datetime, Meta(tz=True)] | None = None
+    expires_at: requests.Time | None = None
     reason: str | None = None
 
 
@@ -87,6 +87,7 @@ class Tokens(Resource):
         return [_shown(token, used(token.id)) for token in page if token.revoked_at is None], more
 
     @operation("Make an API token", {201: IssuedToken}, body=NewToken, needs="credentials",
+               example={"name": "backup script", "scope": "read"},
                problems=("no-accounts", *UNSURE))  # fmt: skip
     async def on_post(self, req: Request, resp: Response) -> None:
         """It is told this once, and kept as its SHA-256."""

@@ -99,7 +99,8 @@ class Users(Signer):
         answers.next_page(resp, more)
         answers.json(resp, UserPage([_answer(user) for user in found[:limit]], more))
 
-    @operation("Make a user", {201: UserAnswer}, body=NewUser, command=True, problems=("user-name-taken",),
+    @operation("Make a user", {201: UserAnswer}, body=NewUser, command=True,
+               example={"name": "alice", "password": "an apple a day"}, problems=("user-name-taken",),
                needs="registration")  # fmt: skip
     async def on_post(self, req: Request, resp: Response) -> None:
         """Names that differ only in case are the same."""
@@ -140,7 +141,7 @@ class OneUser(Resource):
         requests.query(req, requests.NoQuery)
         answers.json(resp, _answer(user))
 
-    @operation("Rename a user", {200: UserAnswer}, body=UserChange, media_types=requests.PATCH,
+    @operation("Rename a user", {200: UserAnswer}, body=UserChange, example={"name": "alicia"}, media_types=requests.PATCH,
                problems=("user-not-found", "user-name-taken", *UNSURE))  # fmt: skip
     async def on_patch(self, req: Request, resp: Response, user: User) -> None:
         """A merge patch of its name and email."""
@@ -160,6 +161,7 @@ class UserPassword(Signer):
     """/v2/users/{user}/password"""
 
     @operation("Change a password", {204: None}, body=NewPassword, needs="credentials",
+               example={"current": "an apple a day", "new": "a pear a day"},
                problems=("user-not-found", "wrong-password", "too-many-attempts", "no-accounts", *UNSURE))  # fmt: skip
     async def on_put(self, req: Request, resp: Response, user: User) -> None:
         """And every other session ends. Who has a password must know it; administrators need not, of others."""

@@ -9,11 +9,22 @@ import msgspec
 from es_goals import __version__
 from es_goals.http.describe.operation import UNSURE, Operation
 from es_goals.http.problems import PROBLEM_JSON, PROBLEMS, ProblemAnswer
+from es_goals.http.requests import Time
 
 Json = dict[str, Any]
 Routes = Iterable[tuple[str, object]]
 
 METHODS = ("get", "post", "put", "patch", "delete")
+_TAGS: Mapping[str, str] = {
+    "users": "Users and their passwords.",
+    "sessions": "Signing in and out.",
+    "tokens": "API tokens, for programs.",
+    "goals": "Trees of goals, as they are and as they were, and every command on them.",
+    "events": "The log: who did what, when and why.",
+    "projections": "The read models: how they stand, and rebuilding them while they serve.",
+    "operations": "What an operator's tools ask.",
+    "original": "The original API, /v1.0, which goes on working.",
+}
 _REF = "#/components/schemas/{name}"
 _ALWAYS = ("foreign-origin", "target-too-long", "misdirected", "head-too-large")
 _SIGNED_IN = ("unauthenticated", "forbidden")
@@ -61,7 +72,7 @@ def document(routes: Routes) -> Json:
     types: list[Any] = [ProblemAnswer]
     for _, _, one in operations:
         types += [kind for kind in (one.body, one.query, *_kinds(one)) if kind is not None]
-    schemas, components = msgspec.json.schema_components(types, ref_template=_REF)
+    schemas, components = msgspec.json.schema_components(types, schema_hook=_schema, ref_template=_REF)
     schema_of = {id(kind): schema for kind, schema in zip(types, schemas, strict=True)}
     paths: Json = {}
     for path, method, one in operations:
@@ -71,9 +82,17 @@ def document(routes: Routes) -> Json:
     return {
         "openapi": "3.1.0",
         "info": info,
+        "servers": [{"url": "/", "description": "This service."}],
+        "tags": [{"name": name, "description": text} for name, text in _TAGS.items()],
         "paths": paths,
         "components": {"schemas": used, "securitySchemes": _SCHEMES},
     }
+
+
+def _schema(kind: type[Any]) -> Json:
+    if kind is Time:
+        return {"type": "string", "format": "date-time"}
+    raise NotImplementedError
 
 
 def _operations(routes: Routes) -> Iterable[tuple[str, str, Operation]]:
@@ -85,7 +104,9 @@ def _operations(routes: Routes) -> Iterable[tuple[str, str, Operation]]:
 
 
 def _operation(path: str, method: str, one: Operation, schema_of: Mapping[int, Json], components: Json) -> Json:
-    made: Json = {"summary": one.summary, "operationId": _operation_id(path, method), "tags": [path.split("/")[1]]}
+    made: Json = {"summary": one.summary, "operationId": _operation_id(path, method), "tags": [_tag(path)]}
+    if one.text:
+        made["description"] = one.text
     made["parameters"] = [
         {"name": name, "in": "path", "required": True, "description": _PATH[name][0], "schema": _PATH[name][1]}
         for name in re.findall(r"\{(\w+)\}", path)
@@ -96,11 +117,11 @@ def _operation(path: str, method: str, one: Operation, schema_of: Mapping[int, J
         for name, (text, schema) in _HEADERS.items():
             made["parameters"].append({"name": name, "in": "header", "description": text, "schema": schema})
     if one.body is not None:
-        content = {kind: {"schema": schema_of[id(one.body)]} for kind in one.media_types}
+        example = {} if one.example is None else {"example": one.example}
+        content = {kind: {"schema": schema_of[id(one.body)], **example} for kind in one.media_types}
         made["requestBody"] = {"required": bool(_resolved(schema_of[id(one.body)], components).get("required"))}
         made["requestBody"]["content"] = content
-    if one.needs != "nobody":
-        made["security"] = [{}, *_SECURITY] if one.needs == "registration" else _SECURITY
+    made["security"] = {"nobody": [], "registration": [{}, *_SECURITY]}.get(one.needs, _SECURITY)
     made["responses"] = {**_answers(one, schema_of), **_problems(one)}
     return made
 
@@ -111,6 +132,12 @@ def _kinds(one: Operation) -> Iterable[Any]:
 
 def _several(kind: Any) -> tuple[Any, ...]:
     return kind if isinstance(kind, tuple) else () if kind is None else (kind,)
+
+
+def _tag(path: str) -> str:
+    """The first of _TAGS that a path's parts name, from the last one on."""
+    parts = path.split("/")
+    return next((part for part in reversed(parts) if part in _TAGS), "original" if "v1.0" in parts else "operations")
 
 
 def _operation_id(path: str, method: str) -> str:

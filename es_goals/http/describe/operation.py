@@ -15,7 +15,7 @@ class Operation(Struct, frozen=True):
     `needs`, where there are accounts: `nobody` signed in; `registration`, nobody or an administrator, as is set; a
     `user`; a user for the sake of one's own `credentials`, which auditors change too; an `auditor`, who reads all; an
     `administrator`. Which data a user may see is for the look-ups to say. `uncounted`: asked by what watches the
-    service, however often."""
+    service, however often. `text`: the handler's own words; `example`: a body."""
 
     summary: str
     answers: Mapping[int, Any]
@@ -29,6 +29,8 @@ class Operation(Struct, frozen=True):
     original: bool = False
     needs: Literal["nobody", "registration", "user", "credentials", "auditor", "administrator"] = "user"
     uncounted: bool = False
+    text: str = ""
+    example: Mapping[str, Any] | None = None
 
 
 UNSURE = ("outcome-unknown", "storage-unavailable", "storage-full")
@@ -42,7 +44,7 @@ def operation(summary: str, answers: Mapping[int, Any], **details: Any) -> Calla
     """Attach an Operation to a handler."""
 
     def attach(handler: F) -> F:
-        handler.operation = Operation(summary, answers, **details)  # type: ignore[attr-defined]
+        handler.operation = Operation(summary, answers, text=handler.__doc__ or "", **details)  # type: ignore[attr-defined]
         return handler
 
     return attach

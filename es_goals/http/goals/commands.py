@@ -5,7 +5,6 @@ The body of a command's own route and its form in a batch are made from the same
 
 import uuid
 from collections.abc import Callable, Mapping
-from datetime import datetime
 from functools import reduce
 from operator import or_
 from types import MethodType
@@ -23,7 +22,7 @@ from es_goals.http.exchange import Request
 from es_goals.http.goals import queries
 from es_goals.http.goals.queries import GOAL, USER
 from es_goals.http.problems import Refusal
-from es_goals.http.requests import Reason
+from es_goals.http.requests import Reason, Time
 from es_goals.http.resource import Resource
 from es_goals.reads import trees
 from es_goals.reads.trees import GoalAnswer
@@ -32,7 +31,6 @@ from es_goals.storage.log import User
 from es_goals.worker import Worker
 
 Name = Annotated[str, Meta(min_length=1, description="1 to 200 characters, unless set otherwise, trimmed and in NFC")]
-Time = Annotated[datetime, Meta(tz=True)]
 OptionalId = uuid.UUID | None
 
 
@@ -48,11 +46,17 @@ class DeletedAnswer(Struct):
     deleted: int
 
 
+_RESULTS = [{"$ref": f"#/components/schemas/{kind.__name__}"} for kind in (CompletedAnswer, GoalAnswer, DeletedAnswer)]
+
+
 class BatchAnswer(Struct):
     """The commands' goals, as they are after all of them."""
 
     position: int
-    results: Annotated[list[Any], Meta(description="each as the call of its own answers it")]
+    results: Annotated[
+        list[Any],
+        Meta(description="each as the call of its own answers it", extra_json_schema={"items": {"anyOf": _RESULTS}}),
+    ]
 
 
 class Creation(Struct, forbid_unknown_fields=True):
@@ -141,7 +145,7 @@ class OnWire(Struct, frozen=True, kw_only=True):
 
     `tag`: its name in a batch, where it stands `like` its own call; `members`: what both forms hold, and what is asked
     of the rules by them; `body`: the name of the call's body, and what that says of itself; `method` and `path`: where
-    the call is; `answer`: what the call returns; `problems`: slugs that it may be refused with.
+    the call is; `example`: a body; `answer`: what the call returns; `problems`: slugs that it may be refused with.
     """
 
     tag: str
@@ -152,6 +156,7 @@ class OnWire(Struct, frozen=True, kw_only=True):
     path: str
     summary: str
     text: str
+    example: Mapping[str, Any]
     answer: type[Any] = GoalAnswer
     status: int = 200
     problems: tuple[str, ...] = ("goal-not-found",)
@@ -166,38 +171,45 @@ class OnWire(Struct, frozen=True, kw_only=True):
 COMMANDS = (
     OnWire(
         tag="CreateGoal", like="POST …/goals", members=Creation, body=("NewGoal", "A goal to create."),
+        example={"name": "Run a marathon", "due": "2027-04-25T08:00:00Z"},
         method="post", path=USER, summary="Create a goal",
         text="Create it, last among its siblings unless a place is named.", status=201,
         problems=("user-not-found", "goal-not-found", "goal-exists", "not-a-sibling"),
     ),
     OnWire(
         tag="ChangeGoal", like="PATCH …/goals/{id}", members=Change,
+        example={"name": "Run 10 km", "due": None},
         body=("GoalChange", "A merge patch (RFC 7396): what is absent stays; null removes."),
         method="patch", path=GOAL, summary="Change a goal",
         text="A merge patch of its name, description, start and due.", media_types=requests.PATCH,
     ),
     OnWire(
         tag="CompleteGoal", like="POST …/complete", members=Completing, body=("Completion", "How a goal was reached."),
+        example={"cascade": True, "reason": "Berlin, in the rain"},
         method="post", path=f"{GOAL}/complete", summary="Complete a goal",
         text="With `cascade`, every open one below it too.", answer=CompletedAnswer,
     ),
     OnWire(
         tag="ReopenGoal", like="POST …/reopen", members=Reopening, body=("Reason", ""),
+        example={"reason": "counted twice"},
         method="post", path=f"{GOAL}/reopen", summary="Reopen a goal", text="Those above it stay as they are.",
     ),
     OnWire(
         tag="MoveGoal", like="POST …/move", members=Moving, body=("NewPlace", "Where a goal goes."),
+        example={"parent_id": None},
         method="post", path=f"{GOAL}/move", summary="Move a goal",
         text="Under another one, to the top, or among its siblings.",
         problems=("goal-not-found", "under-itself", "not-a-sibling"),
     ),
     OnWire(
         tag="DeleteGoal", like="DELETE …/goals/{id}", members=Deleting, body=("Reason", ""),
+        example={"reason": "no time"},
         method="delete", path=GOAL, summary="Delete a goal and all below it", text="It can be restored.",
         answer=DeletedAnswer,
     ),
     OnWire(
         tag="RestoreGoal", like="POST …/restore", members=Restoring,
+        example={"parent_id": None},
         body=("Restoration", "Where a deleted goal goes, if not back."),
         method="post", path=f"{GOAL}/restore", summary="Restore a deleted goal",
         text="With all that its deletion removed.", problems=("goal-not-found", "not-the-root", "parent-deleted"),
@@ -286,7 +298,7 @@ def _handler(one: OnWire) -> Callable[..., Any]:
     handler.__doc__ = one.text
     described = operation(
         one.summary, {one.status: one.answer}, body=BODIES[one.tag], media_types=one.media_types, command=True,
-        problems=one.problems,
+        problems=one.problems, example=one.example,
     )  # fmt: skip
     return described(handler)
 
@@ -295,6 +307,7 @@ class UserCommands(Resource):
     """/v2/users/{user}/commands"""
 
     @operation("Several commands, all or none", {200: BatchAnswer}, body=Batch, command=True,
+               example={"commands": [{"type": one.tag, **one.example} for one in COMMANDS[:1]]},
                problems=tuple(dict.fromkeys(slug for one in COMMANDS for slug in one.problems)))  # fmt: skip
     async def on_post(self, req: Request, resp: Response, user: User) -> None:
         """At most 1,000, or what the service is set to, recorded under one command id."""
