@@ -11,7 +11,7 @@ from pathlib import Path
 import msgspec
 from msgspec import Struct
 
-from es_goals.storage import Storage, copying, end_sessions, open_log, open_storage
+from es_goals.storage import Storage, copying, end_sessions, open_log
 from es_goals.storage.log import Clock, Log, Progress
 from es_goals.upkeep.verification import Anchor, Mismatch, verify_log
 
@@ -97,11 +97,11 @@ def restore_into(
     return target, manifest
 
 
-def restore(
-    source: Path, target: Path, clock: Clock, prepare: Callable[[Log], None] = lambda _: None
-) -> tuple[Storage, Manifest]:
+def restore(source: Path, target: Path, clock: Clock, prepare: Callable[[Log], None]) -> Manifest:
     """Check a backup, `prepare` a copy of it, and put that where no log is yet; sessions that were left there end.
-    Answers the storage, open. Raises Refused, Mismatch."""
+
+    Raises Refused, Mismatch.
+    """
     manifest = _checked_manifest(source)
     for path in (target, Path(f"{target}-wal")):
         if path.exists():
@@ -124,7 +124,7 @@ def restore(
     finally:
         unfinished.unlink(missing_ok=True)
         _tidy(unfinished)
-    return open_storage(str(target), clock), manifest
+    return manifest
 
 
 def _expect_whole(copy: Log, manifest: Manifest) -> None:

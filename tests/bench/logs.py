@@ -34,11 +34,11 @@ from es_goals.goals.rules import decide
 from es_goals.goals.state import Goals, evolve
 from es_goals.projector import Projector
 from es_goals.service import REGISTRATIONS
-from es_goals.storage import open_log, open_storage
+from es_goals.storage import open_log
 from es_goals.storage.log import Cause, Log, StoredKey, Transaction, User
 from es_goals.values import Rejected
 from tests.bench.bench import Bench
-from tests.support.engines import ROOT
+from tests.support.engines import ROOT, open_storage
 
 USERS = 10_000
 EVENTS_A_USER = 100

@@ -17,7 +17,7 @@ import psycopg
 
 from es_goals.events import Event, Recorded
 from es_goals.ids import wall_clock
-from es_goals.storage import Storage, copying, open_log, open_storage
+from es_goals.storage import Storage, copying, open_log
 from es_goals.storage.log import Cause, Log, Transaction
 from es_goals.storage.writer import Writer
 from tests.bench import logs
@@ -27,6 +27,7 @@ from tests.bench.machine import POSTGRES, SETTINGS
 from tests.bench.peers import eventsourced
 from tests.bench.serving import folded, lags
 from tests.bench.wrk import Run
+from tests.support.engines import open_storage
 from tests.support.postgres import Server
 from tests.support.serving import wait_for
 

@@ -15,11 +15,10 @@ from msgspec import structs
 
 from es_goals.events import Event, GoalDeleted, GoalRenamed, Recorded, UserRegistered, encode
 from es_goals.ids import wall_clock
-from es_goals.storage import open_storage
 from es_goals.storage.errors import BatchConflict, Conflict, StorageError, SubjectTaken, UserNameTaken
 from es_goals.storage.log import Cause, Head, Log, StoredKey, StreamHead, Transaction, User
 from tests.support import postgres
-from tests.support.engines import DEADLINE, NOW, Engine, HandClock, hear, say, start, tell
+from tests.support.engines import DEADLINE, NOW, Engine, HandClock, hear, open_storage, say, start, tell
 from tests.support.histories import created, record
 
 CAUSE = Cause("command-1", "ann", "because")

@@ -12,12 +12,12 @@ import pytest
 from msgspec import structs
 
 from es_goals.ids import wall_clock
-from es_goals.storage import Storage, open_storage
+from es_goals.storage import Storage
 from es_goals.storage.errors import Unavailable, Unusable
 from es_goals.storage.sessions import USE_NOTED, Attempt, Session, Sessions
 from es_goals.storage.sql.sessions import _PENDING
 from es_goals.storage.sqlite.sessions import SCHEMA
-from tests.support.engines import NOW, Engine, HandClock, hear, say, start, tell
+from tests.support.engines import NOW, Engine, HandClock, hear, open_storage, say, start, tell
 from tests.support.histories import created, record
 
 MOST = 5

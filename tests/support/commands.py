@@ -18,11 +18,11 @@ from structlog.testing import capture_logs
 
 from es_goals.cli import main
 from es_goals.events import Event, UserRegistered, account_stream
-from es_goals.storage import Storage, open_storage
+from es_goals.storage import Storage
 from es_goals.storage.log import Cause, Clock, User
 from es_goals.upkeep.digest import TreeHash, event_bytes
 from es_goals.upkeep.verification import lines
-from tests.support.engines import NOW, HandClock
+from tests.support.engines import NOW, HandClock, open_storage
 from tests.support.histories import record
 
 OUTLINE: dict[str, list[dict[str, Any]]] = {

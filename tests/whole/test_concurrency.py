@@ -11,10 +11,9 @@ import pytest
 
 from es_goals.events import GoalRenamed, Recorded
 from es_goals.ids import wall_clock
-from es_goals.storage import open_storage
 from es_goals.storage.log import Cause, Log, Transaction
 from es_goals.storage.writer import Writer
-from tests.support.engines import Engine, hear, say, start, tell
+from tests.support.engines import Engine, hear, open_storage, say, start, tell
 
 PROCESSES, AUTHORS, STREAMS = 2, 4, 20
 GROUP = 20

@@ -19,11 +19,10 @@ from es_goals.ids import wall_clock
 from es_goals.metrics import exposition
 from es_goals.projector import Projector
 from es_goals.settings import PREFIX, SECRET, Settings
-from es_goals.storage import open_storage
 from es_goals.storage.postgres.connections import SCHEMAS
 from es_goals.upkeep.digest import TreeHash, event_bytes
 from tests.support.commands import at_home, cli, done
-from tests.support.engines import ROOT
+from tests.support.engines import ROOT, open_storage
 
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
 TEXT = "\n".join(page.read_text("utf-8") for page in PAGES)

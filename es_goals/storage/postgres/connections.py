@@ -60,7 +60,7 @@ class Rows(psycopg.RawCursor[tuple[Any, ...]]):
 class Connection(psycopg.Connection[tuple[Any, ...]]):
     """One whose server may fall silent: what takes longer than `deadline` seconds ends it."""
 
-    deadline = 5.0
+    deadline: float
 
     def wait(self, gen: PQGen[T], interval: float = 0.1, timeout: float | None = None) -> T:
         """As psycopg's, but never for ever."""
