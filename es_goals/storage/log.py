@@ -6,6 +6,8 @@ Engines are small and synchronous, and any thread may use them.
 from collections.abc import Callable, Generator, Iterator, Sequence
 from contextlib import AbstractContextManager
 from functools import partial
+from itertools import chain
+from operator import attrgetter
 from typing import Protocol, TypeVar
 
 from msgspec import Struct
@@ -92,6 +94,11 @@ class Identity(Struct, frozen=True):
 
 Credential = Password | Token | Identity
 C = TypeVar("C", Password, Token, Identity)
+R = TypeVar("R")
+K = TypeVar("K")
+
+PAGE = 1_000
+"""Rows that are read at once, where all of many are wanted."""
 
 
 class Reader(Protocol):
@@ -269,9 +276,32 @@ def user_events(
     return sorted(lines, key=lambda line: line.position)[:limit]
 
 
+def pages(ask: Callable[[K, int], list[R]], place: Callable[[R], K], after: K, limit: int = PAGE) -> Iterator[list[R]]:
+    """Yield all rows behind a place, `limit` at a time; each page is asked for when the one before it is done with."""
+    full = True
+    while full and (page := ask(after, limit)):
+        yield page
+        after, full = place(page[-1]), len(page) == limit
+
+
+def all_lines(
+    log: Reader, after: int = 0, limit: int = PAGE, *, until: int | None = None, stream: str | None = None
+) -> Iterator[Recorded]:
+    """Yield all that `log.read` finds, read `limit` events at a time."""
+    read = partial(log.read, until=until, stream=stream)
+    return chain.from_iterable(pages(read, attrgetter("position"), after, limit))
+
+
 def all_streams(log: Reader) -> Iterator[str]:
-    """The names of all streams, in order."""
-    after = ""
-    while page := log.streams(after):
-        yield from page
-        after = page[-1]
+    """Yield the names of all streams, in order."""
+    return chain.from_iterable(pages(log.streams, str, ""))
+
+
+def all_tokens(log: Reader, user_id: str) -> Iterator[Token]:
+    """Yield a user's tokens, in the order of their ids."""
+    return chain.from_iterable(pages(partial(log.tokens, user_id), attrgetter("id"), ""))
+
+
+def all_users(log: Reader) -> Iterator[User]:
+    """Yield all users, in the order of their ids."""
+    return chain.from_iterable(pages(log.users, attrgetter("id"), ""))

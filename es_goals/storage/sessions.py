@@ -77,5 +77,8 @@ class Sessions(Protocol):
     def held(self, attempt: Attempt) -> None:
         """The password held: what failed before it on the account, from this address, is forgotten."""
 
+    def sign_in(self, attempt: Attempt, session: Session) -> None:
+        """The password held, and this session begins; both or neither."""
+
     def tidy(self, now: int, idle: int, since: int) -> None:
         """Forget sessions that ended before `now`, uses before `idle`, and attempts before `since` (µs)."""

@@ -5,6 +5,7 @@ import threading
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
+from operator import attrgetter
 from queue import Empty, SimpleQueue
 from time import monotonic
 from typing import Any, NamedTuple, TypeVar
@@ -12,7 +13,7 @@ from typing import Any, NamedTuple, TypeVar
 from es_goals.events import Recorded
 from es_goals.storage.deadlines import NEVER, Deadline
 from es_goals.storage.errors import BatchConflict, OutcomeUnknown, StorageError, StorageFailed, StorageFull, Unavailable
-from es_goals.storage.log import Log, Transaction
+from es_goals.storage.log import Log, Transaction, pages
 
 Work = Callable[[Transaction], Any]
 """Decides one command: its result, or an exception that leaves nothing written. It may be called twice."""
@@ -200,7 +201,7 @@ class Writer:
 
     def _catch_up(self, log: Log | Transaction) -> None:
         self._others = False
-        while lines := log.read(self._position, PAGE):
+        for lines in pages(log.read, attrgetter("position"), self._position, PAGE):
             self._others = True
             self._follow(lines)
             self._position = lines[-1].position

@@ -3,7 +3,6 @@
 `docs/log-format.md` writes it down for those who check it with other tools.
 """
 
-from collections.abc import Iterable
 from hashlib import sha256
 
 from msgspec import structs
@@ -29,10 +28,8 @@ def _column(value: str | bytes | int | None) -> bytes:
 class TreeHash:
     """Grows leaf by leaf; keeps one hash for each power of two in the number of leaves."""
 
-    def __init__(self, leaves: Iterable[bytes] = ()) -> None:
+    def __init__(self) -> None:
         self._full: list[tuple[int, bytes]] = []
-        for leaf in leaves:
-            self.add(leaf)
 
     def add(self, leaf: bytes) -> None:
         """One leaf more, to the right of all others."""

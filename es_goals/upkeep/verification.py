@@ -10,11 +10,9 @@ from es_goals.goals.state import Goals, evolve
 from es_goals.projector import fold_into
 from es_goals.storage import Storage
 from es_goals.storage.errors import StorageError
-from es_goals.storage.log import Log, Progress, all_streams
+from es_goals.storage.log import PAGE, Log, Progress, all_lines, all_streams
 from es_goals.storage.views import Key, ReadModel
 from es_goals.upkeep.digest import TreeHash, event_bytes
-
-PAGE = 1000
 
 
 class Mismatch(Exception):
@@ -50,15 +48,12 @@ def parse_anchor(text: str) -> Anchor:
 def lines(log: Log, until: int | None = None) -> Iterator[Recorded]:
     """The whole log in order. Raises Mismatch where it cannot be read."""
     after = 0
-    while True:
-        try:
-            page = log.read(after, PAGE, until=until)
-        except StorageError as error:
-            raise Mismatch(f"the log cannot be read behind position {after}: {error}") from error
-        if not page:
-            return
-        yield from page
-        after = page[-1].position
+    try:
+        for line in all_lines(log, until=until):
+            yield line
+            after = line.position
+    except StorageError as error:
+        raise Mismatch(f"the log cannot be read behind position {after}: {error}") from error
 
 
 def verify_log(log: Log, expect: Anchor | None, progress: Progress) -> Checked:
@@ -124,14 +119,12 @@ def _check_line(line: Recorded, last: Recorded | None, versions: dict[str, int])
 
 def _check_goals(log: Log, stream: str) -> int:
     """One user's goals at the head are a forest. Answers how many there are."""
-    goals, after = Goals(), 0
-    while page := log.read(after, PAGE, stream=stream):
-        for line in page:
-            try:
-                evolve(goals, cast(GoalEvent, line.event), line.at)
-            except (KeyError, IndexError, ValueError) as error:
-                raise Mismatch(f"position {line.position}: does not follow from what is before it") from error
-        after = page[-1].position
+    goals = Goals()
+    for line in all_lines(log, stream=stream):
+        try:
+            evolve(goals, cast(GoalEvent, line.event), line.at)
+        except (KeyError, IndexError, ValueError) as error:
+            raise Mismatch(f"position {line.position}: does not follow from what is before it") from error
     _check_forest(goals, stream)
     return len(goals.known)
 
@@ -171,11 +164,8 @@ def _check_rows(storage: Storage, model: ReadModel, owner: str) -> int:
     if generation.error is not None:
         raise Mismatch(f"{generation.name}: its fold failed at position {generation.failed_at}: {generation.error}")
     folded: dict[Key, Any] = {}
-    after = 0
-    while page := storage.log.read(after, PAGE, stream=goals_stream(owner), until=generation.position):
-        for line in page:
-            fold_into(model, folded, line)
-        after = page[-1].position
+    for line in all_lines(storage.log, stream=goals_stream(owner), until=generation.position):
+        fold_into(model, folded, line)
     found = {tuple(getattr(row, column) for column in model.KEY): row for row in stored}
     for key in sorted(found.keys() | folded.keys()):
         if found.get(key) != folded.get(key):

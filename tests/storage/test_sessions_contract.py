@@ -10,6 +10,7 @@ from pathlib import Path
 import apsw
 import pytest
 from msgspec import structs
+from psycopg import errors
 
 from es_goals.ids import wall_clock
 from es_goals.storage import Storage
@@ -133,6 +134,7 @@ WRITES: dict[str, Callable[[Sessions], object]] = {
     "end": lambda one: one.end(ANN.hash),
     "clear": lambda one: one.clear(),
     "note_use": lambda one: one.note_use("token", NOW),
+    "sign_in": lambda one: one.sign_in(Attempt("attempt", "ann", HERE, NOW), structs.replace(ANN, hash="new")),
     "tidy": lambda one: one.tidy(NOW, NOW, NOW),
 }
 
@@ -269,6 +271,28 @@ def test_a_password_that_held_makes_the_failures_before_it_from_there_forgotten_
     assert (gone.account, refused) == ("ann", NOW - _PENDING - 1)
     assert [door.fail() for _ in range(MOST)] == [0] * (MOST - 1) + [NOW]  # one from there still counts
     assert [door.fail(account="eve", address=THERE) for _ in range(2)] == [0, NOW]
+
+
+def test_who_signs_in_has_a_session_and_no_failures_behind_them(door: Resource) -> None:
+    for _ in range(MOST - 1):
+        door.fail()
+    attempt, answer = door.look()
+    door.sessions.sign_in(attempt, ANN)
+
+    assert (answer, door.sessions.session(ANN.hash)) == (0, ANN)
+    assert [door.fail() for _ in range(MOST + 1)] == [0] * MOST + [NOW]
+
+
+def test_a_sign_in_whose_session_cannot_begin_leaves_the_failures_as_they_were(door: Resource) -> None:
+    door.sessions.begin(ANN)
+    for _ in range(MOST - 1):
+        door.fail()
+    attempt, _ = door.look()
+    with pytest.raises((apsw.ConstraintError, errors.UniqueViolation)):
+        door.sessions.sign_in(attempt, ANN)
+    door.sessions.failed(attempt)
+
+    assert door.fail() == NOW
 
 
 def test_a_password_that_held_leaves_nothing_that_counts(door: Resource) -> None:

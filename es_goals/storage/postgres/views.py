@@ -35,9 +35,6 @@ class PostgresViews(SqlViews):
         self._leased: set[str] = set()
         self._leasing = threading.Lock()
 
-    def close(self) -> None:
-        """The connections are the log's."""
-
     @contextmanager
     def _writing(self, *, without_timeout: bool = False) -> Iterator[Session]:
         with self._connections.one(without_timeout=without_timeout) as connection, transaction(connection, "BEGIN"):

@@ -97,10 +97,19 @@ class SqlSessions(ABC):
         self._write(_FAILED, attempt.id)
 
     def held(self, attempt: Attempt) -> None:
-        self._write(_HELD, attempt.id, attempt.account, attempt.address, attempt.at - _PENDING)
+        self._write(*_held(attempt))
+
+    def sign_in(self, attempt: Attempt, session: Session) -> None:
+        with self._writing() as ask:
+            ask(*_held(attempt))
+            ask(_BEGIN, *structs.astuple(session))
 
     def tidy(self, now: int, idle: int, since: int) -> None:
         with self._writing() as ask:
             ask("DELETE FROM sessions WHERE expires_at <= $1", now)
             ask("DELETE FROM uses WHERE at < $1", idle)
             ask("DELETE FROM attempts WHERE at < $1", since)
+
+
+def _held(attempt: Attempt) -> tuple[str, str, str, str, int]:
+    return _HELD, attempt.id, attempt.account, attempt.address, attempt.at - _PENDING
