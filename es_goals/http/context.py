@@ -258,7 +258,7 @@ class Context:
 
     def _note_use(self, credential: str) -> None:
         try:
-            self.sessions.note_use(credential, self.clock())
+            self.sessions.record_use(credential, self.clock())
         except StorageError as error:  # it is no more than a note
             log.warning("use_not_noted", detail=str(error))
 

@@ -4,7 +4,7 @@ from es_goals.accounts.caller import TOKEN, Caller, fingerprint
 from es_goals.reads.cache import CACHED, LogCache
 from es_goals.settings import Settings
 from es_goals.storage.log import Clock
-from es_goals.storage.sessions import USE_NOTED, Session, Sessions
+from es_goals.storage.sessions import USE_INTERVAL, Session, Sessions
 
 
 class Authenticator:
@@ -49,7 +49,7 @@ class Authenticator:
 
     def _use(self, id: str, made_at: int, idle: int, now: int) -> tuple[bool, bool]:
         """Whether it is in use, and whether to note that."""
-        if now - self._used.get(id, 0) < USE_NOTED:
+        if now - self._used.get(id, 0) < USE_INTERVAL:
             return True, False
         if now - self._sessions.last_use(id, made_at) > idle * 1_000_000:
             return False, False

@@ -31,7 +31,7 @@ K = TypeVar("K", str, tuple[str, str])
 
 
 def copy(source: Log, target: Log, progress: Progress) -> Head:
-    """All that is recorded up to now, the accounts and the commands with it. Answers the head that was copied.
+    """Copy all that is recorded up to now, the accounts and the commands with it. Returns the head that was copied.
 
     Raises Conflict where the target holds something else than the source's beginning.
     """
@@ -97,8 +97,8 @@ def _expect_beginning(source: Log, target: Log, position: int) -> None:
 def _differing(
     ask: Callable[[K, int], list[Row]], ask_target: Callable[[K, int], list[Row]], place: Callable[[Row], K], after: K
 ) -> Iterator[Sequence[tuple[Row, Row | None]]]:
-    """What the source has and the target has not, or otherwise, and then what that has; page by page. Raises Conflict
-    where the target has more."""
+    """Yield what the source has and the target has not, or otherwise, with what that has instead; page by page. Raises
+    Conflict where the target has more."""
     for page in pages(ask, place, after, PAGE):
         last = place(page[-1])
         there = {place(row): row for row in ask_target(after, PAGE) if place(row) <= last}

@@ -37,7 +37,7 @@ class Manifest(Struct, frozen=True):
 
 
 def back_up(log: Log, target: Path, clock: Clock, progress: Progress) -> Manifest:
-    """Copy the log into a new folder while it serves. Raises Refused, Mismatch (the copy is not sound)."""
+    """Copy the log into a new folder while it serves. Raises Refused, Mismatch (the copy is damaged)."""
     if target.exists():
         raise Refused(f"expected a folder that does not exist yet; found {target}")
     unfinished = target.with_name(target.name + ".unfinished")
@@ -59,14 +59,14 @@ def back_up(log: Log, target: Path, clock: Clock, progress: Progress) -> Manifes
 
 
 def _describe(database: Path, clock: Clock) -> Manifest:
-    """Of the copy itself, opened and read through, so that it is known to be good."""
+    """Describe the copy itself, opened and read through, so that it is known to be good."""
     copy = open_log(str(database), clock)
     try:
         checked = verify_log(copy, None, lambda _done, _total: None)
         head, log_id = checked.head, copy.id
     finally:
         copy.close()
-        _tidy(database)
+        _remove_leftovers(database)
     made_at = datetime.fromtimestamp(clock() / 1e6, UTC)
     size = database.stat().st_size
     return Manifest(FORMAT, made_at, log_id, head.position, head.digest, size, _sha256(database))
@@ -76,7 +76,7 @@ def restore_into(
     source: Path, open_target: Callable[[], Storage], clock: Clock, progress: Progress, prepare: Callable[[Log], None]
 ) -> tuple[Storage, Manifest]:
     """Check a backup, and only then open a log that is empty, or a part of it, and copy it there; `prepare` it, and end
-    its sessions. Answers the storage, open. Raises Refused, Mismatch, Conflict."""
+    its sessions. Returns the storage, open. Raises Refused, Mismatch, Conflict."""
     manifest = _checked_manifest(source)
     with tempfile.TemporaryDirectory(prefix="es-goals-restore-") as folder:
         copy = Path(folder) / DATABASE  # opening one changes it, and the backup's must stay as it is
@@ -115,7 +115,7 @@ def restore(source: Path, target: Path, clock: Clock, prepare: Callable[[Log], N
             prepare(copy)
         finally:
             copy.close()
-            _tidy(unfinished)
+            _remove_leftovers(unfinished)
         _sync(unfinished)
         end_sessions(str(target), manifest.log, clock)
         # Unlike a rename, a link does not replace what somebody put there meanwhile.
@@ -123,7 +123,7 @@ def restore(source: Path, target: Path, clock: Clock, prepare: Callable[[Log], N
         _sync(target.absolute().parent)
     finally:
         unfinished.unlink(missing_ok=True)
-        _tidy(unfinished)
+        _remove_leftovers(unfinished)
     return manifest
 
 
@@ -154,8 +154,8 @@ def _read_manifest(source: Path) -> Manifest:
     return manifest
 
 
-def _tidy(database: Path) -> None:
-    """What opening a database leaves beside it."""
+def _remove_leftovers(database: Path) -> None:
+    """Remove what opening a database leaves beside it."""
     for ending in ("-wal", "-shm", "-lock", "-turn"):
         Path(f"{database}{ending}").unlink(missing_ok=True)
 

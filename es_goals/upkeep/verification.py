@@ -30,7 +30,7 @@ class Anchor(Struct, frozen=True):
 
 
 class Checked(Struct, frozen=True):
-    """A sound log: where it ends, and how many users and goals it tells of."""
+    """A log that keeps its promises: where it ends, and how many users and goals it has."""
 
     head: Anchor
     users: int
@@ -38,7 +38,7 @@ class Checked(Struct, frozen=True):
 
 
 def parse_anchor(text: str) -> Anchor:
-    """Raises ValueError."""
+    """Read an anchor as it is written. Raises ValueError."""
     position, _, digest = text.partition(":")
     if not (position.isascii() and position.isdigit()) or len(digest) != 64 or set(digest) - set("0123456789abcdef"):
         raise ValueError(f"expected <position>:<digest>, a number and 64 hexadecimal digits; found {text!r}")
@@ -46,7 +46,7 @@ def parse_anchor(text: str) -> Anchor:
 
 
 def lines(log: Log, until: int | None = None) -> Iterator[Recorded]:
-    """The whole log in order. Raises Mismatch where it cannot be read."""
+    """Yield the whole log in order. Raises Mismatch where it cannot be read."""
     after = 0
     try:
         for line in all_lines(log, until=until):
@@ -57,7 +57,10 @@ def lines(log: Log, until: int | None = None) -> Iterator[Recorded]:
 
 
 def verify_log(log: Log, expect: Anchor | None, progress: Progress) -> Checked:
-    """Contiguous, decodable, in order, the goals sound at the head, begun as expected. Raises Mismatch."""
+    """Check that the log is contiguous, decodable, in order, begins as expected, and ends with goals that form trees.
+
+    Raises Mismatch.
+    """
     faults = log.integrity()
     if faults:
         raise Mismatch(f"the database is damaged: {faults[0]}")
@@ -85,7 +88,7 @@ def verify_log(log: Log, expect: Anchor | None, progress: Progress) -> Checked:
 
 
 def anchor(log: Log, until: int, progress: Progress) -> Anchor:
-    """What the log begins with, up to a position. Raises Mismatch where it cannot be read so far."""
+    """Return what the log begins with, up to a position. Raises Mismatch where it cannot be read so far."""
     tree, position = TreeHash(), 0
     for line in lines(log, until):
         tree.add(event_bytes(line))
@@ -118,18 +121,18 @@ def _check_line(line: Recorded, last: Recorded | None, versions: dict[str, int])
 
 
 def _check_goals(log: Log, stream: str) -> int:
-    """One user's goals at the head are a forest. Answers how many there are."""
+    """Check that one user's goals at the head form trees. Returns how many there are."""
     goals = Goals()
     for line in all_lines(log, stream=stream):
         try:
             evolve(goals, cast(GoalEvent, line.event), line.at)
         except (KeyError, IndexError, ValueError) as error:
             raise Mismatch(f"position {line.position}: does not follow from what is before it") from error
-    _check_forest(goals, stream)
+    _check_trees(goals, stream)
     return len(goals.known)
 
 
-def _check_forest(goals: Goals, stream: str) -> None:
+def _check_trees(goals: Goals, stream: str) -> None:
     reached: set[str] = set()
     waiting: list[str | None] = [None]
     while waiting:
@@ -145,7 +148,7 @@ def _check_forest(goals: Goals, stream: str) -> None:
 
 
 def verify_read_model(storage: Storage, model: ReadModel, progress: Progress) -> int:
-    """Each user's rows equal a fold of the user's events up to their checkpoint. Answers how many rows there are.
+    """Check that each user's rows equal a fold of the user's events up to their checkpoint. Returns how many there are.
 
     Raises Mismatch.
     """

@@ -933,9 +933,9 @@ def test_tidying_changes_nothing_whoever_reads_and_writes_meanwhile(engine: Engi
         next(reading)
         writing = pool.submit(lambda: [record(other, "bob", created(f"b{number}")) for number in range(100)])
         while wait([writing], 0.001).not_done:
-            log.tidy()
+            log.checkpoint()
         writing.result()
-        log.tidy()
+        log.checkpoint()
 
     assert places(log) == [*((n, ANN, n) for n in range(1, 10)), *((n + 9, BOB, n) for n in range(1, 101))]
     assert log.head() == other.head()

@@ -807,7 +807,7 @@ def test_an_older_log_is_upgraded_with_all_that_is_in_it_and_who_served_can_use_
             transaction.revoke("token", 8)
         record(storage.log, "bob", created("b1"))
         storage.sessions.begin(session)
-        storage.sessions.tidy(0, 0, 0)
+        storage.sessions.purge_expired(0, 0, 0)
         assert storage.sessions.session("hash") == session
         assert storage.log.user_named("anna") == User("ann", "Anna", None, 7, password_at=9)
         assert storage.log.password("ann") == Password("ann", "another hash")
@@ -1202,7 +1202,7 @@ def test_each_connection_searches_and_writes_as_it_must(url: str) -> None:
     with opened(url, Options(deadline=2.0, connections=10)) as storage:
         log = engine_of(storage.log)
         found = [log._connections.rows(f"SHOW {name}", ())[0][0] for name in names]
-        with log._connections.alone() as connection:
+        with log._connections.unpooled() as connection:
             alone = [connection.execute(f"SHOW {name}").fetchall()[0][0] for name in names]
 
     assert (
@@ -1355,7 +1355,7 @@ def test_a_server_that_falls_silent_is_given_up_at_the_deadline(newest: str) -> 
 def test_whoever_finds_all_connections_taken_waits_until_the_deadline_and_no_longer(url: str) -> None:
     with opened(url, HURRIED) as storage:
         connections = engine_of(storage.log)._connections
-        with connections.one(), connections.one(), pytest.raises(StorageFailed, match="cannot be reached"):
+        with connections.borrow(), connections.borrow(), pytest.raises(StorageFailed, match="cannot be reached"):
             storage.log.head()
 
         assert storage.log.head().position == 0

@@ -15,7 +15,7 @@ from psycopg import errors
 from es_goals.ids import wall_clock
 from es_goals.storage import Storage
 from es_goals.storage.errors import Unavailable, Unusable
-from es_goals.storage.sessions import USE_NOTED, Attempt, Session, Sessions
+from es_goals.storage.sessions import USE_INTERVAL, Attempt, Session, Sessions
 from es_goals.storage.sql.sessions import _PENDING
 from es_goals.storage.sqlite.sessions import SCHEMA
 from tests.support.engines import NOW, Engine, HandClock, hear, open_storage, say, start, tell
@@ -106,7 +106,7 @@ def test_all_sessions_are_forgotten_at_once_and_nothing_else(sessions: Sessions,
     sessions.begin(structs.replace(ANN, hash="another"))
     for _ in range(MOST):
         door.fail(account="bob", address=THERE)
-    sessions.note_use("token", NOW + 2 * WINDOW)
+    sessions.record_use("token", NOW + 2 * WINDOW)
     sessions.clear()
 
     assert [sessions.session(ANN.hash), sessions.session("another")] == [None, None]
@@ -117,7 +117,7 @@ def test_all_sessions_are_forgotten_at_once_and_nothing_else(sessions: Sessions,
 def test_what_is_kept_stays_where_it_is_opened_again(engine: Engine) -> None:
     first = engine.open()
     first.sessions.begin(ANN)
-    first.sessions.note_use("token", 2 * NOW)
+    first.sessions.record_use("token", 2 * NOW)
     door = Resource(first.sessions)
     for _ in range(MOST):
         door.fail(account="bob")
@@ -133,9 +133,9 @@ WRITES: dict[str, Callable[[Sessions], object]] = {
     "restamp": lambda one: one.restamp(ANN.hash, 7),
     "end": lambda one: one.end(ANN.hash),
     "clear": lambda one: one.clear(),
-    "note_use": lambda one: one.note_use("token", NOW),
+    "record_use": lambda one: one.record_use("token", NOW),
     "sign_in": lambda one: one.sign_in(Attempt("attempt", "ann", HERE, NOW), structs.replace(ANN, hash="new")),
-    "tidy": lambda one: one.tidy(NOW, NOW, NOW),
+    "purge_expired": lambda one: one.purge_expired(NOW, NOW, NOW),
 }
 
 
@@ -162,17 +162,25 @@ def test_whoever_looks_knows_whether_somebody_wrote_or_that_nobody_can_know(
 
 def test_a_use_is_noted_once_a_minute(sessions: Sessions) -> None:
     seen = []
-    for at in (NOW, NOW + 1, NOW + USE_NOTED - 1, NOW + USE_NOTED, NOW + USE_NOTED + 1, NOW + 5 * USE_NOTED, NOW):
-        sessions.note_use("token", at)
+    for at in (
+        NOW,
+        NOW + 1,
+        NOW + USE_INTERVAL - 1,
+        NOW + USE_INTERVAL,
+        NOW + USE_INTERVAL + 1,
+        NOW + 5 * USE_INTERVAL,
+        NOW,
+    ):
+        sessions.record_use("token", at)
         seen.append(sessions.last_use("token", 0))
 
     minutes = [0, 0, 0, 1, 1, 5, 5]
-    assert seen == [NOW + minute * USE_NOTED for minute in minutes]
+    assert seen == [NOW + minute * USE_INTERVAL for minute in minutes]
 
 
 def test_what_was_not_used_was_used_at_the_latest_when_it_was_made_or_when_noting_began(engine: Engine) -> None:
     sessions = engine.open(HandClock(NOW)).sessions
-    sessions.note_use("token", 7)
+    sessions.record_use("token", 7)
     began = sessions.last_use("another", 0)
 
     assert began == NOW or engine.url.startswith("postgresql")
@@ -185,10 +193,10 @@ def test_what_was_not_used_was_used_at_the_latest_when_it_was_made_or_when_notin
 def test_what_ended_is_forgotten_and_not_what_goes_on(sessions: Sessions, door: Resource) -> None:
     for number in (-1, 0, 1):
         sessions.begin(Session(f"ends {number}", "ann", THERE, 0, 0, NOW + number))
-        sessions.note_use(f"used {number}", 2 * NOW + number)
+        sessions.record_use(f"used {number}", 2 * NOW + number)
         door.fail(account="bob", at=NOW + number)
     began = sessions.last_use("never", 0)
-    sessions.tidy(NOW, 2 * NOW, NOW)
+    sessions.purge_expired(NOW, 2 * NOW, NOW)
 
     assert [sessions.session(f"ends {number}") is None for number in (-1, 0, 1)] == [True, True, False]
     assert [sessions.last_use(f"used {number}", 0) for number in (-1, 0, 1)] == [began, 2 * NOW, 2 * NOW + 1]
@@ -447,7 +455,7 @@ def test_sessions_of_another_log_are_forgotten_with_all_that_was_noted(path: Pat
         door = Resource(storage.sessions)
         for _ in range(MOST):
             door.fail()
-        storage.sessions.note_use("token", 2 * NOW)
+        storage.sessions.record_use("token", 2 * NOW)
     for file in path.parent.glob("events.db*"):
         file.unlink()
 

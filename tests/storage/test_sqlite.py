@@ -402,13 +402,13 @@ def test_a_log_is_in_wal_mode_before_anybody_else_can_open_it(
 def test_tidying_keeps_the_write_ahead_log_short_and_waits_for_no_reader(
     path: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(module, "PAGES_TIDIED", 10)
+    monkeypatch.setattr(module, "CHECKPOINT_PAGES", 10)
     with opened(path) as storage, closing(apsw.Connection(path)) as reader:
 
         def write(rounds: int) -> int:
             for _ in range(rounds):
                 record(storage.log, "ann", created(f"goal-{storage.log.head().position}"))
-                storage.log.tidy()
+                storage.log.checkpoint()
             return storage.log.sizes()["wal"]
 
         first, second = write(100), write(100)

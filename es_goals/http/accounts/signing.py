@@ -124,4 +124,4 @@ def tidy(context: Context) -> None:
     """Forget what is over: sessions, uses that are too old to matter, passwords that were tried long ago."""
     settings, now = context.settings, context.clock()
     idle = now - max(settings.session_idle, settings.token_idle) * 1_000_000
-    context.sessions.tidy(now, idle, now - GUESSES_SECONDS * 1_000_000)
+    context.sessions.purge_expired(now, idle, now - GUESSES_SECONDS * 1_000_000)

@@ -147,7 +147,7 @@ class Middleware:
             log.warning("sessions_not_tidied", detail=str(error))
 
     def _tick(self) -> None:
-        self._context.log.tidy()
+        self._context.log.checkpoint()
         self._context.projector.tick()
 
     async def process_shutdown(self, scope: Message, event: Message) -> None:
