@@ -16,7 +16,7 @@ from typing import Any
 import httpx2
 
 from es_goals.ids import wall_clock
-from es_goals.storage import open_storage
+from es_goals.storage import Options, open_storage
 from es_goals.storage.place import is_file
 from es_goals.storage.views import ReadModel
 
@@ -168,7 +168,7 @@ class Served:
         """While the fold of a read model counts as failed, at this position."""
         name = model.__name__.rpartition(".")[2]
         wait_for(lambda: self.get(f"/v2/projections/{name}")["lag"] == 0, "all events to be folded")
-        with closing(open_storage(self.database, wall_clock)) as storage:
+        with closing(open_storage(self.database, wall_clock, Options(deadline=5.0, connections=1))) as storage:
             generation = storage.views.live(model)
             storage.views.mark_failed(generation, generation.position + 1, "made to fail")
             try:
