@@ -1,0 +1,1 @@
+"""Tests of the whole: a real service and the real command line, seen from outside."""
