@@ -30,7 +30,7 @@ refusals = Counter(
 
 
 def count_request(method: str, route: str, status: int, seconds: float) -> None:
-    """Count a request that was answered, and how long it took."""
+    """Count a request, and how long it took."""
     counted, timed = _of_request(method, route, status)
     counted.inc()
     timed.observe(seconds)

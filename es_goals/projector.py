@@ -14,7 +14,7 @@ from msgspec import Struct
 
 from es_goals.events import Recorded, goals_stream
 from es_goals.storage.errors import GenerationGone, RowRefused, StorageError
-from es_goals.storage.log import Log, StreamHead
+from es_goals.storage.log import Log, StreamHead, all_lines
 from es_goals.storage.views import Generation, Key, ReadModel, Views
 
 PAGE = 5_000  # events read at once into memory
@@ -119,21 +119,16 @@ class Projector:
         self, model: ReadModel, rows: dict[Key, Any], after: int, stream: str | None = None, until: int | None = None
     ) -> StreamHead:
         """Fold what is behind `after` into the rows; return the last event's place."""
-        last = StreamHead()
-        more = True
+        last: Recorded | None = None
         try:
-            while more:
-                lines = self.log.read(max(after, last.position), PAGE, stream=stream, until=until)
-                for line in lines:
-                    fold_into(model, rows, line)
-                if lines:
-                    last = StreamHead(lines[-1].version, lines[-1].position)
-                more = len(lines) == PAGE
+            for line in all_lines(self.log, after, PAGE, stream=stream, until=until):
+                fold_into(model, rows, line)
+                last = line
         except StorageError:
             raise
         except Exception as error:
             raise ProjectionBehind(f"expected every event to fold; found: {error}") from error
-        return last
+        return StreamHead(last.version, last.position) if last else StreamHead()
 
     def catch_up_all(self) -> None:
         """Bring every live generation to the log's end; a fold that fails stops only its own."""

@@ -24,7 +24,7 @@ class AlreadyRebuilding(Exception):
 
 
 class NothingToRollBackTo(Exception):
-    """No earlier generation of this code's revision is kept."""
+    """No earlier generation of this code's revision is stored."""
 
 
 class Stopped(Exception):

@@ -29,7 +29,7 @@ from es_goals.goals.rules import decide
 from es_goals.goals.state import Goals, evolve
 from es_goals.storage.deadlines import NEVER, Deadline
 from es_goals.storage.errors import Interrupted, SubjectTaken
-from es_goals.storage.log import Cause, Log, StoredKey, Transaction, User
+from es_goals.storage.log import Cause, Log, StoredKey, Transaction, User, all_lines
 from es_goals.storage.writer import Writer
 from es_goals.values import Rejected
 
@@ -355,9 +355,8 @@ def _folded(log: Log, stream: str, until: int | None = None) -> _Cached:
 
 
 def _top_up(log: Log | Transaction, stream: str, cached: _Cached, until: int | None = None) -> None:
-    while lines := log.read(cached.position, PAGE, stream=stream, until=until):
-        for line in lines:
-            _evolve(cached, line)
+    for line in all_lines(log, cached.position, PAGE, stream=stream, until=until):
+        _evolve(cached, line)
 
 
 def _evolve(cached: _Cached, line: Recorded) -> None:

@@ -108,7 +108,7 @@ class Worker:
         return await self.reads.cache.refresh(Deadline.after(self.settings.deadline))
 
     def _tick(self) -> None:
-        self.storage.log.tidy()
+        self.storage.log.checkpoint()
         self.projector.tick()
 
     def _purge_expired(self) -> None:
@@ -116,7 +116,7 @@ class Worker:
         settings, now = self.settings, self.clock()
         idle = now - max(settings.session_idle, settings.token_idle) * 1_000_000
         try:
-            self.storage.sessions.tidy(now, idle, now - GUESSES_SECONDS * 1_000_000)
+            self.storage.sessions.purge_expired(now, idle, now - GUESSES_SECONDS * 1_000_000)
         except StorageError as error:
             logger.warning("sessions_not_tidied", detail=str(error))
 

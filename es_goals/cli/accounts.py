@@ -2,8 +2,9 @@
 
 import re
 import sys
-from collections.abc import Iterator
 from contextlib import suppress
+from functools import partial
+from operator import attrgetter
 
 import click
 
@@ -15,7 +16,7 @@ from es_goals.cli.database import ACTOR, opened, user_of
 from es_goals.ids import Uuid7, uuid_of, wall_clock
 from es_goals.settings import Settings
 from es_goals.storage.errors import UserNameTaken
-from es_goals.storage.log import Cause, Log, Token, Transaction, User
+from es_goals.storage.log import Cause, Log, Token, Transaction, User, all_tokens, all_users, pages
 from es_goals.values import InvalidValue
 
 
@@ -133,7 +134,7 @@ def _seconds(text: str) -> int:
 def end_tokens(log: Log, user: User, which: str) -> int:
     """End one of a user's API tokens, by its id, or `all`; returns how many. Raises NoSuchToken."""
     with log.writing() as transaction:
-        live = [one for one in _tokens(transaction, user.id) if one.revoked_at is None]
+        live = [one for one in all_tokens(transaction, user.id) if one.revoked_at is None]
         chosen = live if which == "all" else [one for one in live if one.id == uuid_of(which)]
         if which != "all" and not chosen:
             raise NoSuchToken(f"expected the id of a token of {user.name}, or all; found {which!r}")
@@ -143,23 +144,13 @@ def end_tokens(log: Log, user: User, which: str) -> int:
 
 
 def end_all_tokens(log: Log) -> int:
-    """Of all users, together or not at all; returns how many."""
-    live: list[Token] = []
-    after = ""
-    while page := log.credentials(Token, after):
-        live += [one for one in page if one.revoked_at is None]
-        after = page[-1].id
+    """Of all users, together or not at all; answers how many."""
+    every = pages(partial(log.credentials, Token), attrgetter("id"), "")
+    live = [one for page in every for one in page if one.revoked_at is None]
     with log.writing() as transaction:
         for one in live:
             changes.revoke(transaction, one, _cause())
     return len(live)
-
-
-def _tokens(log: Log | Transaction, user_id: str) -> list[Token]:
-    tokens: list[Token] = []
-    while page := log.tokens(user_id, tokens[-1].id if tokens else ""):
-        tokens += page
-    return tokens
 
 
 def expect_administrator(settings: Settings, log: Log) -> None:
@@ -174,7 +165,7 @@ def expect_administrator(settings: Settings, log: Log) -> None:
 
 
 def _has_administrator(log: Log) -> bool:
-    return any(user.role == "administrator" and user.disabled_at is None for user in _users(log))
+    return any(user.role == "administrator" and user.disabled_at is None for user in all_users(log))
 
 
 def _new_user(name: str, role: str) -> User:
@@ -191,10 +182,3 @@ def _issued(transaction: Transaction, user: User, name: str, scope: str, seconds
     token = Token(new_id, user.id, name, scope, fingerprint(secret), 0, ends)
     changes.issue(transaction, token, _cause())
     return secret
-
-
-def _users(log: Log) -> Iterator[User]:
-    after = ""
-    while page := log.users(after):
-        yield from page
-        after = page[-1].id

@@ -2,6 +2,9 @@
 
 import asyncio
 from collections.abc import Iterator
+from functools import partial
+from itertools import chain
+from operator import attrgetter
 from typing import Any
 
 import click
@@ -23,7 +26,7 @@ from es_goals.reads.trees import TreeOptions, UserTree, whole
 from es_goals.service import RejectedAt, Request, Service
 from es_goals.settings import Settings
 from es_goals.storage import Storage
-from es_goals.storage.log import Cause, Log, User, user_events
+from es_goals.storage.log import Cause, Log, User, pages, user_events
 from es_goals.upkeep import verification
 from es_goals.values import InvalidValue, Rejected
 from projections.goal_tree import tree as in_order
@@ -160,10 +163,9 @@ def replay(
         teller = terminal.HistoryFormatter(storage.log, gaps=goal is not None or kind is not None)
         if goal is not None and storage.log.owner(goal) is None:
             raise click.ClickException(f"expected the id of a goal; found {goal!r}")
-        while page := user_events(storage.log, owner, after, until=end, subject=goal, type=kind):
-            for line in page:
-                click.echo(msgspec.json.encode(event_answer(line)) if as_json else teller.line(line))
-            after = page[-1].position
+        read = partial(user_events, storage.log, owner, until=end, subject=goal, type=kind)
+        for line in chain.from_iterable(pages(read, attrgetter("position"), after)):
+            click.echo(msgspec.json.encode(event_answer(line)) if as_json else teller.line(line))
 
 
 def _position(log: Log, text: str, option: str) -> int:

@@ -145,12 +145,13 @@ def restore_(settings: Settings, source: Path, keep_tokens: bool) -> None:
         if not keep_tokens and (revoked := end_all_tokens(log)):
             click.echo(f"revoked {revoked} API tokens (--keep-tokens keeps them)")
 
+    open_target = partial(open_storage, settings.db, wall_clock, options_of(settings))
     if not is_file(settings.db):
-        open_target = partial(open_storage, settings.db, wall_clock, options_of(settings))
         with terminal.progress("copying") as progress:
             storage, manifest = backup.restore_into(source, open_target, wall_clock, progress, prepare)
     else:
-        storage, manifest = backup.restore(source, Path(settings.db), wall_clock, prepare)
+        manifest = backup.restore(source, Path(settings.db), wall_clock, prepare)
+        storage = open_target()
     try:
         _verify(storage, verification.Anchor(manifest.position, manifest.digest))
     finally:

@@ -148,7 +148,7 @@ class Reads:
 
     def _note_use(self, credential: str) -> None:
         try:
-            self._sessions.note_use(credential, self._clock())
+            self._sessions.record_use(credential, self._clock())
         except StorageError as error:  # it is no more than a note
             logger.warning("use_not_noted", detail=str(error))
 

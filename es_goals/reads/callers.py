@@ -3,7 +3,7 @@
 from es_goals.accounts.caller import TOKEN, Caller, fingerprint
 from es_goals.reads.cache import CACHED, LogCache
 from es_goals.storage.log import Clock
-from es_goals.storage.sessions import USE_NOTED, Sessions
+from es_goals.storage.sessions import USE_INTERVAL, Sessions
 
 
 class Authenticator:
@@ -39,7 +39,7 @@ class Authenticator:
 
     def _use(self, id: str, made_at: int, idle: int, now: int) -> tuple[bool, bool]:
         """Whether it is in use, and whether to note that."""
-        if now - self._used.get(id, 0) < USE_NOTED:
+        if now - self._used.get(id, 0) < USE_INTERVAL:
             return True, False
         if now - self._sessions.last_use(id, made_at) > idle * 1_000_000:
             return False, False

@@ -17,12 +17,9 @@ class Options(Struct, frozen=True):
     """What a server is asked with: `deadline` seconds for one statement, at most so many `connections` a process;
     `standby`: it need not take writes."""
 
-    deadline: float = 5.0
-    connections: int = 10
+    deadline: float
+    connections: int
     standby: bool = False
-
-
-DEFAULTS = Options()
 
 
 class Storage(Struct, frozen=True):
@@ -58,7 +55,7 @@ def _engine(url: str) -> Engine:
     return cast(Engine, import_module(f"es_goals.storage.{_ENGINES[scheme(url)]}"))
 
 
-def open_storage(url: str, clock: Clock, options: Options = DEFAULTS) -> Storage:
+def open_storage(url: str, clock: Clock, options: Options) -> Storage:
     """Open, and make where it does not exist, the log at a path or a PostgreSQL URL, and its read models.
 
     Raises Unusable.
@@ -66,12 +63,12 @@ def open_storage(url: str, clock: Clock, options: Options = DEFAULTS) -> Storage
     return _engine(url).open(url, clock, options)
 
 
-def exists(url: str, options: Options = DEFAULTS) -> bool:
+def exists(url: str, options: Options) -> bool:
     """Whether there is a log. Raises Unusable."""
     return _engine(url).exists(url, options)
 
 
-def migrate(url: str, clock: Clock, options: Options = DEFAULTS, service: str | None = None) -> int:
+def migrate(url: str, clock: Clock, options: Options, service: str | None = None) -> int:
     """Make the log or bring it to this software's schema; on PostgreSQL, let the role `service` serve besides.
 
     Returns the schema's version. Raises Unusable.

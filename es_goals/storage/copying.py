@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Container, Iterable, Iterator, Sequence
 from functools import partial
+from operator import attrgetter
 from typing import TypeVar, get_args
 
 from msgspec import structs
@@ -20,6 +21,7 @@ from es_goals.storage.log import (
     Token,
     User,
     all_streams,
+    pages,
 )
 
 PAGE = 1000
@@ -29,23 +31,21 @@ K = TypeVar("K", str, tuple[str, str])
 
 
 def copy(source: Log, target: Log, progress: Progress) -> Head:
-    """All that is recorded up to now, the accounts and the commands with it. Answers the head that was copied.
+    """Copy all that is recorded up to now, the accounts and the commands with it. Returns the head that was copied.
 
     Raises Conflict where the target holds something else than the source's beginning.
     """
     head, done = source.head(), target.head().position
     _expect_beginning(source, target, done)
-    while done < head.position:
-        lines = source.read(done, PAGE, until=head.position)
+    for lines in pages(partial(source.read, until=head.position), attrgetter("position"), done, PAGE):
         with target.writing() as transaction:
             transaction.copy(lines, ())
-        done = lines[-1].position
-        progress(done, head.position)
+        progress(lines[-1].position, head.position)
     known = frozenset(all_streams(target))
     _copy_users(source, target, known)
     for kind in get_args(Credential):
         _copy_credentials(kind, source, target, known)
-    for commands in _pages(source.commands, target.commands, lambda one: (one.stream, one.key), ("", "")):
+    for commands in _differing(source.commands, target.commands, lambda one: (one.stream, one.key), ("", "")):
         for command, found in commands:
             _expect_none([] if found is None else [(command.stream, command.key)])
         with target.writing() as transaction:
@@ -54,17 +54,17 @@ def copy(source: Log, target: Log, progress: Progress) -> Head:
 
 
 def _copy_users(source: Log, target: Log, known: Container[str]) -> None:
-    def pages() -> Iterator[Sequence[tuple[User, User | None]]]:
-        return _pages(source.users, target.users, lambda user: user.id, "")
+    def differing() -> Iterator[Sequence[tuple[User, User | None]]]:
+        return _differing(source.users, target.users, lambda user: user.id, "")
 
-    both = [(user, old) for users in pages() for user, old in users if old is not None]
+    both = [(user, old) for users in differing() for user, old in users if old is not None]
     _expect_none(user.id for user, old in both if (old.created_at, old.role) != (user.created_at, user.role))
     # Somebody else may have a name by now; an id is nobody's.
     if renamed := [old for user, old in both if old.name not in (user.name, old.id)]:
         with target.writing() as transaction:
             for one in renamed:
                 transaction.change_user(structs.replace(one, name=one.id))
-    for users in pages():
+    for users in differing():
         with target.writing() as transaction:
             for user, old in users:
                 if old is not None:
@@ -77,7 +77,7 @@ def _copy_credentials(kind: type[C], source: Log, target: Log, known: Container[
     def place(row: C) -> str:
         return str(structs.astuple(row)[0])
 
-    for rows in _pages(partial(source.credentials, kind), partial(target.credentials, kind), place, ""):
+    for rows in _differing(partial(source.credentials, kind), partial(target.credentials, kind), place, ""):
         with target.writing() as transaction:
             for row, old in rows:
                 revoked_at = row.revoked_at if isinstance(row, Token) else None
@@ -94,12 +94,12 @@ def _expect_beginning(source: Log, target: Log, position: int) -> None:
         raise Conflict(f"expected the target to be empty or a copy's beginning; found another event at {position}")
 
 
-def _pages(
+def _differing(
     ask: Callable[[K, int], list[Row]], ask_target: Callable[[K, int], list[Row]], place: Callable[[Row], K], after: K
 ) -> Iterator[Sequence[tuple[Row, Row | None]]]:
-    """What the source has and the target has not, or otherwise, and then what that has; page by page. Raises Conflict
-    where the target has more."""
-    while page := ask(after, PAGE):
+    """Yield what the source has and the target has not, or otherwise, with what that has instead; page by page. Raises
+    Conflict where the target has more."""
+    for page in pages(ask, place, after, PAGE):
         last = place(page[-1])
         there = {place(row): row for row in ask_target(after, PAGE) if place(row) <= last}
         _expect_none(there.keys() - {place(row) for row in page})

@@ -14,11 +14,11 @@ class Unusable(Unavailable):
 
 
 class StorageFull(Unavailable):
-    """No space is left. Nothing of the transaction was kept."""
+    """No space is left. Nothing of the transaction was stored."""
 
 
 class StorageFailed(Unavailable):
-    """Reading or writing failed before the commit. Nothing of the transaction was kept."""
+    """Reading or writing failed before the commit. Nothing of the transaction was stored."""
 
 
 class OutcomeUnknown(Unavailable):
@@ -50,7 +50,7 @@ class RowRefused(StorageError):
 
 
 class BatchConflict(StorageError):
-    """One of several appends written together does not fit; one by one, they tell which."""
+    """One of several appends written together does not fit; one by one, it turns out which."""
 
 
 class UserNameTaken(StorageError):
@@ -58,4 +58,4 @@ class UserNameTaken(StorageError):
 
 
 class CredentialTaken(StorageError):
-    """There is such a credential already, nobody has the user's id, or it is no text that can be kept."""
+    """There is such a credential already, nobody has the user's id, or it is no text that can be stored."""

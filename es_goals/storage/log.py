@@ -1,4 +1,4 @@
-"""What a log promises, whatever engine keeps it: events, and beside them users and their credentials.
+"""What a log promises, whatever engine stores it: events, and beside them users and their credentials.
 
 Engines are small and synchronous, and any thread may use them.
 """
@@ -6,6 +6,8 @@ Engines are small and synchronous, and any thread may use them.
 from collections.abc import Callable, Generator, Iterator, Sequence
 from contextlib import AbstractContextManager
 from functools import partial
+from itertools import chain
+from operator import attrgetter
 from typing import Protocol, TypeVar
 
 from msgspec import Struct
@@ -15,7 +17,7 @@ from es_goals.events import Event, Recorded, account_stream, goals_stream
 Clock = Callable[[], int]
 """µs since 1970."""
 Progress = Callable[[int, int], None]
-"""Told now and then how much is done, and of how much."""
+"""Called now and then with how much is done, and of how much."""
 
 
 class Head(Struct, frozen=True):
@@ -97,16 +99,21 @@ class Identity(Struct, frozen=True):
 
 Credential = Password | Token | Identity
 C = TypeVar("C", Password, Token, Identity)
+R = TypeVar("R")
+K = TypeVar("K")
+
+PAGE = 1_000
+"""Rows that are read at once, where all of many are wanted."""
 
 
 class Reader(Protocol):
     """Reads the log, and the users beside it."""
 
     def head(self) -> Head:
-        """Where the log ends."""
+        """Return where the log ends."""
 
     def stream_head(self, stream: str) -> StreamHead:
-        """Where a stream ends."""
+        """Return where a stream ends."""
 
     def read(
         self,
@@ -118,49 +125,49 @@ class Reader(Protocol):
         subject: str | None = None,
         type: str | None = None,
     ) -> list[Recorded]:
-        """At most `limit` events with `after` < position <= `until`, in order."""
+        """Return at most `limit` events with `after` < position <= `until`, in order."""
 
     def owner(self, goal_id: str) -> str | None:
-        """The id of the user whose goal this is or was; None where no goal ever had the id."""
+        """Return the id of the user who owns or owned this goal; None where no goal ever had the id."""
 
     def position_at(self, at: int) -> int:
-        """The position of the last event recorded at or before `at` (µs); 0 where there is none."""
+        """Return the position of the last event recorded at or before `at` (µs); 0 where there is none."""
 
     def stored_key(self, stream: str, key: str) -> StoredKey | None:
-        """The command that was recorded under this key."""
+        """Return the command that was recorded under this key."""
 
     def commands(self, after: tuple[str, str] = ("", ""), limit: int = 1000) -> list[StoredKey]:
-        """Commands with a key in the order of streams and keys, from the one behind `after`."""
+        """Return commands with a key in the order of streams and keys, from the one behind `after`."""
 
     def user(self, user_id: str) -> User | None:
-        """The user of this id."""
+        """Return the user of this id."""
 
     def user_named(self, name: str) -> User | None:
-        """The user of this name, compared by NFKC case-folding."""
+        """Return the user of this name, compared by NFKC case-folding."""
 
     def users(self, after: str = "", limit: int = 1000) -> list[User]:
-        """Users in the order of their ids, from the one behind `after`."""
+        """Return users in the order of their ids, from the one behind `after`."""
 
     def credentials(self, kind: type[C], after: str = "", limit: int = 1000) -> list[C]:
-        """Rows of a kind in the order of their first field, from the one behind `after`."""
+        """Return rows of a kind in the order of their first field, from the one behind `after`."""
 
     def password(self, user_id: str) -> Password | None:
-        """A user's."""
+        """Return a user's password."""
 
     def token(self, hash: str) -> Token | None:
-        """The one of this SHA-256."""
+        """Return the token of this SHA-256."""
 
     def token_of(self, id: str) -> Token | None:
-        """The one of this id."""
+        """Return the token of this id."""
 
     def tokens(self, user_id: str, after: str = "", limit: int = 1000) -> list[Token]:
-        """A user's, in the order of their ids, from the one behind `after`."""
+        """Return a user's tokens in the order of their ids, from the one behind `after`."""
 
     def identity(self, identity: str) -> Identity | None:
-        """Whose it is."""
+        """Return who may sign in so."""
 
     def streams(self, after: str = "", limit: int = 1000) -> list[str]:
-        """The streams' names in order, from the one behind `after`."""
+        """Return the streams' names in order, from the one behind `after`."""
 
 
 class Transaction(Reader, Protocol):
@@ -178,64 +185,65 @@ class Transaction(Reader, Protocol):
         """
 
     def store_key(self, command: StoredKey) -> None:
-        """Keep a command's key, with its events."""
+        """Store a command's key, with its events."""
 
     def prefetch_keys(self, places: Sequence[tuple[str, str]]) -> None:
-        """Look at once for the keys, each of a stream, that `remembered` will be asked for."""
+        """Look at once for the keys, each of a stream, that `stored_key` will be asked for."""
 
     def copy(self, lines: Sequence[Recorded], commands: Sequence[StoredKey]) -> None:
         """Add what another log recorded, as it is. Raises Conflict where it does not follow what is there."""
 
     def add_user(self, user: User) -> None:
-        """Keep a user. Raises UserNameTaken."""
+        """Store a user. Raises UserNameTaken."""
 
     def change_user(self, user: User) -> None:
         """Set what may change: name, address, `disabled_at` and `password_at`. Raises UserNameTaken."""
 
     def add(self, credential: Credential) -> None:
-        """Keep it; a password in place of the user's old one. Raises CredentialTaken."""
+        """Store a credential; a password in place of the user's old one. Raises CredentialTaken."""
 
     def revoke(self, token_id: str, at: int) -> None:
-        """Note that a token is good no more."""
+        """End a token."""
 
     def batch(self) -> AbstractContextManager[None]:
-        """Inside, appends and keys are kept and written in one go at the end, or when something is read.
+        """Collect appends and keys inside, and write them in one go at the end, or when something is read.
 
         Where one does not fit, BatchConflict is raised instead of Conflict and SubjectTaken, and the transaction is of
         no use.
         """
 
     def savepoint(self) -> AbstractContextManager[None]:
-        """Inside, what was written is undone if an exception leaves it; the transaction goes on."""
+        """Undo what was written inside if an exception leaves it; the transaction goes on."""
 
 
 class Log(Reader, Protocol):
-    """The append-only log. `id` is its own UUID. `near`: it is of this machine, and answers a question in µs.
-    `resumes`: a process may go on after a commit whose outcome is unknown."""
+    """The append-only log. `id` is its own UUID. `is_local`: it is on this machine, and is asked in µs.
+    `survives_unknown_commit`: a process may go on after a commit whose outcome is unknown."""
 
     id: str
     is_local: bool
     survives_unknown_commit: bool
 
     def writing(self) -> AbstractContextManager[Transaction]:
-        """The lock and one transaction, committed to disk at the end, rolled back on an exception.
+        """Take the lock and begin a transaction, committed to disk at the end, rolled back on an exception.
 
         Raises StorageFull, StorageFailed, OutcomeUnknown.
         """
 
     def by_stream(self, after: str, until: int) -> Generator[Recorded, None, None]:
-        """The events up to position `until` of all users' goals, stream by stream, in order, from the stream behind
-        `after`. To be closed: until then this thread sees the log as it was."""
+        """Yield the events up to position `until` of all users' goals, stream by stream, in order, from the stream
+        behind `after`. To be closed: until then this thread sees the log as it was."""
 
     def change_counter(self) -> int | None:
-        """A number that is another one after each transaction of anybody, from before others can see it; None while
-        one is being committed, and always where nobody can know without asking. In less than a microsecond."""
+        """Return a number that is another one after each transaction of anybody, from before others can see it; None
+        while one is being committed, and always where nobody can know without asking. In less than a microsecond."""
 
     def watch(self, wake: Callable[[], None]) -> None:
-        """Call `wake` from a thread, soon after somebody has appended, as far as that is told; until it is closed."""
+        """Call `wake` from a thread soon after somebody has appended, where the engine notifies, until it is closed."""
 
-    def tidy(self) -> None:
-        """Upkeep that no command should wait for, to be called now and then by whoever serves."""
+    def checkpoint(self) -> None:
+        """Move what was committed to where it stays: upkeep that no command should wait for, to be called now and then
+        by whoever serves."""
 
     def probe(self) -> None:
         """Commit a row of no meaning, to see that commits work. Raises as `writing` does."""
@@ -244,13 +252,13 @@ class Log(Reader, Protocol):
         """Close its files; nobody may be using it."""
 
     def integrity(self) -> list[str]:
-        """What the engine finds wrong with its files, a sentence each."""
+        """Return what the engine finds wrong with its files, a sentence each."""
 
     def backup_into(self, target: str, progress: Progress) -> Head:
-        """A consistent copy into a new SQLite file while others write. Answers the copy's head."""
+        """Make a consistent copy in a new SQLite file while others write. Returns the copy's head."""
 
     def sizes(self) -> dict[str, int]:
-        """Bytes: `database`, and where its files are of this machine `wal` and `free` (left on the disk)."""
+        """Return bytes: `database`, and where its files are of this machine `wal` and `free` (left on the disk)."""
 
 
 def user_events(
@@ -263,7 +271,7 @@ def user_events(
     subject: str | None = None,
     type: str | None = None,
 ) -> list[Recorded]:
-    """As Reader.read, of both streams of one user; of everybody where `owner` is None."""
+    """Read as Reader.read does, both streams of one user; those of everybody where `owner` is None."""
     if owner is None:
         return log.read(after, limit, until=until, subject=subject, type=type)
     # Both reads end at one position: an event of the second one must not hide an earlier one of the first.
@@ -274,9 +282,32 @@ def user_events(
     return sorted(lines, key=lambda line: line.position)[:limit]
 
 
+def pages(ask: Callable[[K, int], list[R]], place: Callable[[R], K], after: K, limit: int = PAGE) -> Iterator[list[R]]:
+    """Yield all rows behind a place, `limit` at a time; each page is asked for when the one before it is done with."""
+    full = True
+    while full and (page := ask(after, limit)):
+        yield page
+        after, full = place(page[-1]), len(page) == limit
+
+
+def all_lines(
+    log: Reader, after: int = 0, limit: int = PAGE, *, until: int | None = None, stream: str | None = None
+) -> Iterator[Recorded]:
+    """Yield all that `log.read` finds, read `limit` events at a time."""
+    read = partial(log.read, until=until, stream=stream)
+    return chain.from_iterable(pages(read, attrgetter("position"), after, limit))
+
+
 def all_streams(log: Reader) -> Iterator[str]:
-    """The names of all streams, in order."""
-    after = ""
-    while page := log.streams(after):
-        yield from page
-        after = page[-1]
+    """Yield the names of all streams, in order."""
+    return chain.from_iterable(pages(log.streams, str, ""))
+
+
+def all_tokens(log: Reader, user_id: str) -> Iterator[Token]:
+    """Yield a user's tokens, in the order of their ids."""
+    return chain.from_iterable(pages(partial(log.tokens, user_id), attrgetter("id"), ""))
+
+
+def all_users(log: Reader) -> Iterator[User]:
+    """Yield all users, in the order of their ids."""
+    return chain.from_iterable(pages(log.users, attrgetter("id"), ""))

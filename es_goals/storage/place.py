@@ -13,7 +13,7 @@ _NEITHER = re.compile(r"[a-z][a-z0-9+.-]*://|postgres[a-z0-9+.-]*:|.*\b(host|dbn
 
 
 def scheme(url: str) -> str:
-    """`postgresql` or `postgres` of a URL of a server; empty where it is the path of a file."""
+    """Return `postgresql` or `postgres` of a server's URL, and nothing where it is the path of a file."""
     kind, found, _ = url.partition("://")
     return kind if found and kind in _SERVERS else ""
 
@@ -24,14 +24,14 @@ def is_file(url: str) -> bool:
 
 
 def expect_place(url: str) -> None:
-    """Raises Unusable where it is neither a path nor the URL of a server that we know."""
+    """Raise Unusable where it is neither a path nor the URL of a server that we know."""
     if is_file(url) and _NEITHER.match(url):
         raise Unusable("expected a path, or a URL that begins with postgresql://; found another form")
 
 
 def shown(url: str) -> str:
-    """A path, or a PostgreSQL URL without its password and options; no more than its kind where it is not clear which
-    part of it is the password."""
+    """Return a path, or a PostgreSQL URL without its password and options; no more than its kind where it is not clear
+    which part of it is the password."""
     if is_file(url):
         return "another form" if _NEITHER.match(url) else url
     found = _URL.fullmatch(url)

@@ -28,54 +28,57 @@ class Attempt(Struct, frozen=True):
     stamp: int = 0
 
 
-USE_NOTED = 60_000_000
-"""µs within which another use of a session or a token is not noted."""
+USE_INTERVAL = 60_000_000
+"""µs within which another use of a session or a token is not recorded."""
 
 
 class Sessions(Protocol):
     """Who is signed in, when what was last used, and which passwords were tried: what may be lost without harm."""
 
     def change_counter(self) -> int | None:
-        """As Log.writes, of these."""
+        """Return a number as Log.change_counter does, of these."""
 
     def session(self, hash: str) -> Session | None:
-        """The one whose token has this SHA-256."""
+        """Return the session whose token has this SHA-256."""
 
     def begin(self, session: Session) -> None:
-        """Keep it."""
+        """Store a new session."""
 
     def restamp(self, hash: str, stamp: int) -> None:
-        """A session goes on after its user's password was changed."""
+        """Let a session go on after its user's password was changed."""
 
     def end(self, hash: str) -> None:
-        """Forget it."""
+        """Forget a session."""
 
     def clear(self) -> None:
         """Forget all sessions."""
 
     def used(self, id: str) -> int | None:
-        """When a session or a token was last used, to the minute (µs), as far as is known."""
+        """Return when a session or a token was last used, to the minute (µs), as far as is known."""
 
     def last_use(self, id: str, made_at: int) -> int:
-        """When a session or a token, made at `made_at`, was last used (µs); where nobody can know, the latest that it
-        may have been."""
+        """Return when a session or a token, made at `made_at`, was last used (µs); where nobody can know, the latest
+        that it may have been."""
 
-    def note_use(self, id: str, at: int) -> None:
-        """Keep that it was used."""
+    def record_use(self, id: str, at: int) -> None:
+        """Store when a session or a token was used."""
 
     def attempt(self, attempt: Attempt, since: int, most: int) -> int | None:
-        """Keep that a password is tried, and answer 0, unless `most` failed since then on its account, or from its
-        address; then answers the time (µs) of the one that must be past before the next. None: not yet, as others
-        are being looked at. From an address where the account is signed in, only its own attempts there count."""
+        """Store that a password is tried, and return 0, unless `most` failed since then on its account, or from its
+        address; then return the time (µs) of the one that must be past before the next. None: not yet, as others
+        are being checked. From an address where the account is signed in, only its own attempts there count."""
 
     def forget(self, attempt: Attempt) -> None:
-        """Nobody looked at the password."""
+        """Forget an attempt whose password was not checked."""
 
     def failed(self, attempt: Attempt) -> None:
-        """The password did not hold."""
+        """Store that the password was wrong."""
 
     def held(self, attempt: Attempt) -> None:
-        """The password held: what failed before it on the account, from this address, is forgotten."""
+        """Forget an attempt whose password was right, and what failed before it on the account from this address."""
 
-    def tidy(self, now: int, idle: int, since: int) -> None:
+    def sign_in(self, attempt: Attempt, session: Session) -> None:
+        """Do what `held` does, and store the new session; both or neither."""
+
+    def purge_expired(self, now: int, idle: int, since: int) -> None:
         """Forget sessions that ended before `now`, uses before `idle`, and attempts before `since` (µs)."""

@@ -1,4 +1,4 @@
-"""What a store of read models promises, whatever engine keeps it."""
+"""What a store of read models promises, whatever engine it is on."""
 
 from collections.abc import Callable, Iterable
 from contextlib import AbstractContextManager
@@ -58,30 +58,30 @@ class Generation(Struct, frozen=True):
 
 
 class Views(Protocol):
-    """Keeps the rows of read models, by generation. A process sees only generations of its own code's
+    """Stores the rows of read models, by generation. A process sees only generations of its own code's
     REVISION and fields."""
 
     def live(self, model: ReadModel) -> Generation:
-        """The generation that readers see; made, empty, where there is none."""
+        """Return the generation that readers see; made, empty, where there is none."""
 
     def building(self, model: ReadModel, *, make: bool = False) -> Generation | None:
-        """The generation that a rebuild fills; made, empty, if `make` and there is none."""
+        """Return the generation that a rebuild fills; made, empty, if `make` and there is none."""
 
     def snapshot(
         self, model: ReadModel, generation: Generation | None = None, user: str | None = None
     ) -> tuple[Generation, list[Any]]:
-        """A generation (None: the live one) as it is now, and its rows, or one user's, in key order.
+        """Return a generation (None: the live one) as it is now, and its rows, or one user's, in key order.
 
         Raises GenerationGone.
         """
 
     def load(self, model: ReadModel, generation: Generation, keys: Iterable[Key]) -> dict[Key, Any]:
-        """The rows that exist under these keys. Raises GenerationGone."""
+        """Return the rows that exist under these keys. Raises GenerationGone."""
 
     def save(
         self, model: ReadModel, generation: Generation, position: int, command: str, rows: dict[Key, Any | None]
     ) -> Generation | None:
-        """Rows (None: gone) and the new checkpoint, if nobody wrote since `generation` was read; else None.
+        """Store rows (None: gone) and the new checkpoint, if nobody wrote since `generation` was read; else None.
 
         Raises RowRefused.
         """
@@ -94,7 +94,7 @@ class Views(Protocol):
         """Set all of a user's rows, if it is the live one and nobody wrote since it was read."""
 
     def mark_failed(self, generation: Generation, position: int, error: str) -> None:
-        """Keep where and why the fold stopped, if the checkpoint is still `generation.position`."""
+        """Store where and why the fold stopped, if the checkpoint is still `generation.position`."""
 
     def clear_failed(self, generation: Generation) -> None:
         """Forget a failure, so that it is tried again."""
@@ -106,19 +106,19 @@ class Views(Protocol):
         """Empty a generation and set its checkpoint to 0."""
 
     def differences(self, model: ReadModel, old: Generation, new: Generation) -> tuple[int, int, list[Key]] | None:
-        """Rows only in `old`, rows only in `new`, and up to 10 keys of them; None if their checkpoints differ."""
+        """Count rows only in `old` and only in `new`, and find up to 10 of their keys; None if checkpoints differ."""
 
     def flip(self, model: ReadModel, building: Generation) -> bool:
-        """Make it live and keep the live one as the previous one; False if it is further behind than that one."""
+        """Make it live, and the live one the previous one; False if it is further behind than that one."""
 
     def roll_back(self, model: ReadModel) -> Generation | None:
         """Exchange the live and the previous generation; None where there is no previous one."""
 
     def count(self, generation: Generation) -> int:
-        """How many rows it has."""
+        """Return how many rows a generation has."""
 
     def owners(self, model: ReadModel) -> list[str]:
-        """The users who have rows in the live generation."""
+        """Return the users who have rows in the live generation."""
 
     def lease(self, name: str) -> AbstractContextManager[bool]:
-        """True inside if the caller alone may rebuild the read model of this name."""
+        """Take a lease; true inside if the caller alone may rebuild the read model of this name."""

@@ -5,6 +5,7 @@ import threading
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
+from operator import attrgetter
 from queue import Empty, SimpleQueue
 from time import monotonic
 from typing import Any, NamedTuple, TypeVar
@@ -12,13 +13,13 @@ from typing import Any, NamedTuple, TypeVar
 from es_goals.events import Recorded
 from es_goals.storage.deadlines import NEVER, Deadline
 from es_goals.storage.errors import BatchConflict, OutcomeUnknown, StorageError, StorageFailed, StorageFull, Unavailable
-from es_goals.storage.log import Log, Transaction
+from es_goals.storage.log import Log, Transaction, pages
 
 Work = Callable[[Transaction], Any]
-"""Decides one command: its result, or an exception that leaves nothing written. It may be called twice."""
+"""Decides one command: returns its result, or raises and leaves nothing written. It may be called twice."""
 
 Follow = Callable[[Sequence[Recorded]], None]
-"""Told, before a batch is decided, what other processes appended since the last one."""
+"""Called, before a batch is decided, with what other processes appended since the last one."""
 
 PAGE = 1000
 BATCH_SECONDS = 0.05  # of deciding, then the others get the lock
@@ -42,9 +43,9 @@ class _Result(NamedTuple):
 class Writer:
     """Decides what it is given in order, on the log's newest state, and commits it in batches.
 
-    `follow` is told what others appended; `forget` is called where a commit failed, so that no state kept in
-    memory outlives it; `failed` is called when this process must end: after an outcome became unknown, unless the log
-    says that it may go on, or where the log has lost events; `committed` is told how many commands a batch had.
+    `follow` is called with what others appended; `forget` where a commit failed, so that no state in memory
+    outlives it; `failed` is called when this process must end: after an outcome became unknown, unless the log
+    says that it may go on, or where the log has lost events; `committed` with how many commands a batch had.
     """
 
     def __init__(
@@ -62,7 +63,7 @@ class Writer:
         self._ready: deque[_Item | None] = deque()
         self._stopped = threading.Event()
         self._position = log.head().position
-        self._others = True
+        self._others_wrote = True
         self.trouble: StorageError | None = None
         """Why no command is taken at the moment; None in good times."""
         self._lost = False
@@ -71,7 +72,7 @@ class Writer:
         self._thread.start()
 
     def check(self) -> None:
-        """Raises the trouble, if there is any."""
+        """Raise the trouble, if there is any."""
         if self.trouble is not None:
             # A new one each time: an exception keeps the frames of all who ever raised it.
             raise type(self.trouble)(*self.trouble.args)
@@ -128,11 +129,11 @@ class Writer:
             self.trouble = self.trouble or StorageFailed("the service is stopping; nothing was recorded")
             if self._lost:
                 self._failed()
-            _deliver(self._turned_away(self.trouble))
+            _deliver(self._refuse_waiting(self.trouble))
 
     def _probe(self) -> None:
-        """After an unknown outcome, perhaps of the process before this one: see that a commit works before taking
-        any."""
+        """See that a commit works before taking any command: an outcome may be unknown, perhaps of the process before
+        this one."""
         try:
             self._log.probe()
             self._expect_all(self._log.head().position)
@@ -150,11 +151,11 @@ class Writer:
         items: list[_Item] = []
         try:
             # What others appended is better read before they wait for us; alone, it would be a question for nothing.
-            if self._others:
+            if self._others_wrote:
                 self._catch_up(self._log)
-            results = self._decided(first, items)
+            results = self._decide(first, items)
         except Exception as error:
-            # Nothing was kept, or nobody knows; whoever waits is told, also where the fault is ours.
+            # Nothing was stored, or nobody knows; whoever waits gets the error, also where the fault is ours.
             self._forget()
             if self._lost:
                 self.trouble = StorageFailed(str(error))
@@ -169,15 +170,15 @@ class Writer:
                 self.trouble = StorageFailed("the service restarts after a commit failed; nothing was recorded")
             _deliver([_Result(item, None, error) for item in items or [first]])
             if self.trouble is not None:
-                _deliver(self._turned_away(self.trouble))
+                _deliver(self._refuse_waiting(self.trouble))
             return
         try:
             self._committed(len(items))
         finally:
             _deliver(results)
 
-    def _decided(self, first: _Item, taken: list[_Item]) -> list[_Result]:
-        """All that wait, written together; where something does not fit, one by one, at three times the cost."""
+    def _decide(self, first: _Item, taken: list[_Item]) -> list[_Result]:
+        """Decide all that wait, together; where something does not fit, one by one, at three times the cost."""
         coming = self._take(first, taken)
         try:
             with self._writing() as transaction, transaction.batch():
@@ -199,14 +200,14 @@ class Writer:
         self._position = transaction.position
 
     def _catch_up(self, log: Log | Transaction) -> None:
-        self._others = False
-        while lines := log.read(self._position, PAGE):
-            self._others = True
+        self._others_wrote = False
+        for lines in pages(log.read, attrgetter("position"), self._position, PAGE):
+            self._others_wrote = True
             self._follow(lines)
             self._position = lines[-1].position
 
     def _take(self, first: _Item, taken: list[_Item]) -> Iterator[_Item]:
-        """The first and what waits behind it, also what comes while they are decided, until the time is up."""
+        """Yield the first and what waits behind it, also what comes while they are decided, until the time is up."""
         until = monotonic() + BATCH_SECONDS
         item: _Item | None = first
         while item is not None:
@@ -222,14 +223,14 @@ class Writer:
         self._waiting.put(None)
 
     def _gather(self) -> list[_Item | None]:
-        """All that waits now. Any thread may ask, where what is `_ready` is the writer's own."""
+        """Take all that waits now. Any thread may, where what is `_ready` is the writer's own."""
         gathered: list[_Item | None] = []
         with suppress(Empty):
             while True:
                 gathered.append(self._waiting.get_nowait())
         return gathered
 
-    def _turned_away(self, error: StorageError) -> list[_Result]:
+    def _refuse_waiting(self, error: StorageError) -> list[_Result]:
         items = [*self._ready, *self._gather()]
         self._ready.clear()
         return _refusals(items, error)
@@ -267,7 +268,7 @@ def _give_up(future: asyncio.Future[Any]) -> None:
 
 
 def _deliver(results: list[_Result]) -> None:
-    """To the event loop that waits, in one call for all."""
+    """Hand results to the event loop that waits, in one call for all."""
     if results:
         results[0].item.future.get_loop().call_soon_threadsafe(_settle, results)
 

@@ -11,7 +11,7 @@ from pathlib import Path
 import msgspec
 from msgspec import Struct
 
-from es_goals.storage import Storage, copying, end_sessions, open_log, open_storage
+from es_goals.storage import Storage, copying, end_sessions, open_log
 from es_goals.storage.log import Clock, Log, Progress
 from es_goals.upkeep.verification import Anchor, Mismatch, verify_log
 
@@ -37,7 +37,7 @@ class Manifest(Struct, frozen=True):
 
 
 def back_up(log: Log, target: Path, clock: Clock, progress: Progress) -> Manifest:
-    """Copy the log into a new folder while it serves. Raises Refused, Mismatch (the copy is not sound)."""
+    """Copy the log into a new folder while it serves. Raises Refused, Mismatch (the copy is damaged)."""
     if target.exists():
         raise Refused(f"expected a folder that does not exist yet; found {target}")
     unfinished = target.with_name(target.name + ".unfinished")
@@ -59,14 +59,14 @@ def back_up(log: Log, target: Path, clock: Clock, progress: Progress) -> Manifes
 
 
 def _describe(database: Path, clock: Clock) -> Manifest:
-    """Of the copy itself, opened and read through, so that it is known to be good."""
+    """Describe the copy itself, opened and read through, so that it is known to be good."""
     copy = open_log(str(database), clock)
     try:
         checked = verify_log(copy, None, lambda _done, _total: None)
         head, log_id = checked.head, copy.id
     finally:
         copy.close()
-        _tidy(database)
+        _remove_leftovers(database)
     made_at = datetime.fromtimestamp(clock() / 1e6, UTC)
     size = database.stat().st_size
     return Manifest(FORMAT, made_at, log_id, head.position, head.digest, size, _sha256(database))
@@ -97,11 +97,11 @@ def restore_into(
     return target, manifest
 
 
-def restore(
-    source: Path, target: Path, clock: Clock, prepare: Callable[[Log], None] = lambda _: None
-) -> tuple[Storage, Manifest]:
+def restore(source: Path, target: Path, clock: Clock, prepare: Callable[[Log], None]) -> Manifest:
     """Check a backup, `prepare` a copy of it, and put that where no log is yet; sessions that were left there end.
-    Returns the storage, open. Raises Refused, Mismatch."""
+
+    Raises Refused, Mismatch.
+    """
     manifest = _checked_manifest(source)
     for path in (target, Path(f"{target}-wal")):
         if path.exists():
@@ -115,7 +115,7 @@ def restore(
             prepare(copy)
         finally:
             copy.close()
-            _tidy(unfinished)
+            _remove_leftovers(unfinished)
         _sync(unfinished)
         end_sessions(str(target), manifest.log, clock)
         # Unlike a rename, a link does not replace what somebody put there meanwhile.
@@ -123,8 +123,8 @@ def restore(
         _sync(target.absolute().parent)
     finally:
         unfinished.unlink(missing_ok=True)
-        _tidy(unfinished)
-    return open_storage(str(target), clock), manifest
+        _remove_leftovers(unfinished)
+    return manifest
 
 
 def _expect_whole(copy: Log, manifest: Manifest) -> None:
@@ -154,8 +154,8 @@ def _read_manifest(source: Path) -> Manifest:
     return manifest
 
 
-def _tidy(database: Path) -> None:
-    """What opening a database leaves beside it."""
+def _remove_leftovers(database: Path) -> None:
+    """Remove what opening a database leaves beside it."""
     for ending in ("-wal", "-shm", "-lock", "-turn"):
         Path(f"{database}{ending}").unlink(missing_ok=True)
 

@@ -3,7 +3,6 @@
 `docs/log-format.md` writes it down for those who check it with other tools.
 """
 
-from collections.abc import Iterable
 from hashlib import sha256
 
 from msgspec import structs
@@ -14,7 +13,7 @@ _ABSENT = b"\xff\xff\xff\xff"
 
 
 def event_bytes(line: Recorded) -> bytes:
-    """An event's columns in order, each with its length in four bytes before it; an absent one is FF FF FF FF.
+    """Return an event's columns in order, each with its length in four bytes before it; an absent one is FF FF FF FF.
     Numbers are written in decimal."""
     return b"".join(_column(value) for value in structs.astuple(line))
 
@@ -27,15 +26,13 @@ def _column(value: str | bytes | int | None) -> bytes:
 
 
 class TreeHash:
-    """Grows leaf by leaf; keeps one hash for each power of two in the number of leaves."""
+    """A tree hash that grows leaf by leaf, with one hash for each power of two in the number of leaves."""
 
-    def __init__(self, leaves: Iterable[bytes] = ()) -> None:
+    def __init__(self) -> None:
         self._full: list[tuple[int, bytes]] = []
-        for leaf in leaves:
-            self.add(leaf)
 
     def add(self, leaf: bytes) -> None:
-        """One leaf more, to the right of all others."""
+        """Add a leaf to the right of all others."""
         size, node = 1, sha256(b"\x00" + leaf).digest()
         while self._full and self._full[-1][0] == size:
             node = sha256(b"\x01" + self._full.pop()[1] + node).digest()
@@ -43,7 +40,7 @@ class TreeHash:
         self._full.append((size, node))
 
     def root(self) -> str:
-        """The hash over all leaves so far, in hexadecimal."""
+        """Return the hash over all leaves so far, in hexadecimal."""
         if not self._full:
             return sha256().hexdigest()
         node = self._full[-1][1]

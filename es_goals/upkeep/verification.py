@@ -10,11 +10,9 @@ from es_goals.goals.state import Goals, evolve
 from es_goals.projector import fold_into
 from es_goals.storage import Storage
 from es_goals.storage.errors import StorageError
-from es_goals.storage.log import Log, Progress, all_streams
+from es_goals.storage.log import PAGE, Log, Progress, all_lines, all_streams
 from es_goals.storage.views import Key, ReadModel
 from es_goals.upkeep.digest import TreeHash, event_bytes
-
-PAGE = 1000
 
 
 class Mismatch(Exception):
@@ -32,7 +30,7 @@ class Anchor(Struct, frozen=True):
 
 
 class Checked(Struct, frozen=True):
-    """A sound log: where it ends, and how many users and goals it tells of."""
+    """A log that keeps its promises: where it ends, and how many users and goals it has."""
 
     head: Anchor
     users: int
@@ -40,7 +38,7 @@ class Checked(Struct, frozen=True):
 
 
 def parse_anchor(text: str) -> Anchor:
-    """Raises ValueError."""
+    """Read an anchor as it is written. Raises ValueError."""
     position, _, digest = text.partition(":")
     if not (position.isascii() and position.isdigit()) or len(digest) != 64 or set(digest) - set("0123456789abcdef"):
         raise ValueError(f"expected <position>:<digest>, a number and 64 hexadecimal digits; found {text!r}")
@@ -48,21 +46,21 @@ def parse_anchor(text: str) -> Anchor:
 
 
 def lines(log: Log, until: int | None = None) -> Iterator[Recorded]:
-    """The whole log in order. Raises Mismatch where it cannot be read."""
+    """Yield the whole log in order. Raises Mismatch where it cannot be read."""
     after = 0
-    while True:
-        try:
-            page = log.read(after, PAGE, until=until)
-        except StorageError as error:
-            raise Mismatch(f"the log cannot be read behind position {after}: {error}") from error
-        if not page:
-            return
-        yield from page
-        after = page[-1].position
+    try:
+        for line in all_lines(log, until=until):
+            yield line
+            after = line.position
+    except StorageError as error:
+        raise Mismatch(f"the log cannot be read behind position {after}: {error}") from error
 
 
 def verify_log(log: Log, expect: Anchor | None, progress: Progress) -> Checked:
-    """Contiguous, decodable, in order, the goals sound at the head, begun as expected. Raises Mismatch."""
+    """Check that the log is contiguous, decodable, in order, begins as expected, and ends with goals that form trees.
+
+    Raises Mismatch.
+    """
     faults = log.integrity()
     if faults:
         raise Mismatch(f"the database is damaged: {faults[0]}")
@@ -90,7 +88,7 @@ def verify_log(log: Log, expect: Anchor | None, progress: Progress) -> Checked:
 
 
 def anchor(log: Log, until: int, progress: Progress) -> Anchor:
-    """What the log begins with, up to a position. Raises Mismatch where it cannot be read so far."""
+    """Return what the log begins with, up to a position. Raises Mismatch where it cannot be read so far."""
     tree, position = TreeHash(), 0
     for line in lines(log, until):
         tree.add(event_bytes(line))
@@ -123,20 +121,18 @@ def _check_line(line: Recorded, last: Recorded | None, versions: dict[str, int])
 
 
 def _check_goals(log: Log, stream: str) -> int:
-    """One user's goals at the head are a forest. Returns how many there are."""
-    goals, after = Goals(), 0
-    while page := log.read(after, PAGE, stream=stream):
-        for line in page:
-            try:
-                evolve(goals, cast(GoalEvent, line.event), line.at)
-            except (KeyError, IndexError, ValueError) as error:
-                raise Mismatch(f"position {line.position}: does not follow from what is before it") from error
-        after = page[-1].position
-    _check_forest(goals, stream)
+    """Check that one user's goals at the head form trees. Returns how many there are."""
+    goals = Goals()
+    for line in all_lines(log, stream=stream):
+        try:
+            evolve(goals, cast(GoalEvent, line.event), line.at)
+        except (KeyError, IndexError, ValueError) as error:
+            raise Mismatch(f"position {line.position}: does not follow from what is before it") from error
+    _check_trees(goals, stream)
     return len(goals.known)
 
 
-def _check_forest(goals: Goals, stream: str) -> None:
+def _check_trees(goals: Goals, stream: str) -> None:
     reached: set[str] = set()
     waiting: list[str | None] = [None]
     while waiting:
@@ -152,7 +148,7 @@ def _check_forest(goals: Goals, stream: str) -> None:
 
 
 def verify_read_model(storage: Storage, model: ReadModel, progress: Progress) -> int:
-    """Each user's rows equal a fold of the user's events up to their checkpoint. Returns how many rows there are.
+    """Check that each user's rows equal a fold of the user's events up to their checkpoint. Returns how many there are.
 
     Raises Mismatch.
     """
@@ -171,11 +167,8 @@ def _check_rows(storage: Storage, model: ReadModel, owner: str) -> int:
     if generation.error is not None:
         raise Mismatch(f"{generation.name}: its fold failed at position {generation.failed_at}: {generation.error}")
     folded: dict[Key, Any] = {}
-    after = 0
-    while page := storage.log.read(after, PAGE, stream=goals_stream(owner), until=generation.position):
-        for line in page:
-            fold_into(model, folded, line)
-        after = page[-1].position
+    for line in all_lines(storage.log, stream=goals_stream(owner), until=generation.position):
+        fold_into(model, folded, line)
     found = {tuple(getattr(row, column) for column in model.KEY): row for row in stored}
     for key in sorted(found.keys() | folded.keys()):
         if found.get(key) != folded.get(key):

@@ -34,11 +34,11 @@ from es_goals.goals.rules import decide
 from es_goals.goals.state import Goals, evolve
 from es_goals.projector import Projector
 from es_goals.service import REGISTRATIONS
-from es_goals.storage import open_log, open_storage
-from es_goals.storage.log import Cause, Log, StoredKey, Transaction, User
+from es_goals.storage import open_log
+from es_goals.storage.log import Cause, Log, StoredKey, Transaction, User, all_lines, all_users
 from es_goals.values import Rejected
 from tests.bench.bench import Bench
-from tests.support.engines import ROOT
+from tests.support.engines import ROOT, open_storage
 
 USERS = 10_000
 EVENTS_A_USER = 100
@@ -223,15 +223,10 @@ def make_log(path: Path, events: int, users: int, seed: int = SEED) -> None:
 
 def _people(log: Log) -> list[Person]:
     """Those of a log that was made here, with their goals."""
-    people: dict[str, Person] = {}
-    while users := log.users(next(reversed(people), "")):
-        people |= {user.id: Person(user.name, user.id) for user in users}
-    after = 0
-    while lines := log.read(after):
-        for line in lines:
-            if line.subject is not None:
-                people[line.owner].take(cast(GoalEvent, line.event), line.at)
-        after = lines[-1].position
+    people = {user.id: Person(user.name, user.id) for user in all_users(log)}
+    for line in all_lines(log):
+        if line.subject is not None:
+            people[line.owner].take(cast(GoalEvent, line.event), line.at)
     return list(people.values())
 
 

@@ -17,8 +17,8 @@ import psycopg
 
 from es_goals.events import Event, Recorded
 from es_goals.ids import wall_clock
-from es_goals.storage import Storage, copying, open_log, open_storage
-from es_goals.storage.log import Cause, Log, Transaction
+from es_goals.storage import Storage, copying, open_log
+from es_goals.storage.log import Cause, Log, Transaction, all_lines
 from es_goals.storage.writer import Writer
 from tests.bench import logs
 from tests.bench.bench import Bench, Sample
@@ -27,6 +27,7 @@ from tests.bench.machine import POSTGRES, SETTINGS
 from tests.bench.peers import eventsourced
 from tests.bench.serving import folded, lags
 from tests.bench.wrk import Run
+from tests.support.engines import open_storage
 from tests.support.postgres import Server
 from tests.support.serving import wait_for
 
@@ -180,12 +181,9 @@ def _streams(bench: Bench) -> list[list[Recorded]]:
     logs.trees(path, WAITING, 10 if bench.small else 250 * (PIECES + 1))
     streams: dict[str, list[Recorded]] = {}
     with closing(open_log(str(path), wall_clock)) as log:
-        after = 0
-        while lines := log.read(after):
-            for line in lines:
-                if line.subject is not None:
-                    streams.setdefault(line.stream, []).append(line)
-            after = lines[-1].position
+        for line in all_lines(log):
+            if line.subject is not None:
+                streams.setdefault(line.stream, []).append(line)
     return list(streams.values())
 
 

@@ -34,7 +34,7 @@ from tests.support.commands import (
     spoil,
 )
 from tests.support.engines import NOW
-from tests.support.histories import START, created, many, record
+from tests.support.histories import START, created, many, record, tree_hash
 from tests.support.serving import PATIENCE
 
 
@@ -167,7 +167,7 @@ def test_read_models_that_were_deleted_are_folded_again(tmp_path: Path) -> None:
 @pytest.mark.parametrize("position", range(7))
 def test_a_log_that_begins_as_expected_is_sound(position: int) -> None:
     with opened() as storage:
-        beginning = TreeHash(event_bytes(line) for line in lines(storage.log, position))
+        beginning = tree_hash(event_bytes(line) for line in lines(storage.log, position))
 
     done(cli("verify", "--expect", f"{position}:{beginning.root()}"))
 

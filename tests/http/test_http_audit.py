@@ -18,8 +18,8 @@ import pytest
 
 from es_goals.events import GoalCreated, Instant, goals_stream
 from es_goals.ids import wall_clock
-from es_goals.storage import open_storage
 from es_goals.storage.log import Cause
+from tests.support.engines import open_storage
 from tests.support.serving import Served, refused, wait_for
 
 Json = dict[str, Any]

@@ -23,10 +23,10 @@ from es_goals.app import create_app
 from es_goals.http.accounts.openid import COOKIE, COOKIE_SECONDS, PATH
 from es_goals.ids import Uuid7, wall_clock
 from es_goals.settings import Settings
-from es_goals.storage import open_storage
 from es_goals.storage.log import Cause
 from tests.support.commands import at_home, cli, sentence
 from tests.support.commands import refused as not_served
+from tests.support.engines import open_storage
 from tests.support.provider import CLIENT, SECRET, Fault, MockProvider, provider, serving
 from tests.support.serving import Served, free_port, refused, wait_for
 

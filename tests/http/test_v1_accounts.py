@@ -13,10 +13,10 @@ import pytest
 from es_goals.accounts import changes
 from es_goals.accounts.caller import fingerprint, new_secret
 from es_goals.ids import Uuid7, wall_clock
-from es_goals.storage import open_storage
 from es_goals.storage.log import Cause, Token, User
 from tests.http import test_v1
 from tests.http.test_v1 import EVERY_WAY, GOALS, USERS, Send, chain, goals, levels, refusal
+from tests.support.engines import open_storage
 from tests.support.serving import Served
 
 MISSING_NAME = {"message": {"name": "Missing required parameter in the JSON body or the post body or the query string"}}

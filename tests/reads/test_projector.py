@@ -23,12 +23,12 @@ from es_goals.events import Event, GoalCompleted, GoalDeleted, GoalRenamed, Reco
 from es_goals.ids import wall_clock
 from es_goals.projector import NoSuchProjection, ProjectionBehind, Projector
 from es_goals.rebuild import AlreadyRebuilding, NothingToRollBackTo, Rebuilder, Stopped
-from es_goals.storage import Storage, open_storage
+from es_goals.storage import Storage
 from es_goals.storage.errors import StorageFailed
 from es_goals.storage.log import Log
 from es_goals.storage.views import Generation, Key, ReadModel
 from projections import ALL, activity, goal_tree
-from tests.support.engines import Engine, hear, say, start, wait_until
+from tests.support.engines import Engine, hear, open_storage, say, start, wait_until
 from tests.support.histories import START, Model, Tally, created, folded, many, record, register, tally, tally_key
 
 MODEL = Model()

@@ -9,6 +9,7 @@ from msgspec import structs
 
 from es_goals.events import Recorded
 from es_goals.upkeep.digest import TreeHash, event_bytes
+from tests.support.histories import tree_hash
 
 # The leaves and roots that the certificate-transparency reference implementation is tested with.
 LEAVES = [
@@ -54,13 +55,13 @@ def naive(leaves: list[bytes]) -> bytes:
 def test_the_root_is_the_known_one(size: int) -> None:
     leaves = [bytes.fromhex(leaf) for leaf in LEAVES[:size]]
 
-    assert TreeHash(leaves).root() == ROOTS[size]
+    assert tree_hash(leaves).root() == ROOTS[size]
     assert naive(leaves).hex() == ROOTS[size]
 
 
 @given(st.lists(st.binary(max_size=40), max_size=40))
 def test_the_root_is_that_of_the_definition(leaves: list[bytes]) -> None:
-    assert TreeHash(leaves).root() == naive(leaves).hex()
+    assert tree_hash(leaves).root() == naive(leaves).hex()
 
 
 def test_it_grows_leaf_by_leaf_and_can_be_asked_at_each() -> None:
@@ -74,7 +75,7 @@ def test_it_grows_leaf_by_leaf_and_can_be_asked_at_each() -> None:
 
 
 def test_it_keeps_one_hash_for_each_power_of_two() -> None:
-    tree = TreeHash(str(number).encode() for number in range(100_000))
+    tree = tree_hash(str(number).encode() for number in range(100_000))
 
     assert [size for size, _ in tree._full] == [65_536, 32_768, 1_024, 512, 128, 32]
 
@@ -92,7 +93,7 @@ def test_it_keeps_one_hash_for_each_power_of_two() -> None:
     ],
 )
 def test_other_leaves_have_another_root(one: list[bytes], other: list[bytes]) -> None:
-    assert TreeHash(one).root() != TreeHash(other).root()
+    assert tree_hash(one).root() != tree_hash(other).root()
 
 
 def test_an_events_bytes_are_its_columns_each_after_its_length() -> None:
@@ -116,7 +117,7 @@ def test_an_events_bytes_are_its_columns_each_after_its_length() -> None:
 def test_every_column_counts(column: str) -> None:
     changed = structs.replace(LINE, **{column: getattr(OTHERS, column)})
 
-    assert TreeHash([event_bytes(changed)]).root() != TreeHash([event_bytes(LINE)]).root()
+    assert tree_hash([event_bytes(changed)]).root() != tree_hash([event_bytes(LINE)]).root()
 
 
 @pytest.mark.parametrize("column", ["subject", "actor", "reason"])

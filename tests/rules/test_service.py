@@ -15,7 +15,7 @@ import pytest
 from msgspec import structs
 
 from es_goals import service as service_module
-from es_goals.events import GoalEvent, Recorded, UserRegistered, instant, moment
+from es_goals.events import GoalEvent, UserRegistered, instant, moment
 from es_goals.goals.commands import (
     ChangeGoal,
     Command,
@@ -40,7 +40,7 @@ from es_goals.storage import deadlines
 from es_goals.storage import writer as writer_module
 from es_goals.storage.deadlines import Deadline
 from es_goals.storage.errors import Interrupted, OutcomeUnknown, StorageError, StorageFull, UserNameTaken
-from es_goals.storage.log import Cause, Head, Log, User
+from es_goals.storage.log import Cause, Head, Log, User, all_lines
 from es_goals.values import InvalidValue, Rejected
 from tests.support.engines import NOW, Engine, FaultyLog, HandClock, wait_until
 
@@ -109,13 +109,6 @@ def new(goal_id: str, parent: str | None = None) -> CreateGoal:
 
 def rename(goal_id: str, name: str) -> ChangeGoal:
     return ChangeGoal(goal_id, name=name)
-
-
-def all_lines(log: Log, **filters: str) -> list[Recorded]:
-    lines: list[Recorded] = []
-    while page := log.read(lines[-1].position if lines else 0, **filters):  # type: ignore[arg-type]
-        lines += page
-    return lines
 
 
 def folded(log: Log, user: str, until: int | None = None) -> Goals:

@@ -11,13 +11,13 @@ from msgspec import structs
 
 from es_goals.events import UserRegistered, account_stream
 from es_goals.ids import wall_clock
-from es_goals.storage import Storage, open_storage
+from es_goals.storage import Storage
 from es_goals.storage import copying as module
 from es_goals.storage.copying import copy
 from es_goals.storage.errors import Conflict, StorageError
 from es_goals.storage.log import Cause, Credential, Head, Identity, Log, Password, StoredKey, Token, Transaction, User
 from es_goals.upkeep.verification import anchor, verify_log
-from tests.support.engines import ENGINES, NOW, HandClock
+from tests.support.engines import ENGINES, NOW, HandClock, open_storage
 from tests.support.histories import created, many, record, register
 from tests.support.load import fill
 

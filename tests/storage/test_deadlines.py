@@ -15,10 +15,10 @@ from es_goals.ids import wall_clock
 from es_goals.projector import Projector
 from es_goals.rebuild import Rebuilder
 from es_goals.settings import Settings
-from es_goals.storage import Options, Storage, open_storage
+from es_goals.storage import Options, Storage
 from es_goals.storage.deadlines import NEVER, Deadline, current
 from es_goals.storage.errors import Interrupted
-from tests.support.engines import DEADLINE, Engine, wait_until
+from tests.support.engines import DEADLINE, Engine, open_storage, wait_until
 from tests.support.histories import created, many, record
 
 SHORT = 0.2
@@ -42,7 +42,7 @@ def serving(engine: Engine, **settings: float) -> Iterator[Context]:
 
 @contextmanager
 def opened(engine: Engine) -> Iterator[Storage]:
-    storage = open_storage(engine.url, wall_clock, Options(deadline=SHORT))
+    storage = open_storage(engine.url, wall_clock, Options(deadline=SHORT, connections=10))
     try:
         yield storage
     finally:

@@ -6,12 +6,12 @@ from contextlib import closing
 import pytest
 
 from es_goals.ids import wall_clock
-from es_goals.storage import Options, Storage, open_storage
+from es_goals.storage import Options, Storage
 from es_goals.storage import glance as module
 from es_goals.storage.glance import Glance
 from es_goals.storage.sessions import Session
 from tests.support import postgres
-from tests.support.engines import DEADLINE, NOW, Engine
+from tests.support.engines import DEADLINE, NOW, Engine, open_storage
 from tests.support.histories import Model, created, many, record
 
 MODEL = Model()

@@ -5,6 +5,7 @@ import threading
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor, wait
 from contextlib import closing, nullcontext, suppress
+from operator import attrgetter
 from tempfile import TemporaryDirectory
 from typing import cast
 
@@ -15,11 +16,20 @@ from msgspec import structs
 
 from es_goals.events import Event, GoalDeleted, GoalRenamed, Recorded, UserRegistered, encode
 from es_goals.ids import wall_clock
-from es_goals.storage import open_storage
 from es_goals.storage.errors import BatchConflict, Conflict, StorageError, SubjectTaken, UserNameTaken
-from es_goals.storage.log import Cause, Head, Log, StoredKey, StreamHead, Transaction, User
+from es_goals.storage.log import (
+    Cause,
+    Head,
+    Log,
+    StoredKey,
+    StreamHead,
+    Transaction,
+    User,
+    all_lines,
+    pages,
+)
 from tests.support import postgres
-from tests.support.engines import DEADLINE, NOW, Engine, HandClock, hear, say, start, tell
+from tests.support.engines import DEADLINE, NOW, Engine, HandClock, hear, open_storage, say, start, tell
 from tests.support.histories import created, record
 
 CAUSE = Cause("command-1", "ann", "because")
@@ -31,15 +41,12 @@ class Undo(Exception):
     """Raised to leave a transaction, or an attempt, without what it wrote."""
 
 
-def all_lines(log: Log) -> list[Recorded]:
-    lines: list[Recorded] = []
-    while page := log.read(lines[-1].position if lines else 0):
-        lines += page
-    return lines
+def listed(log: Log) -> list[Recorded]:
+    return list(all_lines(log))
 
 
 def places(log: Log) -> list[tuple[int, str, int]]:
-    return [(line.position, line.stream, line.version) for line in all_lines(log)]
+    return [(line.position, line.stream, line.version) for line in listed(log)]
 
 
 def stored_key(key: str, first: int, last: int, stream: str = ANN) -> StoredKey:
@@ -77,7 +84,7 @@ def test_every_acknowledged_event_outlives_kill_9(engine: Engine, acknowledged: 
         positions += [int(line) for line in child.stdout]
     log = engine.open().log
 
-    lines = all_lines(log)
+    lines = listed(log)
     assert positions == list(range(1, len(positions) + 1))
     assert [line.position for line in lines[: len(positions)]] == positions
     assert len(lines) - len(positions) in (0, 1)  # the one that was killed before it could tell
@@ -100,11 +107,11 @@ def test_what_was_not_committed_at_kill_9_is_gone_and_holds_nobody_up(engine: En
 def test_a_log_opened_again_is_the_same_log(engine: Engine) -> None:
     storage = engine.open()
     record(storage.log, "ann", created("run"), GoalRenamed("run", "Run"))
-    before, log_id = all_lines(storage.log), storage.log.id
+    before, log_id = listed(storage.log), storage.log.id
     storage.close()
 
     again = engine.open().log
-    assert (again.id, all_lines(again)) == (log_id, before)
+    assert (again.id, listed(again)) == (log_id, before)
 
 
 # 2. Positions and versions have no gaps, and no position comes late.
@@ -170,7 +177,7 @@ def test_a_reader_that_follows_writers_sees_every_position_once_in_order(engine:
     for one in done:
         one.result()
     assert [line.position for line in seen] == list(range(1, writers * each // 3 * 5 + 1))
-    assert seen == all_lines(reader)
+    assert seen == listed(reader)
 
 
 def test_nobody_sees_an_event_before_it_is_committed(engine: Engine) -> None:
@@ -229,7 +236,7 @@ def test_of_appends_that_expect_the_same_version_exactly_one_wins(engine: Engine
         won = list(pool.map(append_all, range(len(logs))))
 
     assert sorted(itertools.chain(*won)) == list(range(rounds))
-    assert [(line.version, line.subject) for line in all_lines(logs[0])] == sorted(
+    assert [(line.version, line.subject) for line in listed(logs[0])] == sorted(
         (version + 1, f"{number}-{version}") for number, versions in enumerate(won) for version in versions
     )
 
@@ -374,18 +381,18 @@ def test_of_a_long_append_one_event_that_does_not_fit_keeps_all_others_out(engin
     log = engine.open().log
     record(log, "bob", created("taken"))
     long: list[Event] = [created(f"goal-{number}") for number in range(500)]
-    before = (all_lines(log), log.stream_head(ANN))
+    before = (listed(log), log.stream_head(ANN))
 
     for place in (0, 250, 500):
         with log.writing() as transaction, pytest.raises(SubjectTaken) as refused:
             transaction.append(ANN, 0, [*long[:place], created("taken"), *long[place:]], CAUSE)
         assert refused.value.subject == "taken"
-        assert (all_lines(log), log.stream_head(ANN)) == before
+        assert (listed(log), log.stream_head(ANN)) == before
     with log.writing() as transaction:
         lines = transaction.append(ANN, 0, long, CAUSE)
 
     assert [line.version for line in lines] == list(range(1, 501))
-    assert all_lines(log)[1:] == lines
+    assert listed(log)[1:] == lines
 
 
 # Together.
@@ -462,7 +469,7 @@ def test_where_one_does_not_fit_together_nothing_is_written_and_no_blame_laid(
     log = engine.open().log
     with log.writing() as transaction:
         command("before", ANN, 0, created("before"))(transaction)
-    before = all_lines(log)
+    before = listed(log)
 
     def write() -> None:
         with log.writing() as transaction, transaction.batch():
@@ -475,7 +482,7 @@ def test_where_one_does_not_fit_together_nothing_is_written_and_no_blame_laid(
     with pytest.raises(BatchConflict):
         write()
 
-    assert all_lines(log) == before
+    assert listed(log) == before
     assert [log.stored_key(stream, key) for stream, key in (("user:eve", "fits"), (ANN, "x"), (BOB, "x"))] == [None] * 3
     assert log.stored_key(ANN, "before") == stored_key("before", 1, 1)
 
@@ -523,7 +530,7 @@ def test_what_was_written_together_before_an_error_is_gone(engine: Engine) -> No
         THREE[0](transaction)
         raise Undo
 
-    assert (all_lines(log), log.stored_key(ANN, "one")) == ([], None)
+    assert (listed(log), log.stored_key(ANN, "one")) == ([], None)
 
 
 # What changes when anybody writes.
@@ -588,7 +595,7 @@ def crowd(engine: Engine) -> Log:
 
 
 def test_stream_by_stream_each_goals_event_comes_once_in_the_order_of_streams_and_versions(crowd: Log) -> None:
-    lines = sorted(all_lines(crowd), key=lambda line: (line.stream.encode(), line.version))
+    lines = sorted(listed(crowd), key=lambda line: (line.stream.encode(), line.version))
     end = crowd.head().position
     afters = ["", "account:0", "user:", *crowd.streams(), "user:aa", "user:zz", "zz"]
 
@@ -766,6 +773,26 @@ def test_streams_are_paged_in_the_order_of_their_names(several: Log) -> None:
     assert several.streams(after=BOB) == []
 
 
+@pytest.mark.parametrize("size", range(1, 8))
+def test_pages_join_into_all_rows_and_none_is_asked_for_before_it_is_wanted(several: Log, size: int) -> None:
+    asked: list[int] = []
+
+    def ask(after: int, limit: int) -> list[Recorded]:
+        asked.append(after)
+        return several.read(after, limit)
+
+    everything = several.read()
+    found = pages(ask, attrgetter("position"), 0, size)
+
+    assert asked == []
+    assert next(found) == everything[:size]
+    assert asked == [0]
+    assert [line for page in found for line in page] == everything[size:]
+    assert asked == list(range(0, len(everything) + 1, size))
+    assert list(all_lines(several, 2, size, until=5)) == everything[2:5]
+    assert list(all_lines(several, 0, size, stream=BOB)) == several.read(stream=BOB)
+
+
 # The clock.
 
 
@@ -906,9 +933,9 @@ def test_tidying_changes_nothing_whoever_reads_and_writes_meanwhile(engine: Engi
         next(reading)
         writing = pool.submit(lambda: [record(other, "bob", created(f"b{number}")) for number in range(100)])
         while wait([writing], 0.001).not_done:
-            log.tidy()
+            log.checkpoint()
         writing.result()
-        log.tidy()
+        log.checkpoint()
 
     assert places(log) == [*((n, ANN, n) for n in range(1, 10)), *((n + 9, BOB, n) for n in range(1, 101))]
     assert log.head() == other.head()

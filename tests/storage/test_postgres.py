@@ -14,11 +14,12 @@ from typing import Any, NamedTuple
 
 import psycopg
 import pytest
+from msgspec import structs
 from psycopg import errors
 
 from es_goals.events import Event, GoalRenamed, Recorded
 from es_goals.ids import wall_clock
-from es_goals.storage import DEFAULTS, Options, Storage, migrate, open_storage
+from es_goals.storage import Options, Storage
 from es_goals.storage.errors import (
     BatchConflict,
     OutcomeUnknown,
@@ -38,7 +39,18 @@ from es_goals.storage.sessions import Session
 from es_goals.storage.sql.log import BASE, SCHEMA, statements
 from es_goals.storage.sqlite import log as sqlite_module
 from tests.support import postgres
-from tests.support.engines import ENGINES, Engine, hear, say, start, tell, wait_until
+from tests.support.engines import (
+    ENGINES,
+    OPTIONS,
+    Engine,
+    hear,
+    migrate,
+    open_storage,
+    say,
+    start,
+    tell,
+    wait_until,
+)
 from tests.support.histories import Model, created, out_of_order, record
 from tests.support.needs import fill_up, small_disk
 from tests.support.serving import free_port
@@ -46,6 +58,7 @@ from tests.support.serving import free_port
 CAUSE = Cause("command")
 LATE = 2**62
 HURRIED = Options(deadline=0.4, connections=2)
+STANDBY = structs.replace(OPTIONS, standby=True)
 PASSWORD = "s3cret-w0rd"  # noqa: S105
 OWNER, SERVICE, STRANGER = "goals_owner", "goals_service", "goals_stranger"
 
@@ -71,7 +84,7 @@ def newest() -> Iterator[str]:
 
 
 @contextmanager
-def opened(url: str, options: Options = DEFAULTS) -> Iterator[Storage]:
+def opened(url: str, options: Options = OPTIONS) -> Iterator[Storage]:
     storage = open_storage(url, wall_clock, options)
     try:
         yield storage
@@ -794,7 +807,7 @@ def test_an_older_log_is_upgraded_with_all_that_is_in_it_and_who_served_can_use_
             transaction.revoke("token", 8)
         record(storage.log, "bob", created("b1"))
         storage.sessions.begin(session)
-        storage.sessions.tidy(0, 0, 0)
+        storage.sessions.purge_expired(0, 0, 0)
         assert storage.sessions.session("hash") == session
         assert storage.log.user_named("anna") == User("ann", "Anna", None, 7, password_at=9)
         assert storage.log.password("ann") == Password("ann", "another hash")
@@ -830,7 +843,7 @@ def test_a_role_that_could_serve_before_an_upgrade_and_was_given_no_more_is_told
     assert execute(older.root, "SELECT schema FROM es_goals.log") == [(BASE,)]
     migrate(older.owner, wall_clock)
 
-    for options in (DEFAULTS, Options(standby=True)):
+    for options in (OPTIONS, STANDBY):
         with pytest.raises(Unusable, match=f"{SERVICE}, which may not: .* es-goals migrate --service {SERVICE}"):
             open_storage(older.service, wall_clock, options)
     with opened(older.owner) as storage:
@@ -843,7 +856,7 @@ def test_a_role_that_could_serve_before_an_upgrade_and_was_given_no_more_is_told
 
 def test_a_standby_that_has_not_followed_an_upgrade_yet_is_not_read_from(older: Roles) -> None:
     with pytest.raises(Unusable, match=f"expected a log of schema {SCHEMA}; found {BASE}"):
-        open_storage(older.service, wall_clock, Options(standby=True))
+        open_storage(older.service, wall_clock, STANDBY)
 
 
 def test_a_service_role_that_does_not_exist_is_named_and_nothing_is_made(newest: str) -> None:
@@ -930,7 +943,7 @@ def test_a_server_that_takes_no_writes_is_refused_unless_it_need_not(newest: str
     with read_only(newest):
         with pytest.raises(Unusable, match="read-only"):
             open_storage(newest, wall_clock)
-        with opened(newest, Options(standby=True)) as storage:
+        with opened(newest, STANDBY) as storage:
             assert storage.log.read() == [line]
 
 
@@ -938,7 +951,7 @@ def test_a_standby_without_a_log_is_told_so_and_not_written_to(newest: str) -> N
     name = newest.rpartition("/")[2]
 
     with pytest.raises(Unusable, match=f"expected a log in {name}; found none"):
-        open_storage(newest, wall_clock, Options(standby=True))
+        open_storage(newest, wall_clock, STANDBY)
     assert execute(newest, "SELECT 1 FROM pg_namespace WHERE nspname LIKE 'es_goals%'") == []
 
 
@@ -1186,10 +1199,10 @@ def test_a_full_disk_is_told_as_such_and_reads_go_on(small: tuple[str, Path]) ->
 
 def test_each_connection_searches_and_writes_as_it_must(url: str) -> None:
     names = ("search_path", "synchronous_commit", "statement_timeout", "lock_timeout", "application_name")
-    with opened(url, Options(deadline=2.0)) as storage:
+    with opened(url, Options(deadline=2.0, connections=10)) as storage:
         log = engine_of(storage.log)
         found = [log._connections.rows(f"SHOW {name}", ())[0][0] for name in names]
-        with log._connections.alone() as connection:
+        with log._connections.unpooled() as connection:
             alone = [connection.execute(f"SHOW {name}").fetchall()[0][0] for name in names]
 
     assert (
@@ -1342,7 +1355,7 @@ def test_a_server_that_falls_silent_is_given_up_at_the_deadline(newest: str) -> 
 def test_whoever_finds_all_connections_taken_waits_until_the_deadline_and_no_longer(url: str) -> None:
     with opened(url, HURRIED) as storage:
         connections = engine_of(storage.log)._connections
-        with connections.one(), connections.one(), pytest.raises(StorageFailed, match="cannot be reached"):
+        with connections.borrow(), connections.borrow(), pytest.raises(StorageFailed, match="cannot be reached"):
             storage.log.head()
 
         assert storage.log.head().position == 0
@@ -1351,7 +1364,7 @@ def test_whoever_finds_all_connections_taken_waits_until_the_deadline_and_no_lon
 def test_however_many_threads_ask_no_more_connections_are_made_than_permitted(newest: str) -> None:
     threads = 8
     together = threading.Barrier(threads)
-    with opened(newest, Options(connections=2)) as storage, ThreadPoolExecutor(threads) as pool:
+    with opened(newest, Options(deadline=5.0, connections=2)) as storage, ThreadPoolExecutor(threads) as pool:
 
         def ask(_: int) -> int:
             together.wait()

@@ -10,14 +10,15 @@ from pathlib import Path
 import apsw
 import pytest
 from msgspec import structs
+from psycopg import errors
 
 from es_goals.ids import wall_clock
-from es_goals.storage import Storage, open_storage
+from es_goals.storage import Storage
 from es_goals.storage.errors import Unavailable, Unusable
-from es_goals.storage.sessions import USE_NOTED, Attempt, Session, Sessions
+from es_goals.storage.sessions import USE_INTERVAL, Attempt, Session, Sessions
 from es_goals.storage.sql.sessions import _PENDING
 from es_goals.storage.sqlite.sessions import SCHEMA
-from tests.support.engines import NOW, Engine, HandClock, hear, say, start, tell
+from tests.support.engines import NOW, Engine, HandClock, hear, open_storage, say, start, tell
 from tests.support.histories import created, record
 
 MOST = 5
@@ -105,7 +106,7 @@ def test_all_sessions_are_forgotten_at_once_and_nothing_else(sessions: Sessions,
     sessions.begin(structs.replace(ANN, hash="another"))
     for _ in range(MOST):
         door.fail(account="bob", address=THERE)
-    sessions.note_use("token", NOW + 2 * WINDOW)
+    sessions.record_use("token", NOW + 2 * WINDOW)
     sessions.clear()
 
     assert [sessions.session(ANN.hash), sessions.session("another")] == [None, None]
@@ -116,7 +117,7 @@ def test_all_sessions_are_forgotten_at_once_and_nothing_else(sessions: Sessions,
 def test_what_is_kept_stays_where_it_is_opened_again(engine: Engine) -> None:
     first = engine.open()
     first.sessions.begin(ANN)
-    first.sessions.note_use("token", 2 * NOW)
+    first.sessions.record_use("token", 2 * NOW)
     door = Resource(first.sessions)
     for _ in range(MOST):
         door.fail(account="bob")
@@ -132,8 +133,9 @@ WRITES: dict[str, Callable[[Sessions], object]] = {
     "restamp": lambda one: one.restamp(ANN.hash, 7),
     "end": lambda one: one.end(ANN.hash),
     "clear": lambda one: one.clear(),
-    "note_use": lambda one: one.note_use("token", NOW),
-    "tidy": lambda one: one.tidy(NOW, NOW, NOW),
+    "record_use": lambda one: one.record_use("token", NOW),
+    "sign_in": lambda one: one.sign_in(Attempt("attempt", "ann", HERE, NOW), structs.replace(ANN, hash="new")),
+    "purge_expired": lambda one: one.purge_expired(NOW, NOW, NOW),
 }
 
 
@@ -160,17 +162,25 @@ def test_whoever_looks_knows_whether_somebody_wrote_or_that_nobody_can_know(
 
 def test_a_use_is_noted_once_a_minute(sessions: Sessions) -> None:
     seen = []
-    for at in (NOW, NOW + 1, NOW + USE_NOTED - 1, NOW + USE_NOTED, NOW + USE_NOTED + 1, NOW + 5 * USE_NOTED, NOW):
-        sessions.note_use("token", at)
+    for at in (
+        NOW,
+        NOW + 1,
+        NOW + USE_INTERVAL - 1,
+        NOW + USE_INTERVAL,
+        NOW + USE_INTERVAL + 1,
+        NOW + 5 * USE_INTERVAL,
+        NOW,
+    ):
+        sessions.record_use("token", at)
         seen.append(sessions.last_use("token", 0))
 
     minutes = [0, 0, 0, 1, 1, 5, 5]
-    assert seen == [NOW + minute * USE_NOTED for minute in minutes]
+    assert seen == [NOW + minute * USE_INTERVAL for minute in minutes]
 
 
 def test_what_was_not_used_was_used_at_the_latest_when_it_was_made_or_when_noting_began(engine: Engine) -> None:
     sessions = engine.open(HandClock(NOW)).sessions
-    sessions.note_use("token", 7)
+    sessions.record_use("token", 7)
     began = sessions.last_use("another", 0)
 
     assert began == NOW or engine.url.startswith("postgresql")
@@ -183,10 +193,10 @@ def test_what_was_not_used_was_used_at_the_latest_when_it_was_made_or_when_notin
 def test_what_ended_is_forgotten_and_not_what_goes_on(sessions: Sessions, door: Resource) -> None:
     for number in (-1, 0, 1):
         sessions.begin(Session(f"ends {number}", "ann", THERE, 0, 0, NOW + number))
-        sessions.note_use(f"used {number}", 2 * NOW + number)
+        sessions.record_use(f"used {number}", 2 * NOW + number)
         door.fail(account="bob", at=NOW + number)
     began = sessions.last_use("never", 0)
-    sessions.tidy(NOW, 2 * NOW, NOW)
+    sessions.purge_expired(NOW, 2 * NOW, NOW)
 
     assert [sessions.session(f"ends {number}") is None for number in (-1, 0, 1)] == [True, True, False]
     assert [sessions.last_use(f"used {number}", 0) for number in (-1, 0, 1)] == [began, 2 * NOW, 2 * NOW + 1]
@@ -269,6 +279,28 @@ def test_a_password_that_held_makes_the_failures_before_it_from_there_forgotten_
     assert (gone.account, refused) == ("ann", NOW - _PENDING - 1)
     assert [door.fail() for _ in range(MOST)] == [0] * (MOST - 1) + [NOW]  # one from there still counts
     assert [door.fail(account="eve", address=THERE) for _ in range(2)] == [0, NOW]
+
+
+def test_who_signs_in_has_a_session_and_no_failures_behind_them(door: Resource) -> None:
+    for _ in range(MOST - 1):
+        door.fail()
+    attempt, answer = door.look()
+    door.sessions.sign_in(attempt, ANN)
+
+    assert (answer, door.sessions.session(ANN.hash)) == (0, ANN)
+    assert [door.fail() for _ in range(MOST + 1)] == [0] * MOST + [NOW]
+
+
+def test_a_sign_in_whose_session_cannot_begin_leaves_the_failures_as_they_were(door: Resource) -> None:
+    door.sessions.begin(ANN)
+    for _ in range(MOST - 1):
+        door.fail()
+    attempt, _ = door.look()
+    with pytest.raises((apsw.ConstraintError, errors.UniqueViolation)):
+        door.sessions.sign_in(attempt, ANN)
+    door.sessions.failed(attempt)
+
+    assert door.fail() == NOW
 
 
 def test_a_password_that_held_leaves_nothing_that_counts(door: Resource) -> None:
@@ -423,7 +455,7 @@ def test_sessions_of_another_log_are_forgotten_with_all_that_was_noted(path: Pat
         door = Resource(storage.sessions)
         for _ in range(MOST):
             door.fail()
-        storage.sessions.note_use("token", 2 * NOW)
+        storage.sessions.record_use("token", 2 * NOW)
     for file in path.parent.glob("events.db*"):
         file.unlink()
 

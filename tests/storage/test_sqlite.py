@@ -15,7 +15,7 @@ import pytest
 
 from es_goals.events import Event, GoalRenamed, Recorded
 from es_goals.ids import wall_clock
-from es_goals.storage import Storage, open_storage
+from es_goals.storage import Storage
 from es_goals.storage.errors import StorageFailed, Unavailable, Unusable
 from es_goals.storage.log import Cause, Log, StoredKey, User
 from es_goals.storage.sql.log import SCHEMA
@@ -24,7 +24,7 @@ from es_goals.storage.sqlite import views as sqlite_views
 from es_goals.storage.sqlite.connections import BUSY_MS, Connections
 from es_goals.storage.sqlite.locks import FileLock
 from es_goals.storage.sqlite.log import SqliteLog, SqliteTransaction
-from tests.support.engines import hear, say, start, tell
+from tests.support.engines import hear, open_storage, say, start, tell
 from tests.support.histories import Model, created, out_of_order, record
 
 LATE = 2**62
@@ -402,13 +402,13 @@ def test_a_log_is_in_wal_mode_before_anybody_else_can_open_it(
 def test_tidying_keeps_the_write_ahead_log_short_and_waits_for_no_reader(
     path: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(module, "PAGES_TIDIED", 10)
+    monkeypatch.setattr(module, "CHECKPOINT_PAGES", 10)
     with opened(path) as storage, closing(apsw.Connection(path)) as reader:
 
         def write(rounds: int) -> int:
             for _ in range(rounds):
                 record(storage.log, "ann", created(f"goal-{storage.log.head().position}"))
-                storage.log.tidy()
+                storage.log.checkpoint()
             return storage.log.sizes()["wal"]
 
         first, second = write(100), write(100)

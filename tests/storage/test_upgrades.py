@@ -15,14 +15,14 @@ from es_goals.goals.commands import CreateGoal
 from es_goals.ids import wall_clock
 from es_goals.projector import Projector
 from es_goals.service import KeyReused, Outcome, Request, Service
-from es_goals.storage import Storage, open_storage
+from es_goals.storage import Storage
 from es_goals.storage.errors import StorageError, Unusable
 from es_goals.storage.log import Cause, Identity, Password, StoredKey, User
 from es_goals.storage.sql.log import BASE, SCHEMA, statements
 from es_goals.storage.sqlite import log as module
 from es_goals.storage.sqlite.log import APPLICATION_ID, SqliteLog
 from es_goals.storage.sqlite.views import SCHEMA as VIEWS_SCHEMA
-from tests.support.engines import NOW
+from tests.support.engines import NOW, open_storage
 from tests.support.histories import START, Model, created, folded, record
 
 # As sqlite.sql was at schema 1, without its comments.

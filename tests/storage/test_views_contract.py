@@ -13,10 +13,9 @@ import pytest
 from msgspec import Struct, structs
 
 from es_goals.ids import wall_clock
-from es_goals.storage import open_storage
 from es_goals.storage.errors import GenerationGone, RowRefused
 from es_goals.storage.views import Generation, Key, ReadModel, Views
-from tests.support.engines import Engine, hear, say, start, tell, wait_until
+from tests.support.engines import Engine, hear, open_storage, say, start, tell, wait_until
 from tests.support.histories import Model, Tally
 
 THREADS = 8

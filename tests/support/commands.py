@@ -18,12 +18,12 @@ from structlog.testing import capture_logs
 
 from es_goals.cli import main
 from es_goals.events import Event, UserRegistered, account_stream
-from es_goals.storage import Storage, open_storage
+from es_goals.storage import Storage
 from es_goals.storage.log import Cause, Clock, User
-from es_goals.upkeep.digest import TreeHash, event_bytes
+from es_goals.upkeep.digest import event_bytes
 from es_goals.upkeep.verification import lines
-from tests.support.engines import NOW, HandClock
-from tests.support.histories import record
+from tests.support.engines import NOW, HandClock, open_storage
+from tests.support.histories import record, tree_hash
 
 OUTLINE: dict[str, list[dict[str, Any]]] = {
     "goals": [
@@ -127,7 +127,7 @@ def head(path: str = "events.db") -> str:
     """The log's head as it must be printed."""
     with opened(path) as storage:
         whole = list(lines(storage.log))
-    return f"{len(whole)}:{TreeHash(event_bytes(line) for line in whole).root()}"
+    return f"{len(whole)}:{tree_hash(event_bytes(line) for line in whole).root()}"
 
 
 def spoil(sql: str, path: str = "events.db") -> None:

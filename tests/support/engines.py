@@ -11,8 +11,9 @@ from contextlib import AbstractContextManager, ExitStack, contextmanager, suppre
 from pathlib import Path
 from typing import Any, Self, cast
 
+from es_goals import storage as module
 from es_goals.ids import wall_clock
-from es_goals.storage import Storage, open_storage
+from es_goals.storage import Options, Storage
 from es_goals.storage.errors import StorageError
 from es_goals.storage.log import Clock, Log, Transaction
 from tests.support import postgres
@@ -22,6 +23,18 @@ DEADLINE = 20.0
 """Seconds after which what is waited for is taken not to happen."""
 
 NOW = 1_795_420_800_000_000
+
+OPTIONS = Options(deadline=5.0, connections=10)
+
+
+def open_storage(url: str, clock: Clock, options: Options = OPTIONS) -> Storage:
+    """As storage's, with options that most tests do not care about."""
+    return module.open_storage(url, clock, options)
+
+
+def migrate(url: str, clock: Clock, options: Options = OPTIONS, service: str | None = None) -> int:
+    """As storage's, with options that most tests do not care about."""
+    return module.migrate(url, clock, options, service)
 
 
 @contextmanager

@@ -27,6 +27,7 @@ from es_goals.events import (
 )
 from es_goals.storage.log import Cause, Log, User
 from es_goals.storage.views import Key, ReadModel
+from es_goals.upkeep.digest import TreeHash
 
 START = Instant("2026-11-23T08:00:00Z")
 RANK = "V00000"
@@ -46,6 +47,14 @@ ACCOUNT: list[AccountEvent] = [
 def created(goal_id: str, parent_id: str | None = None, rank: str = RANK, name: str | None = None) -> GoalCreated:
     """A goal came to be, named as its id if not otherwise."""
     return GoalCreated(goal_id, name or goal_id, START, rank, parent_id)
+
+
+def tree_hash(leaves: Iterable[bytes]) -> TreeHash:
+    """The log's digest as of these events' bytes."""
+    tree = TreeHash()
+    for leaf in leaves:
+        tree.add(leaf)
+    return tree
 
 
 def recorded(event: Event, at: int = 0, position: int = 1, user: str = "ann") -> Recorded:

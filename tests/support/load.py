@@ -29,8 +29,9 @@ from es_goals.events import (
 )
 from es_goals.goals.ranks import between
 from es_goals.ids import wall_clock
-from es_goals.storage import Storage, open_storage
+from es_goals.storage import Storage
 from es_goals.storage.log import Cause, Clock, StoredKey, User
+from tests.support.engines import open_storage
 from tests.support.histories import START
 from tests.support.serving import PATIENCE, Served, wait_for
 

@@ -18,9 +18,9 @@ from es_goals.events import moment
 from es_goals.http.edge.rates import Rates
 from es_goals.ids import Uuid7, wall_clock
 from es_goals.settings import Settings
-from es_goals.storage import Storage, open_storage
+from es_goals.storage import Storage
 from es_goals.storage.log import Cause, Token, Transaction, User
-from tests.support.engines import HandClock
+from tests.support.engines import HandClock, open_storage
 from tests.support.serving import Served
 
 DAY = 86_400_000_000

@@ -8,7 +8,7 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import Any
@@ -16,11 +16,12 @@ from typing import Any
 import httpx2
 
 from es_goals.ids import wall_clock
-from es_goals.storage import open_storage
+from es_goals.storage import Options, open_storage
 from es_goals.storage.place import is_file
 from es_goals.storage.views import ReadModel
 
 PATIENCE = 20.0  # seconds until something that must happen is given up
+PROGRAM = (sys.executable, "-m", "es_goals")
 
 
 def wait_for(happened: Callable[[], bool], what: str, patience: float = PATIENCE) -> None:
@@ -55,7 +56,7 @@ def refused(answer: httpx2.Response, status: int, slug: str) -> dict[str, Any]:
 
 class Served:
     """`es-goals serve` on a database in a folder, or at a PostgreSQL URL; with `accounts`, its client is the
-    administrator's."""
+    administrator's. `program`: what is run, where it is not this version's command line."""
 
     def __init__(
         self,
@@ -65,13 +66,14 @@ class Served:
         env: Mapping[str, str] = {},
         db: str = "events.db",
         accounts: bool = False,
+        program: Sequence[str] = PROGRAM,
     ) -> None:
-        self.folder, self._workers = folder, workers
+        self.folder, self._workers, self._program = folder, workers, program
         self.database = db if not is_file(db) else str(folder / db)
         self.port = free_port()
         self.url = f"http://127.0.0.1:{self.port}"
         self._arguments = [
-            sys.executable, "-m", "es_goals", "--db", self.database,
+            *program, "--db", self.database,
             "serve", "--port", str(self.port), "--workers", str(workers), *([] if accounts else ["--open"]),
         ]  # fmt: skip
         self._env = {**os.environ, **env}
@@ -168,7 +170,7 @@ class Served:
         """While the fold of a read model counts as failed, at this position."""
         name = model.__name__.rpartition(".")[2]
         wait_for(lambda: self.get(f"/v2/projections/{name}")["lag"] == 0, "all events to be folded")
-        with closing(open_storage(self.database, wall_clock)) as storage:
+        with closing(open_storage(self.database, wall_clock, Options(deadline=5.0, connections=1))) as storage:
             generation = storage.views.live(model)
             storage.views.mark_failed(generation, generation.position + 1, "made to fail")
             try:
@@ -178,7 +180,7 @@ class Served:
 
     def run(self, *arguments: str, stdin: str | None = None) -> subprocess.CompletedProcess[str]:
         """Another command of the command line, on the same database."""
-        command = [sys.executable, "-m", "es_goals", "--db", self.database, *arguments]
+        command = [*self._program, "--db", self.database, *arguments]
         return subprocess.run(  # noqa: S603
             command, input=stdin, capture_output=True, text=True, env=self._env, timeout=120
         )

@@ -316,9 +316,10 @@ def test_the_command_line_imports_no_web_server_before_it_must() -> None:
 
 
 def test_who_stays_on_sqlite_imports_nothing_of_postgresql(tmp_path: Path) -> None:
-    opening = f"open_storage({str(tmp_path / 'events.db')!r}, wall_clock).close()"
+    opening = f"open_storage({str(tmp_path / 'events.db')!r}, wall_clock, Options(5.0, 1)).close()"
     imported = (
-        "import sys, es_goals.cli; from es_goals.ids import wall_clock; from es_goals.storage import open_storage"
+        "import sys, es_goals.cli; from es_goals.ids import wall_clock;"
+        " from es_goals.storage import Options, open_storage"
     )
 
     assert not re.search("psycopg|storage.postgres", run(f"{imported}; {opening}; print(*sys.modules)"))

@@ -11,10 +11,9 @@ import pytest
 
 from es_goals.events import GoalRenamed, Recorded
 from es_goals.ids import wall_clock
-from es_goals.storage import open_storage
-from es_goals.storage.log import Cause, Log, Transaction
+from es_goals.storage.log import Cause, Log, Transaction, all_lines
 from es_goals.storage.writer import Writer
-from tests.support.engines import Engine, hear, say, start, tell
+from tests.support.engines import Engine, hear, open_storage, say, start, tell
 
 PROCESSES, AUTHORS, STREAMS = 2, 4, 20
 GROUP = 20
@@ -78,13 +77,6 @@ def append_through_a_writer(url: str, process: str, count: str) -> None:
     writer.close()
 
 
-def all_lines(log: Log) -> list[Recorded]:
-    lines: list[Recorded] = []
-    while page := log.read(len(lines), 5000):
-        lines += page
-    return lines
-
-
 @pytest.mark.parametrize(("work", "events"), [(append_from_threads, 20_000), (append_through_a_writer, 2_000)])
 def test_every_event_of_many_writers_is_there_once_without_a_gap_and_in_order(
     engine: Engine, work: Callable[[str, str, str], None], events: int
@@ -104,7 +96,7 @@ def test_every_event_of_many_writers_is_there_once_without_a_gap_and_in_order(
         }
         assert [child.wait() for child in children] == [0] * PROCESSES
 
-    lines = all_lines(log)
+    lines = list(all_lines(log))
     versions, by_author = defaultdict[str, list[int]](list), defaultdict[str, list[Recorded]](list)
     for line in lines:
         versions[line.stream].append(line.version)

@@ -19,11 +19,11 @@ from es_goals.ids import wall_clock
 from es_goals.metrics import exposition
 from es_goals.projector import Projector
 from es_goals.settings import PREFIX, SECRET, Settings
-from es_goals.storage import open_storage
 from es_goals.storage.postgres.connections import SCHEMAS
-from es_goals.upkeep.digest import TreeHash, event_bytes
+from es_goals.upkeep.digest import event_bytes
 from tests.support.commands import at_home, cli, done
-from tests.support.engines import ROOT
+from tests.support.engines import ROOT, open_storage
+from tests.support.histories import tree_hash
 
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
 TEXT = "\n".join(page.read_text("utf-8") for page in PAGES)
@@ -217,7 +217,7 @@ def test_a_worked_example_is_right(event: str, written: str, digest: str) -> Non
 
     assert line.event
     assert event_bytes(line).hex() == "".join(written.split())
-    assert TreeHash([event_bytes(line)]).root() == digest.strip().rpartition(":")[2]
+    assert tree_hash([event_bytes(line)]).root() == digest.strip().rpartition(":")[2]
 
 
 @pytest.mark.parametrize("column", Recorded.__struct_fields__)

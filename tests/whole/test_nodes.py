@@ -21,8 +21,8 @@ from es_goals.app import create_app
 from es_goals.http.edge.middleware import Middleware
 from es_goals.ids import wall_clock
 from es_goals.settings import Settings
-from es_goals.storage import open_storage
 from es_goals.storage.errors import Interrupted
+from tests.support.engines import open_storage
 from tests.support.load import Follower, Load, fill, serving
 from tests.support.postgres import fresh, recorded, shared
 from tests.support.serving import Served, refused, wait_for

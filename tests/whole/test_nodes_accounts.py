@@ -12,7 +12,7 @@ import httpx2
 import pytest
 
 from es_goals.ids import wall_clock
-from es_goals.storage import open_storage
+from tests.support.engines import open_storage
 from tests.support.postgres import fresh, shared
 from tests.support.serving import Served, refused, wait_for
 

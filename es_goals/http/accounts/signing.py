@@ -74,7 +74,7 @@ class Signing:
 
     async def expect_current(self, req: Request, user: User, password: str) -> None:
         """Raises Refusal where it is not the user's password, or too many were tried."""
-        if not await self._holds(req, user.id, user, password):
+        if not await self._holds(req, user.id, user, password, self._sessions.held):
             log_sign_in(req, "refused", user)
             raise Refusal("wrong-password", "expected the current password; found another one", pointer="/current")
 
@@ -85,21 +85,35 @@ class Signing:
         account = found.id if found else fingerprint(folded(name[:LONGEST_NAME]))
         # No password holds for who is disabled: else the number of guesses that are looked at would tell the right one.
         user = found if found and found.disabled_at is None else None
-        if not await self._holds(req, account, user, password) or user is None:
+        begun: list[tuple[str, Session]] = []
+
+        def begin(attempt: Attempt) -> None:
+            if user is not None:
+                begun.append(self._new_session(req, user))
+                self._sessions.sign_in(attempt, begun[0][1])
+
+        if not await self._holds(req, account, user, password, begin) or not begun:
             log_sign_in(req, "refused", found)
             raise Refusal("sign-in-refused", "expected a user's name and password; found others")
-        return await self.begin(req, user)
+        log_sign_in(req, "in", user)
+        return begun[0]
 
     async def begin(self, req: Request, user: User) -> tuple[str, Session]:
         """A session of somebody who has shown who they are, and its token."""
-        secret, now = new_secret(SESSION), self._worker.clock()
-        ends = now + self._worker.settings.session_lifetime * 1_000_000
-        session = Session(fingerprint(secret), user.id, address_key(req.address), user.password_at, now, ends)
+        secret, session = self._new_session(req, user)
         await self._reads.in_thread(lambda: self._sessions.begin(session), req.asker)
         log_sign_in(req, "in", user)
         return secret, session
 
-    async def _holds(self, req: Request, account: str, user: User | None, password: str) -> bool:
+    def _new_session(self, req: Request, user: User) -> tuple[str, Session]:
+        secret, now = new_secret(SESSION), self._worker.clock()
+        ends = now + self._worker.settings.session_lifetime * 1_000_000
+        return secret, Session(fingerprint(secret), user.id, address_key(req.address), user.password_at, now, ends)
+
+    async def _holds(
+        self, req: Request, account: str, user: User | None, password: str, held: Callable[[Attempt], None]
+    ) -> bool:
+        """Whether the password is the user's; `held` ends an attempt that is right. Raises Refusal, Interrupted."""
         stamp = user.password_at if user else 0
         attempt = Attempt(self._worker.new_id(), account, address_key(req.address), self._worker.clock(), stamp)
         with self.password_slot(req.address):
@@ -111,7 +125,7 @@ class Signing:
                 # Nobody learnt whether it holds, so it is no failure.
                 self._worker.in_background(asyncio.to_thread(self._forget, attempt))
                 raise
-            settle = self._sessions.held if holds else self._sessions.failed
+            settle = held if holds else self._sessions.failed
             await self._reads.in_thread(lambda: settle(attempt), req.asker)
             if holds and kept is not None and outdated(kept.hash):
                 anew = Password(kept.user_id, await self._in_hasher(lambda: hashed(password), req.deadline))

@@ -12,7 +12,7 @@ from es_goals.storage.sql.log import SCHEMA
 
 
 def open(url: str, clock: Clock, options: Options) -> Storage:
-    """As storage.Engine."""
+    """Do as storage.Engine says."""
     connections = Connections(url, options.deadline, options.connections, standby=options.standby)
     log = PostgresLog(connections, clock)
     views = PostgresViews(connections)
@@ -20,12 +20,12 @@ def open(url: str, clock: Clock, options: Options) -> Storage:
 
 
 def exists(url: str, options: Options) -> bool:
-    """As storage.Engine."""
+    """Do as storage.Engine says."""
     return schema.exists(url, options.deadline)
 
 
 def migrate(url: str, clock: Clock, options: Options, service: str | None) -> int:
-    """As storage.Engine."""
+    """Do as storage.Engine says."""
     del clock
     schema.migrate(url, options.deadline, service)
     return SCHEMA

@@ -22,10 +22,10 @@ from es_goals.storage.place import shown
 OLDEST_POSTGRES = 150_000
 WITHOUT_TIMEOUT_SECONDS = 86_400.0
 SNAPSHOT = "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY"
-"""Begins a transaction whose reads show one moment."""
+"""The statement that begins a transaction whose reads show one moment."""
 LEAST_CONNECT_SECONDS = 2  # libpq takes no less for a host of several
 SCHEMAS = "es_goals, es_goals_views, es_goals_sessions"
-# What the server answers where a statement was refused for what it says: nothing of it was kept.
+# What the server raises where a statement was refused for what it says: nothing of it was stored.
 REFUSED = (errors.IntegrityError, errors.RaiseException, errors.DataError)
 
 _LIMITS = ("statement_timeout", "lock_timeout", "idle_in_transaction_session_timeout")
@@ -34,14 +34,14 @@ _SETTINGS = {
     "search_path": f"{SCHEMAS}, pg_temp",
     "application_name": "es-goals",
     "jit": "off",  # compiling costs more than all of our statements
-    # Plans are kept, those too that were made when a table was so small that reading all of it was cheaper.
+    # Plans are cached, those too that were made when a table was so small that reading all of it was cheaper.
     "enable_seqscan": "off",
     "tcp_keepalives_idle": "5",
     "tcp_keepalives_interval": "2",
     "tcp_keepalives_count": "3",  # a node that is gone lets its locks go after some 10 s
     "client_min_messages": "warning",
 }
-# A commit is told only when it is on disk, here and on the synchronous standby. Who asks for more than that gets it.
+# A commit is acknowledged only when it is on disk, here and on the synchronous standby. Whoever asks for more gets it.
 _DURABLE = (
     "SELECT set_config('synchronous_commit', 'on', false)"
     " WHERE current_setting('synchronous_commit') NOT IN ('on', 'remote_apply')"
@@ -49,21 +49,21 @@ _DURABLE = (
 
 T = TypeVar("T")
 
-# Its warnings repeat, in plain text, what we are told by exceptions.
+# Its warnings repeat, in plain text, what exceptions say.
 logging.getLogger("psycopg").setLevel(logging.CRITICAL)
 
 
 class Rows(psycopg.RawCursor[tuple[Any, ...]]):
-    """A cursor whose parameters are $1, $2 … as the server counts them, and whose results come as they are kept."""
+    """A cursor whose parameters are $1, $2 … as the server counts them, and whose results come in binary."""
 
 
 class Connection(psycopg.Connection[tuple[Any, ...]]):
-    """One whose server may fall silent: what takes longer than `deadline` seconds ends it."""
+    """A connection whose server may fall silent: what takes longer than `deadline` seconds ends it."""
 
-    deadline = 5.0
+    deadline: float
 
     def wait(self, gen: PQGen[T], interval: float = 0.1, timeout: float | None = None) -> T:
-        """As psycopg's, but never for ever."""
+        """Wait as psycopg does, but never for ever."""
         if timeout is not None:
             return super().wait(gen, interval, timeout)
         try:
@@ -86,20 +86,20 @@ class _Translated:
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
         if not isinstance(error, psycopg.Error) or isinstance(error, REFUSED):
             return
-        told = " ".join(str(error).split())
+        found = " ".join(str(error).split())
         if isinstance(error, PoolTimeout | PoolClosed):
-            raise StorageFailed(f"the database cannot be reached: {told}") from error
+            raise StorageFailed(f"the database cannot be reached: {found}") from error
         if isinstance(error, errors.QueryCanceled) and current() != NEVER:
             raise Interrupted("expected an answer before the deadline; found a question that takes longer") from error
         if isinstance(error, errors.DiskFull):
-            raise StorageFull(f"no space is left for the database: {told}") from error
+            raise StorageFull(f"no space is left for the database: {found}") from error
         if isinstance(error, errors.UndefinedTable):
-            raise NoSuchTable(told) from error
+            raise NoSuchTable(found) from error
         if isinstance(error, errors.InsufficientPrivilege):
-            raise Unusable(f"expected a role that may do this: {told}; see es-goals migrate --service") from error
+            raise Unusable(f"expected a role that may do this: {found}; see es-goals migrate --service") from error
         if isinstance(error, errors.DataCorrupted | errors.IndexCorrupted):
-            raise Unusable(f"expected a sound database; found a damaged one: {told}") from error
-        raise StorageFailed(f"reading or writing the database failed: {told}") from error
+            raise Unusable(f"expected a sound database; found a damaged one: {found}") from error
+        raise StorageFailed(f"reading or writing the database failed: {found}") from error
 
 
 translated = _Translated()
@@ -107,7 +107,7 @@ translated = _Translated()
 
 class Connections:
     """At most `most` connections of this process to the first server of `url` that takes writes, or with `standby` to
-    any server. What waits for one, or for an answer, waits `deadline` seconds at most."""
+    any server. Whoever waits for one, or for the server, waits `deadline` seconds at most."""
 
     def __init__(self, url: str, deadline: float, most: int, *, standby: bool = False) -> None:
         self.url, self.deadline, self.standby = shown(url), deadline, standby
@@ -127,7 +127,7 @@ class Connections:
         )
 
     def _configure(self, connection: Connection) -> None:
-        # The server gives up a little before we do, and tells why.
+        # The server gives up a little before we do, and says why.
         milliseconds = str(max(1, math.ceil(self.deadline * 900)))
         settings = {**_SETTINGS, **dict.fromkeys(_LIMITS, milliseconds)}
         calls = ", ".join(f"set_config(${2 * n + 1}, ${2 * n + 2}, false)" for n in range(len(settings)))
@@ -141,8 +141,8 @@ class Connections:
         self._pool.open()
 
     @contextmanager
-    def alone(self) -> Iterator[Connection]:
-        """One that is nobody else's and not of the bounded ones, closed at the end. Raises Unusable."""
+    def unpooled(self) -> Iterator[Connection]:
+        """Connect outside the pool, and close the connection at the end. Raises Unusable."""
         try:
             connection = self._kind.connect(self._conninfo, autocommit=True, cursor_factory=Rows)
         except psycopg.Error as error:
@@ -157,9 +157,9 @@ class Connections:
             connection.close()
 
     @contextmanager
-    def one(self, *, without_timeout: bool = False) -> Iterator[Connection]:
-        """One for the caller alone, for as long as the context lasts; `without_timeout`, whose statements take what
-        time they need. Raises StorageFailed."""
+    def borrow(self, *, without_timeout: bool = False) -> Iterator[Connection]:
+        """Take a connection from the pool, for as long as the context lasts; `without_timeout`, whose statements take
+        what time they need. Raises StorageFailed."""
         if os.getpid() != self._pid:
             raise Unusable(f"expected {self.url} to be opened in the process that uses it; found a fork of that one")
         current().check()
@@ -171,11 +171,11 @@ class Connections:
                 yield connection
 
     def rows(self, sql: str, values: Sequence[Any]) -> list[tuple[Any, ...]]:
-        """All rows of a statement that only reads. Connections which a restart of the server broke are not noticed
-        before they are used, so where one is broken the next one is asked."""
+        """Return all rows of a statement that only reads. Connections which a restart of the server broke are not
+        noticed before they are used, so where one is broken the next one is asked."""
         until = monotonic() + self.deadline
         while True:
-            with self.one() as connection:
+            with self.borrow() as connection:
                 try:
                     return connection.execute(sql, values, binary=True).fetchall()
                 except psycopg.OperationalError:
@@ -189,7 +189,7 @@ class Connections:
 
 @contextmanager
 def unbounded(connection: Connection) -> Iterator[None]:
-    """Statements take what time they need, on both sides, and may read all of a table."""
+    """Let statements take what time they need, on both sides, and read all of a table."""
     before, connection.deadline = connection.deadline, WITHOUT_TIMEOUT_SECONDS
     limits = ", ".join(f"set_config('{name}', $1, false)" for name in _LIMITS)
     old = connection.execute("SELECT current_setting('statement_timeout')").fetchall()[0][0]
@@ -204,7 +204,7 @@ def unbounded(connection: Connection) -> Iterator[None]:
 
 @contextmanager
 def transaction(connection: Connection, begin: str) -> Iterator[Connection]:
-    """Around statements: committed at the end, rolled back on an exception. A connection in doubt is closed."""
+    """Begin a transaction, committed at the end, rolled back on an exception. A connection in doubt is closed."""
     connection.execute(begin)
     try:
         yield connection
@@ -215,7 +215,8 @@ def transaction(connection: Connection, begin: str) -> Iterator[Connection]:
 
 
 def roll_back(connection: Connection) -> None:
-    """What failed before is what matters: where this fails too, the connection is given up; the server undoes it."""
+    """Roll back. What failed before is what matters: where this fails too, the connection is given up, and the server
+    undoes it."""
     try:
         if not connection.closed and connection.pgconn.transaction_status != pq.TransactionStatus.IDLE:
             connection.execute("ROLLBACK")
@@ -233,7 +234,7 @@ def _expect_our_kind(server: psycopg.ConnectionInfo) -> None:
 
 
 def _conninfo(url: str, deadline: float, standby: bool) -> str:
-    # Why it is refused is not told, since what libpq would name may be a part of the password.
+    # Why it is refused is not said, since what libpq would name may be a part of the password.
     bad = Unusable(f"expected a PostgreSQL URL, with %40 for @ in a password and so on; found {shown(url)}")
     try:
         given = conninfo_to_dict(url)

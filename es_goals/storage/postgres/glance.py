@@ -10,7 +10,8 @@ from es_goals.storage.postgres.connections import Connections
 from es_goals.storage.postgres.views import PostgresViews
 from es_goals.storage.sessions import Session
 from es_goals.storage.sql.log import COLUMNS
-from es_goals.storage.sql.views import GENERATION, code
+from es_goals.storage.sql.tables import code
+from es_goals.storage.sql.views import GENERATION
 from es_goals.storage.views import Generation, ReadModel
 
 _NO_EVENT = ", ".join("NULL" for _ in Recorded.__struct_fields__)
@@ -33,7 +34,7 @@ class PostgresGlances:
         self._connections, self._views = connections, views
 
     def __call__(self, position: int, hashes: Sequence[str], model: ReadModel) -> Glance:
-        """Look, as storage.Glance says."""
+        """Look, as storage.glance.Look says."""
         lines: list[Recorded] = []
         sessions: dict[str, Session] = {}
         generation: Generation | None = None

@@ -24,7 +24,7 @@ from es_goals.storage.postgres.connections import (
     translated,
     unbounded,
 )
-from es_goals.storage.postgres.schema import _expect_to_serve, _make_or_upgrade, _recognised
+from es_goals.storage.postgres.schema import _expect_schema, _expect_to_serve, _make_or_upgrade
 from es_goals.storage.sql.log import COLUMNS, ConstraintViolation, SqlReader, SqlTransaction, as_json
 from es_goals.storage.sqlite.log import SqliteLog
 
@@ -53,7 +53,7 @@ _BY_STREAM = (
 )
 # Asked at once: others append meanwhile.
 _ENDS = "SELECT position, (SELECT coalesce(max(position), 0) FROM events) FROM counter"
-log = structlog.get_logger()
+logger = structlog.get_logger()
 
 
 class PostgresTransaction(SqlTransaction):
@@ -78,15 +78,15 @@ class PostgresTransaction(SqlTransaction):
             raise _violation(error) from error
 
     def _rows(self, sql: str, *values: str | int) -> list[tuple[Any, ...]]:
-        return [] if _nowhere(values) else super()._rows(sql, *values)
+        return [] if _has_nul(values) else super()._rows(sql, *values)
 
-    def _of_events(self, lines: Sequence[Recorded]) -> tuple[str, str]:
+    def _insert_events(self, lines: Sequence[Recorded]) -> tuple[str, str]:
         return _INSERT, as_json(lines).decode()
 
-    def _of_keys(self, keys: Sequence[StoredKey]) -> tuple[str, str]:
+    def _insert_keys(self, keys: Sequence[StoredKey]) -> tuple[str, str]:
         return _STORE_KEY, as_json(keys).decode()
 
-    def _going_on(self) -> bool:
+    def _in_transaction(self) -> bool:
         return self._open.pgconn.transaction_status in (pq.TransactionStatus.INTRANS, pq.TransactionStatus.INERROR)
 
     def _try(self, sql: str, *values: str | int | None) -> None:
@@ -108,7 +108,7 @@ class PostgresTransaction(SqlTransaction):
             self._prefetched.update({(one.stream, one.key): one for one in found})
 
     def stored_key(self, stream: str, key: str) -> StoredKey | None:
-        if (stream, key) in self._prefetched and (stream, key) not in self._keys:
+        if (stream, key) in self._prefetched and (stream, key) not in self._pending_keys:
             return self._prefetched[stream, key]
         return super().stored_key(stream, key)
 
@@ -117,19 +117,19 @@ class PostgresTransaction(SqlTransaction):
         super().store_key(command)
 
     def _end_batch(self) -> None:
-        """They are written by `commit`."""
+        """Leave them pending: `commit` writes them."""
 
     def commit(self) -> None:
-        """Write what was kept and commit. Raises BatchConflict, StorageFull, StorageFailed, OutcomeUnknown."""
+        """Write what is pending and commit. Raises BatchConflict, StorageFull, StorageFailed, OutcomeUnknown."""
         warned: list[str] = []
-        self._open.add_notice_handler(lambda notice: _note(notice, warned))
+        self._open.add_notice_handler(lambda notice: _collect_warning(notice, warned))
         try:
             with self._open.pipeline():
-                if self._kept:
-                    insert, rows = self._of_events(self._kept)
+                if self._pending:
+                    insert, rows = self._insert_events(self._pending)
                     self._open.execute(insert, [rows])
-                if self._keys:
-                    insert, rows = self._of_keys(list(self._keys.values()))
+                if self._pending_keys:
+                    insert, rows = self._insert_keys(list(self._pending_keys.values()))
                     self._open.execute(insert, [rows], prepare=False)
                 self._open.execute("COMMIT", prepare=False)
         except psycopg.Error as error:
@@ -150,15 +150,15 @@ class PostgresLog(SqlReader):
     def __init__(self, connections: Connections, clock: Clock) -> None:
         self._connections, self._clock = connections, clock
         self._closed = threading.Event()
-        with connections.alone() as connection, translated:
+        with connections.unpooled() as connection, translated:
             if not connections.standby:
                 _make_or_upgrade(connection, None)
-            self.id = _recognised(connection)
+            self.id = _expect_schema(connection)
             _expect_to_serve(connection)
         connections.open()
 
     def _rows(self, sql: str, *values: str | int) -> list[tuple[Any, ...]]:
-        return [] if _nowhere(values) else self._connections.rows(sql, values)
+        return [] if _has_nul(values) else self._connections.rows(sql, values)
 
     def close(self) -> None:
         self._closed.set()
@@ -166,7 +166,7 @@ class PostgresLog(SqlReader):
 
     @contextmanager
     def writing(self) -> Iterator[PostgresTransaction]:
-        with self._connections.one() as connection:
+        with self._connections.borrow() as connection:
             try:
                 started = connection.execute(_BEGIN)
                 started.nextset()
@@ -181,7 +181,7 @@ class PostgresLog(SqlReader):
     def by_stream(self, after: str, until: int) -> Generator[Recorded, None, None]:
         with (
             translated,
-            self._connections.alone() as connection,
+            self._connections.unpooled() as connection,
             unbounded(connection),
             transaction(connection, SNAPSHOT),
             psycopg.RawServerCursor(connection, "by_stream") as cursor,
@@ -197,27 +197,28 @@ class PostgresLog(SqlReader):
         threading.Thread(target=self._listen, args=(wake,), name="listener", daemon=True).start()
 
     def _listen(self, wake: Callable[[], None]) -> None:
-        """Until it is closed, whatever becomes of the connection: its end is only told, since followers look anyway."""
+        """Wait for notifications until the log is closed, whatever becomes of the connection: its end is only logged,
+        since followers look anyway."""
         while not self._closed.is_set():
             try:
-                with self._connections.alone() as connection:
+                with self._connections.unpooled() as connection:
                     connection.execute(f"LISTEN {CHANNEL}")
                     while not self._closed.is_set():
                         for _ in connection.notifies(timeout=LISTEN_AGAIN_SECONDS, stop_after=1):
                             wake()
             except (psycopg.Error, Unusable) as error:
-                log.warning("not_listening", detail=str(error))
+                logger.warning("not_listening", detail=str(error))
                 self._closed.wait(LISTEN_AGAIN_SECONDS)
 
-    def tidy(self) -> None:
-        """The server does so itself."""
+    def checkpoint(self) -> None:
+        """Do nothing: the server does so itself."""
 
     def probe(self) -> None:
         with self.writing() as transaction:
             transaction._ask("UPDATE probe SET count = count + 1")
 
     def integrity(self) -> list[str]:
-        """Whether the counter and the events agree."""
+        """Compare the counter with the events."""
         counted, found = self._connections.rows(_ENDS, ())[0]
         return [] if counted == found else [f"the counter is at {counted}, and the last event at {found}"]
 
@@ -232,12 +233,12 @@ class PostgresLog(SqlReader):
         return {"database": int(self._connections.rows("SELECT pg_database_size(current_database())", ())[0][0])}
 
 
-def _nowhere(values: Sequence[str | int]) -> bool:
-    """Whether one holds a NUL, which no row does, and which PostgreSQL refuses in a question too."""
+def _has_nul(values: Sequence[str | int]) -> bool:
+    """Whether one has a NUL, which no row has, and which PostgreSQL refuses in a question too."""
     return any(isinstance(value, str) and "\0" in value for value in values)
 
 
-def _note(notice: psycopg.errors.Diagnostic, warned: list[str]) -> None:
+def _collect_warning(notice: psycopg.errors.Diagnostic, warned: list[str]) -> None:
     if notice.severity_nonlocalized == "WARNING":
         warned.append(notice.message_primary or "a warning")
 
@@ -247,7 +248,7 @@ def _violation(error: psycopg.Error) -> ConstraintViolation:
 
 
 def _uncommitted(error: psycopg.Error) -> Exception:
-    """What a failure with the COMMIT under way means: where the server refused a statement, the COMMIT was not done."""
+    """Translate a failure with the COMMIT under way: where the server refused a statement, the COMMIT was not done."""
     if isinstance(error, REFUSED):
         return BatchConflict(str(error))
     if isinstance(error, errors.DiskFull):

@@ -16,8 +16,8 @@ _OWNED = (
     "SELECT pg_has_role(tableowner::name, 'USAGE') FROM pg_tables"
     " WHERE (schemaname, tablename) = ('es_goals', 'events')"
 )
-_ONES_OWN = "SELECT id, schema FROM es_goals.log"
-_THERE = "SELECT to_regclass('es_goals.log') IS NOT NULL"
+_ID_AND_SCHEMA = "SELECT id, schema FROM es_goals.log"
+_EXISTS = "SELECT to_regclass('es_goals.log') IS NOT NULL"
 _MAY_SERVE = (
     "SELECT current_user::text, has_schema_privilege('es_goals_sessions', 'USAGE')"
     " AND has_table_privilege('es_goals.tokens', 'INSERT')"
@@ -49,15 +49,15 @@ _GENERATIONS = (
 
 def migrate(url: str, deadline: float, service: str | None) -> None:
     """Make or upgrade the schema as the role that owns it, and let the role `service` serve. Raises Unusable."""
-    with Connections(url, deadline, 1).alone() as connection, translated, unbounded(connection):
+    with Connections(url, deadline, 1).unpooled() as connection, translated, unbounded(connection):
         _make_or_upgrade(connection, service)
-        _recognised(connection)
+        _expect_schema(connection)
 
 
 def exists(url: str, deadline: float) -> bool:
     """Whether a database has a log. Raises Unusable."""
-    with Connections(url, deadline, 1).alone() as connection, translated:
-        return bool(connection.execute(_THERE).fetchall()[0][0])
+    with Connections(url, deadline, 1).unpooled() as connection, translated:
+        return bool(connection.execute(_EXISTS).fetchall()[0][0])
 
 
 def _make_or_upgrade(connection: Connection, service: str | None) -> None:
@@ -76,10 +76,10 @@ def _make_or_upgrade(connection: Connection, service: str | None) -> None:
             connection.execute(statements(_UPGRADES[schema]))
             connection.execute("UPDATE es_goals.log SET schema = $1", (schema + 1,))
         if service is not None and (found is None or found <= SCHEMA):
-            _let_serve(connection, service)
+            _grant(connection, service)
 
 
-def _let_serve(connection: Connection, service: str) -> None:
+def _grant(connection: Connection, service: str) -> None:
     if not connection.execute("SELECT FROM pg_roles WHERE rolname = $1", (service,)).fetchall():
         raise Unusable(f"expected a role that there is; found {service}")
     if not connection.execute(_OWNED).fetchall()[0][0]:
@@ -92,23 +92,23 @@ def _let_serve(connection: Connection, service: str) -> None:
 
 
 def _expect_to_serve(connection: Connection) -> None:
-    """An upgrade without `service` leaves a role what it had, which is not enough."""
+    """Raise Unusable where an upgrade without `service` left a role what it had, which is not enough."""
     role, may = connection.execute(_MAY_SERVE).fetchall()[0]
     if not may:
-        told = f"let the log's owner run es-goals migrate --service {role}"
-        raise Unusable(f"expected a role that may keep accounts and sessions; found {role}, which may not: {told}")
+        advice = f"let the log's owner run es-goals migrate --service {role}"
+        raise Unusable(f"expected a role that may keep accounts and sessions; found {role}, which may not: {advice}")
 
 
 def _schema(connection: Connection) -> int | None:
-    if not connection.execute(_THERE).fetchall()[0][0]:
+    if not connection.execute(_EXISTS).fetchall()[0][0]:
         return None
-    return int(connection.execute(_ONES_OWN).fetchall()[0][1])
+    return int(connection.execute(_ID_AND_SCHEMA).fetchall()[0][1])
 
 
-def _recognised(connection: Connection) -> str:
+def _expect_schema(connection: Connection) -> str:
     if _schema(connection) is None:
         raise Unusable(f"expected a log in {connection.info.dbname}; found none")
-    log_id, schema = connection.execute(_ONES_OWN).fetchall()[0]
+    log_id, schema = connection.execute(_ID_AND_SCHEMA).fetchall()[0]
     if schema > SCHEMA:
         raise Unusable(f"expected a log of schema {SCHEMA} or older; found {schema}: upgrade the service")
     if schema < SCHEMA:  # of a standby that has not followed an upgrade yet

@@ -22,7 +22,7 @@ class PostgresSessions(SqlSessions):
 
     @contextmanager
     def _writing(self) -> Iterator[Ask]:
-        with self._connections.one() as connection, transaction(connection, "BEGIN"):
+        with self._connections.borrow() as connection, transaction(connection, "BEGIN"):
             connection.execute("SELECT made_at FROM origin FOR UPDATE")
 
             def ask(sql: str, *values: str | int) -> list[tuple[Any, ...]]:

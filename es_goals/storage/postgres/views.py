@@ -10,7 +10,7 @@ from psycopg import errors
 
 from es_goals.storage.errors import GenerationGone
 from es_goals.storage.postgres.connections import REFUSED, SNAPSHOT, Connections, NoSuchTable, transaction
-from es_goals.storage.sql.views import Session, SqlViews, gone_where
+from es_goals.storage.sql.views import Cursor, SqlViews, as_generation_gone
 from es_goals.storage.views import Generation, ReadModel
 
 LEASES = 0x0E5_60A15
@@ -35,34 +35,32 @@ class PostgresViews(SqlViews):
         self._leased: set[str] = set()
         self._leasing = threading.Lock()
 
-    def close(self) -> None:
-        """The connections are the log's."""
-
     @contextmanager
-    def _writing(self, *, without_timeout: bool = False) -> Iterator[Session]:
-        with self._connections.one(without_timeout=without_timeout) as connection, transaction(connection, "BEGIN"):
+    def _writing(self, *, without_timeout: bool = False) -> Iterator[Cursor]:
+        with self._connections.borrow(without_timeout=without_timeout) as connection, transaction(connection, "BEGIN"):
             connection.execute("SELECT schema FROM source FOR UPDATE")
             yield connection
 
     @contextmanager
-    def _reading(self, *, without_timeout: bool = False) -> Iterator[Session]:
-        with self._connections.one(without_timeout=without_timeout) as connection, transaction(connection, SNAPSHOT):
+    def _reading(self, *, without_timeout: bool = False) -> Iterator[Cursor]:
+        with self._connections.borrow(without_timeout=without_timeout) as connection, transaction(connection, SNAPSHOT):
             yield connection
 
-    def _create(self, session: Session, table: str, columns: str) -> None:
-        session.execute(f"CREATE TABLE es_goals_views.{table} ({columns})")
-        session.execute(session.execute(_HAND_OVER, (table[1:-1],)).fetchone()[0])
+    def _create(self, cursor: Cursor, table: str, columns: str) -> None:
+        cursor.execute(f"CREATE TABLE es_goals_views.{table} ({columns})")
+        cursor.execute(cursor.execute(_HAND_OVER, (table[1:-1],)).fetchone()[0])
 
-    def _next_number(self, session: Session) -> int:
-        return int(session.execute(_NUMBER).fetchone()[0])
+    def _next_number(self, cursor: Cursor) -> int:
+        return int(cursor.execute(_NUMBER).fetchone()[0])
 
-    def _still_there(self, generation: Generation) -> AbstractContextManager[None]:
-        return gone_where(NoSuchTable, "", generation)
+    def _expect_table(self, generation: Generation) -> AbstractContextManager[None]:
+        return as_generation_gone(NoSuchTable, "", generation)
 
     def snapshot(
         self, model: ReadModel, generation: Generation | None = None, user: str | None = None
     ) -> tuple[Generation, list[Any]]:
-        """Tables that are dropped are gone at once, also where a snapshot still shows their generation."""
+        """Try again where a table is gone: those that are dropped are gone at once, also where a snapshot still shows
+        their generation."""
         while True:
             try:
                 return super().snapshot(model, generation, user)
@@ -79,7 +77,7 @@ class PostgresViews(SqlViews):
             yield False
             return
         try:
-            with self._connections.one() as connection:
+            with self._connections.borrow() as connection:
                 taken = bool(connection.execute(_LEASE, (LEASES, name)).fetchall()[0][0])
                 try:
                     yield taken

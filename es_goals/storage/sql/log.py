@@ -29,9 +29,10 @@ from es_goals.storage.log import (
 from es_goals.values import folded
 
 SCHEMA = 3
-"""Of the log, on every engine."""
+"""The log's version, on every engine."""
 BASE = 2
-"""What sqlite.sql and postgres.sql make; the upgrades from there on make the rest, as they do of an older log."""
+"""The version that sqlite/log.sql and postgres/log.sql make; the upgrades from there on make the rest, as they do of an
+older log."""
 
 
 COLUMNS = "position, stream, version, type, subject, at, actor, command, reason, data"
@@ -78,11 +79,11 @@ as_json = msgspec.json.Encoder().encode
 
 
 def statements(step: str) -> str:
-    """Of a file beside this one, if it is the name of one."""
+    """Return the statements of a file of storage, if it is the name of one; else the step itself."""
     return resources.files("es_goals.storage").joinpath(step).read_text("utf-8") if step.endswith(".sql") else step
 
 
-def keepable(*values: object) -> bool:
+def storable(*values: object) -> bool:
     """Whether rows can have these: PostgreSQL's text holds no NUL, and UTF-8 no half of a surrogate pair."""
     try:
         return not any(isinstance(value, str) and b"\0" in value.encode() for value in values)
@@ -99,7 +100,7 @@ class SqlReader(ABC):
 
     @abstractmethod
     def _rows(self, sql: str, *values: str | int) -> list[tuple[Any, ...]]:
-        """All rows. Raises Unavailable."""
+        """Return all rows of a question. Raises Unavailable."""
 
     def _one(self, sql: str, *values: str | int) -> tuple[Any, ...] | None:
         rows = self._rows(sql, *values)
@@ -178,7 +179,7 @@ class SqlReader(ABC):
         return [kind(*row) for row in self._rows(sql, after, limit)]
 
     def _credential(self, kind: type[C], column: str, value: str) -> C | None:
-        if not keepable(value):  # it may be whatever somebody sent
+        if not storable(value):  # it may be whatever somebody sent
             return None
         row = self._one(f"SELECT {', '.join(kind.__struct_fields__)} FROM {_TABLES[kind]} WHERE {column} = $1", value)
         return kind(*row) if row else None
@@ -207,11 +208,11 @@ def _taken(user: User) -> UserNameTaken:
 
 
 class SqlTransaction(SqlReader):
-    """A write transaction. What is written together is kept until something is read, or the end."""
+    """A write transaction. What is written together is pending until something is read, or the end."""
 
     def __init__(self, head: Head, clock: Clock) -> None:
-        self._kept: list[Recorded] = []
-        self._keys: dict[tuple[str, str], StoredKey] = {}
+        self._pending: list[Recorded] = []
+        self._pending_keys: dict[tuple[str, str], StoredKey] = {}
         self._batching = False
         self.position = head.position
         self.at = max(clock(), head.at)
@@ -219,28 +220,29 @@ class SqlTransaction(SqlReader):
 
     @abstractmethod
     def _ask(self, sql: str, *values: str | int | None) -> list[tuple[Any, ...]]:
-        """All rows of a statement in the transaction. Raises ConstraintViolation, Unavailable."""
+        """Return all rows of a statement in the transaction. Raises ConstraintViolation, Unavailable."""
 
     @abstractmethod
-    def _of_events(self, lines: Sequence[Recorded]) -> tuple[str, str]:
-        """One statement that inserts them, whatever their number: all or none of them. And its parameter."""
+    def _insert_events(self, lines: Sequence[Recorded]) -> tuple[str, str]:
+        """Return the statement that inserts events, whatever their number, all or none of them; and its parameter."""
 
     @abstractmethod
-    def _of_keys(self, keys: Sequence[StoredKey]) -> tuple[str, str]:
-        """The same for commands."""
+    def _insert_keys(self, keys: Sequence[StoredKey]) -> tuple[str, str]:
+        """Return the same for commands."""
 
     @abstractmethod
-    def _going_on(self) -> bool:
-        """Whether the transaction is still there to be undone in part."""
+    def _in_transaction(self) -> bool:
+        """Whether the transaction is still there, to be undone in part."""
 
     def _try(self, sql: str, *values: str | int | None) -> None:
-        """A statement that may be refused without the transaction being lost.
+        """Run a statement that may be refused without the transaction being lost.
 
-        Raises ConstraintViolation, Unavailable."""
+        Raises ConstraintViolation, Unavailable.
+        """
         self._ask(sql, *values)
 
     def _rows(self, sql: str, *values: str | int) -> list[tuple[Any, ...]]:
-        self._write_kept()
+        self._write_pending()
         return self._ask(sql, *values)
 
     def append(self, stream: str, expected: int, events: Sequence[Event], cause: Cause) -> list[Recorded]:
@@ -260,7 +262,7 @@ class SqlTransaction(SqlReader):
             for number, event in enumerate(events, start=1)
         ]
         if self._batching:
-            self._kept += lines
+            self._pending += lines
         else:
             self._insert_alone(lines)
         self.position += len(lines)
@@ -268,14 +270,14 @@ class SqlTransaction(SqlReader):
         return lines
 
     def _insert_alone(self, lines: Sequence[Recorded]) -> None:
-        # The triggers and unique indexes judge, so that what holds here holds for every writer there may be.
-        self._write_kept()
+        # The triggers and unique indexes decide, so that what holds here holds for every writer there may be.
+        self._write_pending()
         try:
-            self._try(*self._of_events(lines))
+            self._try(*self._insert_events(lines))
         except ConstraintViolation as violation:
-            raise self._told(lines, str(violation)) from violation
+            raise self._translated_violation(lines, str(violation)) from violation
 
-    def _told(self, lines: Sequence[Recorded], error: str) -> Conflict | SubjectTaken:
+    def _translated_violation(self, lines: Sequence[Recorded], error: str) -> Conflict | SubjectTaken:
         if "events_goal_created" not in error and "events.subject" not in error:
             found = self.stream_head(lines[0].stream).version
             return Conflict(f"expected {lines[0].stream} at version {lines[0].version - 1}; found {found}")
@@ -290,23 +292,23 @@ class SqlTransaction(SqlReader):
     def copy(self, lines: Sequence[Recorded], commands: Sequence[StoredKey]) -> None:
         try:
             if lines:
-                self._try(*self._of_events(lines))
+                self._try(*self._insert_events(lines))
                 self.position = lines[-1].position
             if commands:
-                self._try(*self._of_keys(commands))
+                self._try(*self._insert_keys(commands))
         except ConstraintViolation as violation:
             raise Conflict(f"expected what follows position {self.position}: {violation}") from violation
 
     def store_key(self, command: StoredKey) -> None:
         place = (command.stream, command.key)
-        if place in self._keys:
+        if place in self._pending_keys:
             raise BatchConflict(f"expected a key that its stream has not used; found {command.key!r}")
         if self._batching:
-            self._keys[place] = command
+            self._pending_keys[place] = command
             return
-        self._write_kept()
+        self._write_pending()
         try:
-            self._try(*self._of_keys([command]))
+            self._try(*self._insert_keys([command]))
         except ConstraintViolation as violation:
             raise Conflict(f"expected a key that its stream has not used; found {command.key!r}") from violation
 
@@ -314,13 +316,13 @@ class SqlTransaction(SqlReader):
         del places
 
     def stored_key(self, stream: str, key: str) -> StoredKey | None:
-        if (kept := self._keys.get((stream, key))) is not None:
-            return kept
+        if (pending := self._pending_keys.get((stream, key))) is not None:
+            return pending
         rows = self._ask(_STORED_KEY, stream, key)
         return StoredKey(*rows[0]) if rows else None
 
     def add_user(self, user: User) -> None:
-        self._write_kept()
+        self._write_pending()
         try:
             self._try(_ADD_USER, *structs.astuple(user), folded(user.name))
         except ConstraintViolation as violation:
@@ -328,7 +330,7 @@ class SqlTransaction(SqlReader):
         self.changes += 1
 
     def change_user(self, user: User) -> None:
-        self._write_kept()
+        self._write_pending()
         values = (user.name, folded(user.name), user.email, user.disabled_at, user.password_at, user.id)
         try:
             self._try(_CHANGE_USER, *values)
@@ -337,7 +339,7 @@ class SqlTransaction(SqlReader):
         self.changes += 1
 
     def add(self, credential: Credential) -> None:
-        self._write_kept()
+        self._write_pending()
         fields = credential.__struct_fields__
         places = ", ".join(f"${number}" for number in range(1, len(fields) + 1))
         sql = f"INSERT INTO {_TABLES[type(credential)]} ({', '.join(fields)}) VALUES ({places})"
@@ -345,7 +347,7 @@ class SqlTransaction(SqlReader):
             sql += " ON CONFLICT (user_id) DO UPDATE SET hash = excluded.hash"
         values = structs.astuple(credential)
         refused = CredentialTaken(f"expected a new {type(credential).__name__.lower()}; found one that is taken")
-        if not keepable(*values):
+        if not storable(*values):
             raise refused
         try:
             self._try(sql, *values)
@@ -365,31 +367,31 @@ class SqlTransaction(SqlReader):
         self._batching = False
 
     def _end_batch(self) -> None:
-        self._write_kept()
+        self._write_pending()
 
-    def _write_kept(self) -> None:
-        lines, self._kept = self._kept, []
-        keys, self._keys = self._keys, {}
+    def _write_pending(self) -> None:
+        lines, self._pending = self._pending, []
+        keys, self._pending_keys = self._pending_keys, {}
         try:
             if lines:
-                self._ask(*self._of_events(lines))
+                self._ask(*self._insert_events(lines))
             if keys:
-                self._ask(*self._of_keys(list(keys.values())))
+                self._ask(*self._insert_keys(list(keys.values())))
         except ConstraintViolation as violation:
             raise BatchConflict(str(violation)) from violation
 
     @contextmanager
     def savepoint(self) -> Iterator[None]:
         position = self.position
-        self._write_kept()
+        self._write_pending()
         self._ask("SAVEPOINT part")
         try:
             yield
-            self._write_kept()
+            self._write_pending()
         except BaseException:
-            self._kept, self._keys = [], {}
+            self._pending, self._pending_keys = [], {}
             # An I/O error or a full disk has rolled all of the transaction back already.
-            if self._going_on():
+            if self._in_transaction():
                 self._ask("ROLLBACK TO part")
                 self._ask("RELEASE part")
             self.position = position

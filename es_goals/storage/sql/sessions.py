@@ -7,8 +7,8 @@ from typing import Any
 
 from msgspec import structs
 
-from es_goals.storage.sessions import USE_NOTED, Attempt, Session
-from es_goals.storage.sql.log import keepable
+from es_goals.storage.sessions import USE_INTERVAL, Attempt, Session
+from es_goals.storage.sql.log import storable
 
 _PENDING = 30_000_000  # µs after which who looked at a password is taken to be gone, and the password to be wrong
 _FIELDS = ", ".join(Session.__struct_fields__)
@@ -19,7 +19,7 @@ _END = "DELETE FROM sessions WHERE hash = $1"
 _USE = "SELECT at FROM uses WHERE id = $1"
 _NOTE = (
     "INSERT INTO uses (id, at) VALUES ($1, $2)"
-    f" ON CONFLICT (id) DO UPDATE SET at = excluded.at WHERE uses.at <= excluded.at - {USE_NOTED}"
+    f" ON CONFLICT (id) DO UPDATE SET at = excluded.at WHERE uses.at <= excluded.at - {USE_INTERVAL}"
 )
 _KNOWN_HERE = "SELECT 1 FROM sessions WHERE user_id = $1 AND address = $2 AND expires_at > $3 AND stamp = $4 LIMIT 1"
 _OF_BOTH = "SELECT at, failed FROM attempts WHERE account = $1 AND address = $2 AND at >= $3 ORDER BY at"
@@ -30,7 +30,7 @@ _FAILED = "UPDATE attempts SET failed = 1 WHERE id = $1"
 _HELD = "DELETE FROM attempts WHERE id = $1 OR (account = $2 AND address = $3 AND (failed = 1 OR at < $4))"
 
 Ask = Callable[..., list[tuple[Any, ...]]]
-"""A statement and its values, in a transaction; answers all rows."""
+"""Takes a statement and its values, in a transaction; returns all rows."""
 
 
 class SqlSessions(ABC):
@@ -38,14 +38,14 @@ class SqlSessions(ABC):
 
     @abstractmethod
     def _rows(self, sql: str, *values: str | int) -> list[tuple[Any, ...]]:
-        """All rows. Raises Unavailable."""
+        """Return all rows of a question. Raises Unavailable."""
 
     @abstractmethod
     def _writing(self) -> AbstractContextManager[Ask]:
-        """A transaction that is alone in counting."""
+        """Begin a transaction that is alone in counting attempts."""
 
     def session(self, hash: str) -> Session | None:
-        rows = self._rows(_SESSION, hash) if keepable(hash) else []
+        rows = self._rows(_SESSION, hash) if storable(hash) else []
         return Session(*rows[0]) if rows else None
 
     def begin(self, session: Session) -> None:
@@ -65,10 +65,10 @@ class SqlSessions(ABC):
         return rows[0][0] if rows else None
 
     def last_use(self, id: str, made_at: int) -> int:
-        rows = (self._rows(_USE, id) if keepable(id) else []) or self._rows("SELECT made_at FROM origin")
+        rows = (self._rows(_USE, id) if storable(id) else []) or self._rows("SELECT made_at FROM origin")
         return max(made_at, int(rows[0][0]))
 
-    def note_use(self, id: str, at: int) -> None:
+    def record_use(self, id: str, at: int) -> None:
         self._write(_NOTE, id, at)
 
     def _write(self, sql: str, *values: str | int) -> None:
@@ -97,10 +97,19 @@ class SqlSessions(ABC):
         self._write(_FAILED, attempt.id)
 
     def held(self, attempt: Attempt) -> None:
-        self._write(_HELD, attempt.id, attempt.account, attempt.address, attempt.at - _PENDING)
+        self._write(*_held(attempt))
 
-    def tidy(self, now: int, idle: int, since: int) -> None:
+    def sign_in(self, attempt: Attempt, session: Session) -> None:
+        with self._writing() as ask:
+            ask(*_held(attempt))
+            ask(_BEGIN, *structs.astuple(session))
+
+    def purge_expired(self, now: int, idle: int, since: int) -> None:
         with self._writing() as ask:
             ask("DELETE FROM sessions WHERE expires_at <= $1", now)
             ask("DELETE FROM uses WHERE at < $1", idle)
             ask("DELETE FROM attempts WHERE at < $1", since)
+
+
+def _held(attempt: Attempt) -> tuple[str, str, str, str, int]:
+    return _HELD, attempt.id, attempt.account, attempt.address, attempt.at - _PENDING

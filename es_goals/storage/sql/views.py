@@ -1,20 +1,17 @@
 """Read models as tables, in the SQL that the engines share: parameters are $1, $2 … in the order of their first use."""
 
-import hashlib
 from abc import ABC, abstractmethod
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager
-from functools import cache
-from itertools import chain, count
-from typing import Any, ClassVar, Protocol, TypeVar
+from itertools import chain
+from typing import Any, ClassVar, Protocol
 
-import msgspec.inspect
 from msgspec import structs
 
 from es_goals.storage.errors import GenerationGone, RowRefused
+from es_goals.storage.sql.tables import chunks, code, columns, key_columns, key_matches, placeholders, quoted, table_of
 from es_goals.storage.views import Generation, Key, ReadModel
 
-LOT = 64  # rows a statement
 GENERATION = "id, name, state, position, command, failed_at, error, writes, filled, folded"
 _BY_STATE = f"SELECT {GENERATION} FROM generations WHERE (name, revision, shape, state) = ($1, $2, $3, $4)"
 _BY_ID = f"SELECT {GENERATION} FROM generations WHERE id = $1"
@@ -39,14 +36,12 @@ _REPLACED = (
     " AND (state = 'previous' OR revision <> $2 OR shape <> $3) AND id <> $4"
 )
 
-T = TypeVar("T")
 
-
-class Session(Protocol):
-    """A connection in a transaction, of whatever engine."""
+class Cursor(Protocol):
+    """Asks within a transaction, on whatever engine."""
 
     def execute(self, sql: str, values: Sequence[Any] = (), /) -> Any:
-        """A cursor with `fetchone` and `fetchall`."""
+        """Return what has `fetchone` and `fetchall`."""
 
 
 class SqlViews(ABC):
@@ -57,24 +52,25 @@ class SqlViews(ABC):
     """What is raised for a row that does not fit."""
 
     @abstractmethod
-    def _writing(self, *, without_timeout: bool = False) -> AbstractContextManager[Session]:
-        """The lock of all read models, and a transaction. `without_timeout`: whatever time a statement takes."""
+    def _writing(self, *, without_timeout: bool = False) -> AbstractContextManager[Cursor]:
+        """Take the lock of all read models, and begin a transaction. `without_timeout`: whatever time a statement
+        takes."""
 
     @abstractmethod
-    def _reading(self, *, without_timeout: bool = False) -> AbstractContextManager[Session]:
-        """A transaction whose reads show one moment."""
+    def _reading(self, *, without_timeout: bool = False) -> AbstractContextManager[Cursor]:
+        """Begin a transaction whose reads show one moment."""
 
     @abstractmethod
-    def _create(self, session: Session, table: str, columns: str) -> None:
+    def _create(self, cursor: Cursor, table: str, columns: str) -> None:
         """Make a generation's table."""
 
     @abstractmethod
-    def _next_number(self, session: Session) -> int:
-        """A generation's number that was never given."""
+    def _next_number(self, cursor: Cursor) -> int:
+        """Return a generation's number that was never given."""
 
     @abstractmethod
-    def _still_there(self, generation: Generation) -> AbstractContextManager[None]:
-        """Raises GenerationGone where its table is gone."""
+    def _expect_table(self, generation: Generation) -> AbstractContextManager[None]:
+        """Raise GenerationGone where its table turns out to be gone."""
 
     def live(self, model: ReadModel) -> Generation:
         return self._found(model, "live") or self._make(model, "live")
@@ -84,33 +80,33 @@ class SqlViews(ABC):
         return self._make(model, "building") if make and found is None else found
 
     def _found(self, model: ReadModel, state: str) -> Generation | None:
-        with self._reading() as session:
-            return in_state(session, model, state)
+        with self._reading() as cursor:
+            return in_state(cursor, model, state)
 
     def _make(self, model: ReadModel, state: str) -> Generation:
-        with self._writing() as session:
-            found = in_state(session, model, state)
+        with self._writing() as cursor:
+            found = in_state(cursor, model, state)
             if found is not None:
                 return found
-            number = int(session.execute(_MAKE, (*code(model), state)).fetchone()[0])
-            table = table_of(number, name_of(model))
-            self._create(session, table, columns(model, self.column_types))
+            number = int(cursor.execute(_MAKE, (*code(model), state)).fetchone()[0])
+            table = table_of(number, code(model)[0])
+            self._create(cursor, table, columns(model, self.column_types))
             for place, names in enumerate(model.INDEXES):
-                session.execute(f'CREATE INDEX "{table[1:-1]}_{place}" ON {table} ({_quoted(names)})')
-            made = _by_id(session, number)
+                cursor.execute(f'CREATE INDEX "{table[1:-1]}_{place}" ON {table} ({quoted(names)})')
+            made = _by_id(cursor, number)
             assert made is not None
             return made
 
     def snapshot(
         self, model: ReadModel, generation: Generation | None = None, user: str | None = None
     ) -> tuple[Generation, list[Any]]:
-        with self._reading() as session:
+        with self._reading() as cursor:
             # The state is asked for in the same snapshot as the rows: a rebuild may flip at any time.
-            found = in_state(session, model, "live") if generation is None else _by_id(session, generation.id)
+            found = in_state(cursor, model, "live") if generation is None else _by_id(cursor, generation.id)
             if found is not None:
                 where, values = ("", ()) if user is None else (' WHERE "user" = $1', (user,))
-                sql = f"SELECT * FROM {table_of(found.id, found.name)}{where} ORDER BY {_key(model)}"
-                return found, [model.Row(*row) for row in session.execute(sql, values)]
+                sql = f"SELECT * FROM {table_of(found.id, found.name)}{where} ORDER BY {key_columns(model)}"
+                return found, [model.Row(*row) for row in cursor.execute(sql, values)]
         if generation is not None:
             raise GenerationGone(f"generation {generation.id} of {generation.name} was replaced meanwhile")
         self.live(model)  # there was none of this code's: it is made, and another process may be filling it already
@@ -120,135 +116,136 @@ class SqlViews(ABC):
         table = table_of(generation.id, generation.name)
         places = [model.Row.__struct_fields__.index(column) for column in model.KEY]
         found: dict[Key, Any] = {}
-        with self._still_there(generation), self._reading() as session:
-            for lot in _lots(list(keys)):
-                sql = f"SELECT * FROM {table} WHERE ({_key(model)}) IN (VALUES {_places(len(lot), len(model.KEY))})"
-                rows = session.execute(sql, tuple(chain.from_iterable(lot)))
+        with self._expect_table(generation), self._reading() as cursor:
+            for chunk in chunks(list(keys)):
+                wanted = placeholders(len(chunk), len(model.KEY))
+                sql = f"SELECT * FROM {table} WHERE ({key_columns(model)}) IN (VALUES {wanted})"
+                rows = cursor.execute(sql, tuple(chain.from_iterable(chunk)))
                 found.update((tuple(row[place] for place in places), model.Row(*row)) for row in rows)
         return found
 
     def save(
         self, model: ReadModel, generation: Generation, position: int, command: str, rows: dict[Key, Any | None]
     ) -> Generation | None:
-        with self._writing() as session:
-            moved = _one(session, _ADVANCE, (position, command, generation.id, generation.writes))
+        with self._writing() as cursor:
+            moved = _one(cursor, _ADVANCE, (position, command, generation.id, generation.writes))
             if moved is None:
                 return None
             table = table_of(generation.id, generation.name)
-            self._put(session, table, model, (row for row in rows.values() if row is not None))
+            self._put(cursor, table, model, (row for row in rows.values() if row is not None))
             for key in (key for key, row in rows.items() if row is None):
-                session.execute(f"DELETE FROM {table} WHERE {_match(model)}", key)
+                cursor.execute(f"DELETE FROM {table} WHERE {key_matches(model)}", key)
             return moved
 
     def fill(self, model: ReadModel, generation: Generation, rows: Iterable[Any]) -> Generation | None:
         place = (generation.position, generation.command, generation.filled, generation.folded)
-        with self._writing() as session:
-            moved = _one(session, _FILL, (*place, generation.id, generation.writes))
+        with self._writing() as cursor:
+            moved = _one(cursor, _FILL, (*place, generation.id, generation.writes))
             if moved is not None:
-                self._put(session, table_of(generation.id, generation.name), model, rows)
+                self._put(cursor, table_of(generation.id, generation.name), model, rows)
             return moved
 
     def replace_user(self, model: ReadModel, generation: Generation, user: str, rows: Iterable[Any]) -> bool:
-        with self._writing() as session:
-            found = _by_id(session, generation.id)
+        with self._writing() as cursor:
+            found = _by_id(cursor, generation.id)
             if found is None or (found.state, found.writes) != ("live", generation.writes):
                 return False
             # Under a new number, so that nothing which readers made of the old rows is taken for these.
-            number = self._next_number(session)
-            session.execute(_RENUMBER, (number, generation.id))
+            number = self._next_number(cursor)
+            cursor.execute(_RENUMBER, (number, generation.id))
             table = table_of(number, generation.name)
-            session.execute(f"ALTER TABLE {table_of(generation.id, generation.name)} RENAME TO {table}")
-            session.execute(f'DELETE FROM {table} WHERE "user" = $1', (user,))
-            self._put(session, table, model, rows)
+            cursor.execute(f"ALTER TABLE {table_of(generation.id, generation.name)} RENAME TO {table}")
+            cursor.execute(f'DELETE FROM {table} WHERE "user" = $1', (user,))
+            self._put(cursor, table, model, rows)
         return True
 
     def mark_failed(self, generation: Generation, position: int, error: str) -> None:
-        with self._writing() as session:
-            session.execute(_FAIL, (position, error, generation.id, generation.position))
+        with self._writing() as cursor:
+            cursor.execute(_FAIL, (position, error, generation.id, generation.position))
 
     def clear_failed(self, generation: Generation) -> None:
-        with self._writing() as session:
-            session.execute(_FAIL, (None, None, generation.id, generation.position))
+        with self._writing() as cursor:
+            cursor.execute(_FAIL, (None, None, generation.id, generation.position))
 
     def discard(self, generation: Generation) -> None:
-        with self._writing() as session:
-            drop(session, [(generation.id, generation.name)])
+        with self._writing() as cursor:
+            drop(cursor, [(generation.id, generation.name)])
 
     def reset(self, generation: Generation) -> None:
-        with self._writing(without_timeout=True) as session:
-            session.execute(f"DELETE FROM {table_of(generation.id, generation.name)}")
-            session.execute(_EMPTY, (generation.id,))
+        with self._writing(without_timeout=True) as cursor:
+            cursor.execute(f"DELETE FROM {table_of(generation.id, generation.name)}")
+            cursor.execute(_EMPTY, (generation.id,))
 
     def differences(self, model: ReadModel, old: Generation, new: Generation) -> tuple[int, int, list[Key]] | None:
         left, right = table_of(old.id, old.name), table_of(new.id, new.name)
         others = [name for name in model.Row.__struct_fields__ if name not in model.KEY]
-        key = _key(model)
+        key = key_columns(model)
         same = [f'a."{name}" = b."{name}"' for name in model.KEY]
         same += [f'a."{name}" IS NOT DISTINCT FROM b."{name}"' for name in others]
-        with self._reading(without_timeout=True) as session:
-            found = [_by_id(session, generation.id) for generation in (old, new)]
+        with self._reading(without_timeout=True) as cursor:
+            found = [_by_id(cursor, generation.id) for generation in (old, new)]
             if None in found or len({generation.position for generation in found if generation}) > 1:
                 return None
-            stayed = _count(session, f"{left} AS a JOIN {right} AS b ON {' AND '.join(same)}")
-            gone, came = (_count(session, one) - stayed for one in (left, right))
+            stayed = _count(cursor, f"{left} AS a JOIN {right} AS b ON {' AND '.join(same)}")
+            gone, came = (_count(cursor, one) - stayed for one in (left, right))
             first = (
                 f"SELECT {key} FROM (SELECT * FROM {left} EXCEPT SELECT * FROM {right}) AS gone"
                 f" UNION SELECT {key} FROM (SELECT * FROM {right} EXCEPT SELECT * FROM {left}) AS came"
                 f" ORDER BY {key} LIMIT 10"
             )
-            keys: list[Any] = session.execute(first).fetchall() if gone or came else []
+            keys: list[Any] = cursor.execute(first).fetchall() if gone or came else []
             return gone, came, keys
 
     def flip(self, model: ReadModel, building: Generation) -> bool:
-        with self._writing() as session:
-            live, new = in_state(session, model, "live"), _by_id(session, building.id)
+        with self._writing() as cursor:
+            live, new = in_state(cursor, model, "live"), _by_id(cursor, building.id)
             if new is None or (live and new.position < live.position):
                 return False
-            drop(session, session.execute(_REPLACED, (*code(model), building.id)).fetchall())
+            drop(cursor, cursor.execute(_REPLACED, (*code(model), building.id)).fetchall())
             if live:
-                session.execute(_SET_STATE, ("previous", live.id))
-            session.execute(_SET_STATE, ("live", building.id))
+                cursor.execute(_SET_STATE, ("previous", live.id))
+            cursor.execute(_SET_STATE, ("live", building.id))
         return True
 
     def roll_back(self, model: ReadModel) -> Generation | None:
-        with self._writing() as session:
-            live, previous = (in_state(session, model, state) for state in ("live", "previous"))
+        with self._writing() as cursor:
+            live, previous = (in_state(cursor, model, state) for state in ("live", "previous"))
             if previous is None:
                 return None
-            session.execute(_SET_STATE, ("live", previous.id))
+            cursor.execute(_SET_STATE, ("live", previous.id))
             if live:
-                session.execute(_SET_STATE, ("previous", live.id))
-            return _by_id(session, previous.id)
+                cursor.execute(_SET_STATE, ("previous", live.id))
+            return _by_id(cursor, previous.id)
 
     def count(self, generation: Generation) -> int:
-        with self._still_there(generation), self._reading() as session:
-            return _count(session, table_of(generation.id, generation.name))
+        with self._expect_table(generation), self._reading() as cursor:
+            return _count(cursor, table_of(generation.id, generation.name))
 
     def owners(self, model: ReadModel) -> list[str]:
         live = self.live(model)
         sql = f'SELECT "user" FROM {table_of(live.id, live.name)} WHERE "user" > $1 ORDER BY "user" LIMIT 1'
         found: list[str] = []
-        with self._reading() as session:
-            while row := session.execute(sql, (found[-1] if found else "",)).fetchone():
+        with self._reading() as cursor:
+            while row := cursor.execute(sql, (found[-1] if found else "",)).fetchone():
                 found.append(str(row[0]))
         return found
 
-    def _put(self, session: Session, table: str, model: ReadModel, rows: Iterable[Any]) -> None:
+    def _put(self, cursor: Cursor, table: str, model: ReadModel, rows: Iterable[Any]) -> None:
         values = [structs.astuple(row) for row in rows]
         names = model.Row.__struct_fields__
         changes = ", ".join(f'"{name}" = excluded."{name}"' for name in names if name not in model.KEY)
-        taken = f"ON CONFLICT ({_key(model)}) DO {f'UPDATE SET {changes}' if changes else 'NOTHING'}"
+        taken = f"ON CONFLICT ({key_columns(model)}) DO {f'UPDATE SET {changes}' if changes else 'NOTHING'}"
         try:
-            for lot in _lots(values):
-                sql = f"INSERT INTO {table} VALUES {_places(len(lot), len(names))} {taken}"
-                session.execute(sql, tuple(chain.from_iterable(lot)))
+            for chunk in chunks(values):
+                sql = f"INSERT INTO {table} VALUES {placeholders(len(chunk), len(names))} {taken}"
+                cursor.execute(sql, tuple(chain.from_iterable(chunk)))
         except self.refused as error:
             raise RowRefused(f"expected rows that fit {table}: {error}") from error
 
 
 @contextmanager
-def gone_where(refused: type[Exception], says: str, generation: Generation) -> Iterator[None]:
-    """Turns an engine's word for a table that is not there into GenerationGone."""
+def as_generation_gone(refused: type[Exception], says: str, generation: Generation) -> Iterator[None]:
+    """Translate an engine's error for a table that is not there into GenerationGone."""
     try:
         yield
     except refused as error:
@@ -257,89 +254,26 @@ def gone_where(refused: type[Exception], says: str, generation: Generation) -> I
         raise GenerationGone(f"generation {generation.id} of {generation.name} was replaced meanwhile") from error
 
 
-def name_of(model: ReadModel) -> str:
-    """A read model's name: that of its file."""
-    return model.__name__.rpartition(".")[2]
+def in_state(cursor: Cursor, model: ReadModel, state: str) -> Generation | None:
+    """Return this code's generation that is in a state."""
+    return _one(cursor, _BY_STATE, (*code(model), state))
 
 
-def in_state(session: Session, model: ReadModel, state: str) -> Generation | None:
-    """This code's generation that is in a state."""
-    return _one(session, _BY_STATE, (*code(model), state))
+def _by_id(cursor: Cursor, number: int) -> Generation | None:
+    return _one(cursor, _BY_ID, (number,))
 
 
-def _by_id(session: Session, number: int) -> Generation | None:
-    return _one(session, _BY_ID, (number,))
-
-
-def _one(session: Session, sql: str, values: Sequence[Any]) -> Generation | None:
-    row = session.execute(sql, values).fetchone()
+def _one(cursor: Cursor, sql: str, values: Sequence[Any]) -> Generation | None:
+    row = cursor.execute(sql, values).fetchone()
     return Generation(*row) if row else None
 
 
-def _count(session: Session, table: str) -> int:
-    return int(session.execute(f"SELECT count(*) FROM {table}").fetchone()[0])
+def _count(cursor: Cursor, table: str) -> int:
+    return int(cursor.execute(f"SELECT count(*) FROM {table}").fetchone()[0])
 
 
-@cache
-def code(model: ReadModel) -> tuple[str, int, str]:
-    """Whose generation it is: a read model's name, its REVISION and a digest of its fields, key and indexes."""
-    shape = f"{columns(model, {str: 'TEXT', int: 'INTEGER'})} {model.INDEXES}"
-    return name_of(model), model.REVISION, hashlib.sha256(shape.encode()).hexdigest()[:16]
-
-
-def table_of(generation: int, name: str) -> str:
-    """The name of a generation's table, quoted."""
-    return f'"{name}_{generation}"'
-
-
-def _quoted(names: Iterable[str]) -> str:
-    return ", ".join(f'"{name}"' for name in names)
-
-
-def _key(model: ReadModel) -> str:
-    return _quoted(model.KEY)
-
-
-def _match(model: ReadModel) -> str:
-    return " AND ".join(f'"{column}" = ${number}' for number, column in enumerate(model.KEY, start=1))
-
-
-def drop(session: Session, generations: Iterable[tuple[Any, ...]]) -> None:
+def drop(cursor: Cursor, generations: Iterable[tuple[Any, ...]]) -> None:
     """Remove generations, named by number and read model."""
     for generation, name in generations:
-        session.execute(f"DROP TABLE {table_of(generation, name)}")
-        session.execute("DELETE FROM generations WHERE id = $1", (generation,))
-
-
-def columns(model: ReadModel, types: dict[type, str]) -> str:
-    """A read model's columns and key, as CREATE TABLE wants them."""
-    info = msgspec.inspect.type_info(model.Row)
-    assert isinstance(info, msgspec.inspect.StructType)
-    found = [f'"{field.name}" {_column_type(field.type, types)}' for field in info.fields]
-    return f"{', '.join(found)}, PRIMARY KEY ({_key(model)})"
-
-
-def _column_type(kind: msgspec.inspect.Type, types: dict[type, str]) -> str:
-    options = kind.types if isinstance(kind, msgspec.inspect.UnionType) else (kind,)
-    match [option for option in options if not isinstance(option, msgspec.inspect.NoneType)]:
-        case [msgspec.inspect.StrType()]:
-            column = types[str]
-        case [msgspec.inspect.IntType()]:
-            column = types[int]
-        case _:
-            raise TypeError(f"expected str or int, or None besides, as the type of a row's field; found {kind}")
-    return column if len(options) > 1 else f"{column} NOT NULL"
-
-
-def _lots(values: Sequence[T]) -> Iterator[Sequence[T]]:
-    """In lots of LOT, and what remains one by one: few statements to prepare, and few steps, each of which gives the
-    interpreter's lock away to a loop that is slow to give it back."""
-    whole = len(values) - len(values) % LOT
-    yield from (values[start : start + LOT] for start in range(0, whole, LOT))
-    yield from (values[place : place + 1] for place in range(whole, len(values)))
-
-
-@cache
-def _places(rows: int, width: int) -> str:
-    numbers = count(1)
-    return ", ".join("(" + ", ".join(f"${next(numbers)}" for _ in range(width)) + ")" for _ in range(rows))
+        cursor.execute(f"DROP TABLE {table_of(generation, name)}")
+        cursor.execute("DELETE FROM generations WHERE id = $1", (generation,))

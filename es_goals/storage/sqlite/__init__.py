@@ -14,7 +14,7 @@ from es_goals.storage.views import ReadModel
 
 
 def open(url: str, clock: Clock, options: Options) -> Storage:
-    """As storage.Engine; a file has no use for the options."""
+    """Do as storage.Engine says; a file has no use for the options."""
     del options
     log = SqliteLog(url, clock)
     views = SqliteViews(views_path(url), log.id)
@@ -34,13 +34,13 @@ def open(url: str, clock: Clock, options: Options) -> Storage:
 
 
 def exists(url: str, options: Options) -> bool:
-    """As storage.Engine."""
+    """Do as storage.Engine says."""
     del options
     return Path(url).exists()
 
 
 def migrate(url: str, clock: Clock, options: Options, service: str | None) -> int:
-    """As storage.Engine; a file has no roles."""
+    """Do as storage.Engine says; a file has no roles."""
     assert service is None
     open(url, clock, options).close()
     return SCHEMA

@@ -40,7 +40,7 @@ translated = _Translated()
 
 
 def connect(path: str) -> apsw.Connection:
-    """A connection of the calling thread and process only, to a file that is there: one that was moved away while it
+    """Connect, for the calling thread and process only, to a file that is there: one that was moved away while it
     is used must not be replaced by an empty one."""
     connection = apsw.Connection(path, flags=apsw.SQLITE_OPEN_READWRITE)
     connection.set_busy_timeout(BUSY_MS)
@@ -51,7 +51,7 @@ def connect(path: str) -> apsw.Connection:
 
 
 def beside(log_path: str, what: str) -> str:
-    """`<what>.db` beside `events.db`, `<stem>-<what>.db` beside another name."""
+    """Return `<what>.db` beside `events.db`, `<stem>-<what>.db` beside another name."""
     path = Path(log_path).absolute()
     return str(path.with_name(f"{what}.db" if path.name == "events.db" else f"{path.stem}-{what}.db"))
 
@@ -68,7 +68,7 @@ class Connections:
         self._all: list[apsw.Connection] = []
 
     def get(self) -> apsw.Connection:
-        """This thread's connection."""
+        """Return this thread's connection."""
         if os.getpid() != self._pid:
             raise Unusable(f"expected {self.path} to be opened in the process that uses it; found a fork of that one")
         if not hasattr(self._mine, "connection"):

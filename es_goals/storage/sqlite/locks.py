@@ -31,7 +31,7 @@ class FileLock:
         self._opened: _Files | None = None
 
     def change_counter(self) -> int | None:
-        """How often it was let go, by all processes; None while others may see already what is not counted yet.
+        """Return how often it was let go, by all processes; None while others may see already what is not counted yet.
         Raises OSError."""
         opened = self._opened  # what a fork inherits is mapped to the same number
         if opened is None:
@@ -41,7 +41,8 @@ class FileLock:
         return None if turns & _DIRTY else turns
 
     def mark_dirty(self) -> None:
-        """Called by the holder before others may see what it did; who is killed here leaves it so to the next one."""
+        """Mark that others may see what the holder did before it is counted; a holder that is killed here leaves it so
+        to the next one."""
         self._files().turns[0] |= _DIRTY
 
     def __enter__(self) -> None:
@@ -108,14 +109,14 @@ class _Files(NamedTuple):
 
 
 class Lease:
-    """Held by at most one process or thread; who does not get it is told at once. A killed holder lets go."""
+    """Held by at most one process or thread; whoever does not get it knows at once. A killed holder lets go."""
 
     def __init__(self, path: str) -> None:
         self._path = Path(path)
         self._descriptor: int | None = None
 
     def take(self) -> bool:
-        """True if it is now held by the caller, who must `release` it."""
+        """Return whether it is now held by the caller, who must `release` it."""
         descriptor = os.open(self._path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
         try:
             fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)

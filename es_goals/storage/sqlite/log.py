@@ -30,9 +30,9 @@ from es_goals.storage.sqlite.locks import FileLock
 
 # Older ones can lose commits, or corrupt a WAL database that several connections write and checkpoint.
 OLDEST_SQLITE = (3, 51, 3)
-# Of the write-ahead log, 4 KiB each: from PAGES_TIDIED on they are moved to the database beside the commands. SQLite
-# does it within a commit, which holds the lock up; from PAGES_AT_MOST on it may, where nobody tidies.
-PAGES_TIDIED = 4_000
+# Of the write-ahead log, 4 KiB each: from CHECKPOINT_PAGES on they are moved to the database beside the commands.
+# SQLite does it within a commit, which holds the lock up; from PAGES_AT_MOST on it may, where nobody checkpoints.
+CHECKPOINT_PAGES = 4_000
 PAGES_AT_MOST = 20_000
 # What makes a log of an older schema one of the next.
 _UPGRADES = {1: "ALTER TABLE commands DROP COLUMN command", 2: "sqlite/accounts.sql"}
@@ -70,16 +70,16 @@ class SqliteTransaction(SqlTransaction):
         except apsw.ConstraintError as error:
             raise ConstraintViolation(str(error)) from error
 
-    def _of_events(self, lines: Sequence[Recorded]) -> tuple[str, str]:
+    def _insert_events(self, lines: Sequence[Recorded]) -> tuple[str, str]:
         # The interpreter's lock, which each step of a statement gives away, is given away once.
         return _INSERT, as_json([(*structs.astuple(line)[:-1], line.data.decode()) for line in lines]).decode()
 
-    def _of_keys(self, keys: Sequence[StoredKey]) -> tuple[str, str]:
+    def _insert_keys(self, keys: Sequence[StoredKey]) -> tuple[str, str]:
         return _STORE_KEY, as_json(
             [(one.stream, one.key, one.digest.hex(), one.first, one.last) for one in keys]
         ).decode()
 
-    def _going_on(self) -> bool:
+    def _in_transaction(self) -> bool:
         return self._open.in_transaction
 
 
@@ -87,9 +87,8 @@ class SqliteLog(SqlReader):
     """The log in `path`, made where there is none. Raises Unusable."""
 
     is_local = True
-    survives_unknown_commit = (
-        False  # after an fsync that failed, what it held counts as written: only a new process may go on
-    )
+    # After an fsync that failed, what it held counts as written: only a new process may go on.
+    survives_unknown_commit = False
 
     def __init__(self, path: str, clock: Clock) -> None:
         if tuple(int(part) for part in apsw.sqlite_lib_version().split(".")[:3]) < OLDEST_SQLITE:
@@ -151,7 +150,7 @@ class SqliteLog(SqlReader):
         return self._lock.change_counter()
 
     def watch(self, wake: Callable[[], None]) -> None:
-        """Nobody tells; a look costs next to nothing."""
+        """Do nothing: nobody notifies, and a look costs next to nothing."""
 
     def probe(self) -> None:
         self._begin_wal_anew()
@@ -172,10 +171,10 @@ class SqliteLog(SqlReader):
         if busy:
             raise StorageFailed("a long read, as of a backup or a rebuild, keeps the log from being begun anew")
 
-    def tidy(self) -> None:
+    def checkpoint(self) -> None:
         with translated:
             connection = self._connection()
-            if _left(connection, "NOOP") < PAGES_TIDIED or _left(connection, "PASSIVE") >= PAGES_TIDIED:
+            if _left(connection, "NOOP") < CHECKPOINT_PAGES or _left(connection, "PASSIVE") >= CHECKPOINT_PAGES:
                 return  # too few, or a long read keeps them
             with self._lock:  # what came meanwhile; only where all has moved is the file begun anew
                 _left(connection, "PASSIVE")
@@ -222,7 +221,7 @@ class SqliteLog(SqlReader):
             _upgrade(connection)
 
     def backup_into(self, target: str, progress: Progress) -> Head:
-        """A consistent copy into a new file, page by page while others write. Answers the copy's head."""
+        """Make a consistent copy in a new file, page by page while others write. Returns the copy's head."""
         source, copy = connect(self.path), apsw.Connection(target)
         try:
             # Held open, the read transaction keeps every page as of now; otherwise each write starts the copy again.
@@ -239,7 +238,7 @@ class SqliteLog(SqlReader):
             source.close()
 
     def integrity(self) -> list[str]:
-        """What SQLite finds wrong with the file, up to 10 sentences."""
+        """Return what SQLite finds wrong with the file, up to 10 sentences."""
         try:
             rows = self._connection().execute("PRAGMA integrity_check(10)")
             lines = [line for row in rows for line in str(row[0]).splitlines()]
@@ -249,7 +248,7 @@ class SqliteLog(SqlReader):
 
 
 def _left(connection: apsw.Connection, mode: str) -> int:
-    """Pages of the write-ahead log that a checkpoint of this mode leaves there."""
+    """Return how many pages of the write-ahead log a checkpoint of this mode leaves there."""
     _, pages, moved = cast(tuple[int, int, int], connection.execute(f"PRAGMA wal_checkpoint({mode})").fetchall()[0])
     return pages - moved
 

@@ -15,7 +15,7 @@ from es_goals.storage.sql.sessions import Ask, SqlSessions
 from es_goals.storage.sqlite.connections import CACHE, Connections, beside, translated
 from es_goals.storage.sqlite.locks import FileLock
 
-SCHEMA = 1  # of sqlite_sessions.sql
+SCHEMA = 1  # of sessions.sql
 
 
 class SqliteSessions(SqlSessions):

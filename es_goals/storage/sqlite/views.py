@@ -9,16 +9,16 @@ import apsw
 
 from es_goals.storage.errors import Unavailable, Unusable
 from es_goals.storage.sql.log import statements
-from es_goals.storage.sql.views import Session, SqlViews, drop, gone_where, in_state
+from es_goals.storage.sql.views import Cursor, SqlViews, as_generation_gone, drop, in_state
 from es_goals.storage.sqlite.connections import CACHE, Connections, beside, translated
 from es_goals.storage.sqlite.locks import FileLock, Lease
 from es_goals.storage.views import Generation, ReadModel
 
-SCHEMA = 2  # of sqlite_views.sql
+SCHEMA = 2  # of views.sql
 
 
 def views_path(log_path: str) -> str:
-    """`projections.db` beside `events.db`, `<stem>-projections.db` beside another name."""
+    """Return `projections.db` beside `events.db`, `<stem>-projections.db` beside another name."""
     return beside(log_path, "projections")
 
 
@@ -58,8 +58,8 @@ class SqliteViews(SqlViews):
         self._lock.close()
 
     @contextmanager
-    def _writing(self, *, without_timeout: bool = False) -> Iterator[Session]:
-        del without_timeout  # nothing hurries a statement here
+    def _writing(self, *, without_timeout: bool = False) -> Iterator[Cursor]:
+        del without_timeout  # no statement has a timeout here
         connection = self._connections.get()
         with self._lock, translated:
             connection.execute("BEGIN IMMEDIATE")
@@ -72,7 +72,7 @@ class SqliteViews(SqlViews):
                     connection.execute("ROLLBACK")
 
     @contextmanager
-    def _reading(self, *, without_timeout: bool = False) -> Iterator[Session]:
+    def _reading(self, *, without_timeout: bool = False) -> Iterator[Cursor]:
         del without_timeout
         connection = self._connections.get()
         with translated:
@@ -84,27 +84,27 @@ class SqliteViews(SqlViews):
                     connection.execute("ROLLBACK")
 
     def live(self, model: ReadModel) -> Generation:
-        turns = self._lock.change_counter()
+        counter = self._lock.change_counter()
         seen, found = self._live.get(model, (-1, None))
-        if found is None or turns is None or seen != turns:
+        if found is None or counter is None or seen != counter:
             found = super().live(model)
-            if turns is not None:
-                self._live[model] = (turns, found)
+            if counter is not None:
+                self._live[model] = (counter, found)
         return found
 
     def _found(self, model: ReadModel, state: str) -> Generation | None:
         with translated:  # one statement needs no transaction around it
             return in_state(self._connections.get(), model, state)
 
-    def _create(self, session: Session, table: str, columns: str) -> None:
-        session.execute(f"CREATE TABLE {table} ({columns}) STRICT, WITHOUT ROWID")
+    def _create(self, cursor: Cursor, table: str, columns: str) -> None:
+        cursor.execute(f"CREATE TABLE {table} ({columns}) STRICT, WITHOUT ROWID")
 
-    def _next_number(self, session: Session) -> int:
-        session.execute("UPDATE sqlite_sequence SET seq = seq + 1 WHERE name = 'generations'")
-        return int(session.execute("SELECT seq FROM sqlite_sequence WHERE name = 'generations'").fetchone()[0])
+    def _next_number(self, cursor: Cursor) -> int:
+        cursor.execute("UPDATE sqlite_sequence SET seq = seq + 1 WHERE name = 'generations'")
+        return int(cursor.execute("SELECT seq FROM sqlite_sequence WHERE name = 'generations'").fetchone()[0])
 
-    def _still_there(self, generation: Generation) -> AbstractContextManager[None]:
-        return gone_where(Unusable, "no such table", generation)
+    def _expect_table(self, generation: Generation) -> AbstractContextManager[None]:
+        return as_generation_gone(Unusable, "no such table", generation)
 
     @contextmanager
     def lease(self, name: str) -> Iterator[bool]:
@@ -116,7 +116,7 @@ class SqliteViews(SqlViews):
 
 
 def _clear(connection: apsw.Connection) -> int:
-    """Answers the last generation's number: going on from it, no ETag's generation comes back."""
+    """Drop all tables, and return the last generation's number: going on from it, no ETag's generation comes back."""
     tables = connection.execute("SELECT name FROM sqlite_schema WHERE type = 'table' AND name NOT LIKE 'sqlite%'")
     names = [name for (name,) in tables.fetchall()]
     if not names:
