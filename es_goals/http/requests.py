@@ -49,12 +49,20 @@ async def body(req: Request, type: type[T], media_types: tuple[str, ...] = JSON)
     try:
         decoded: T = _decoder(cast(Any, type))(raw or b"{}")
     except msgspec.ValidationError as error:
-        raise _refused(faults.of_value(error, msgspec.json.decode(raw or b"{}"), type)) from None
+        raise _refused(faults.of_value(error, _document(raw or b"{}"), type)) from None
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
         raise Refusal("malformed-request", faults.of_json(raw)) from None
     if (fault := faults.twice(raw)) is not None:
         raise _refused(fault)
     return decoded
+
+
+def _document(raw: bytes) -> Any:
+    """JSON that does not fit, to show what was found. Raises Refusal where behind the fault it is no JSON at all."""
+    try:
+        return msgspec.json.decode(raw)
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+        raise Refusal("malformed-request", faults.of_json(raw)) from None
 
 
 def _refused(fault: Fault) -> Refusal:
