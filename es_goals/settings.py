@@ -25,7 +25,7 @@ class InvalidSetting(Exception):
 
 
 class Settings(Struct, frozen=True, forbid_unknown_fields=True):
-    """A field `cached_goals` is set by the variable `ES_GOALS_CACHED_GOALS`."""
+    """A field `page_limit` is set by the variable `ES_GOALS_PAGE_LIMIT`."""
 
     db: Annotated[
         str, Meta(min_length=1, description="path of the log, or a `postgresql://` URL; made on first use")

@@ -4,41 +4,50 @@ import json
 import re
 import shlex
 import tomllib
+from collections.abc import Iterator
 from itertools import pairwise
 from pathlib import Path
+from typing import get_args
 
+import click
 import msgspec
 import pytest
+from msgspec import Struct
 from packaging.requirements import Requirement
 
 import projections
 from es_goals.cli import main
-from es_goals.events import TYPES, Recorded
+from es_goals.events import TYPES, Event, Recorded
 from es_goals.http.operating.gauges import measure
 from es_goals.ids import wall_clock
 from es_goals.metrics import exposition
 from es_goals.projector import Projector
-from es_goals.settings import PREFIX, SECRET, Settings
+from es_goals.settings import PREFIX, RENAMED, SECRET, Settings
 from es_goals.storage.postgres.connections import SCHEMAS
 from es_goals.upkeep.digest import event_bytes
 from tests.support.commands import at_home, cli, done
 from tests.support.engines import ROOT, open_storage
 from tests.support.histories import tree_hash
 
-PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
+DOCS = ROOT / "docs"
+PAGES = [ROOT / "README.md", *sorted(DOCS.glob("*.md"))]
 TEXT = "\n".join(page.read_text("utf-8") for page in PAGES)
 README = PAGES[0].read_text("utf-8")
+SECURITY = (ROOT / "SECURITY.md").read_text("utf-8")
+SETTINGS = (DOCS / "settings.md").read_text("utf-8")
+COMMAND_LINE = (DOCS / "command-line.md").read_text("utf-8")
+LOG_FORMAT = (DOCS / "log-format.md").read_text("utf-8")
 
 VARIABLES = [PREFIX + name.upper() for name in (*Settings.__struct_fields__, *(f"{name}_file" for name in SECRET))]
-SOURCES = sorted(
+FOLDERS = sorted(
     path.relative_to(ROOT)
-    for room in ("es_goals", "projections")
-    for path in (ROOT / room).rglob("*")
-    if path.is_file() and "__pycache__" not in path.parts
+    for folders in ("es_goals", "es_goals/**/*", "projections", "tests", "tests/*")
+    for path in ROOT.glob(folders)
+    if path.is_dir() and path.name != "__pycache__"
 )
 
 
-def mentions(word: str, text: str = TEXT) -> bool:
+def mentions(word: str, text: str) -> bool:
     """Whether a text has the word, not only as a part of another."""
     return re.search(rf"(?<![\w-]){re.escape(word)}(?![\w-])", text) is not None
 
@@ -54,44 +63,80 @@ def table_rows(text: str) -> list[list[str]]:
     return [[cell.strip() for cell in re.split(r"(?<!\\)\|", line)] for line in lines]
 
 
+def first_cells(text: str) -> list[str]:
+    """What the rows of all tables are about, in order."""
+    return [cells[0] for cells in table_rows(text)]
+
+
 @pytest.mark.parametrize("variable", VARIABLES)
-def test_every_setting_is_documented(variable: str) -> None:
-    assert mentions(variable)
+def test_every_setting_has_its_row(variable: str) -> None:
+    assert f"`{variable}`" in first_cells(SETTINGS)
 
 
 @pytest.mark.parametrize("name", Settings.__struct_fields__)
 def test_the_documented_default_of_a_setting_is_its_default(name: str) -> None:
-    rows = {cells[0].strip("`"): cells[1].strip("`") for cells in table_rows(README) if len(cells) > 1}
+    rows = {cells[0].strip("`"): cells[1].strip("`") for cells in table_rows(SETTINGS)}
 
     assert rows[PREFIX + name.upper()] == msgspec.json.encode(getattr(Settings(), name)).decode().strip('"')
 
 
+@pytest.mark.parametrize(("old", "to"), RENAMED.items())
+def test_the_other_name_of_a_setting_is_documented(old: str, to: tuple[str, int]) -> None:
+    new, size = to
+    row = next(cells for cells in table_rows(SETTINGS) if cells[0] == f"`{PREFIX}{old.upper()}`")
+
+    assert row[1] == f"`{PREFIX}{new.upper()}`"
+    assert f"{size:,} byte" in row[2]
+
+
 def test_no_setting_is_documented_that_is_none() -> None:
-    assert set(re.findall(rf"{PREFIX}[A-Z_]+", TEXT)) <= set(VARIABLES)
+    named = set(re.findall(rf"{PREFIX}[A-Z_]+", TEXT))
+
+    assert named <= {*VARIABLES, *(PREFIX + name.upper() for name in RENAMED)}
 
 
-@pytest.mark.parametrize("command", main.commands)
-def test_every_command_is_documented(command: str) -> None:
-    assert re.search(rf"(?:`|es-goals )(?:--db \S+ )?{command}\b", TEXT)
+def every_command(group: click.Group = main, above: str = "") -> Iterator[tuple[str, click.Command]]:
+    """Each command by what is typed."""
+    for name, command in group.commands.items():
+        if isinstance(command, click.Group):
+            yield from every_command(command, f"{above}{name} ")
+        else:
+            yield f"{above}{name}", command
 
 
-@pytest.mark.parametrize("path", SOURCES, ids=str)
-def test_every_file_is_documented(path: Path) -> None:
-    """A page's file by its folder."""
-    assert mentions(f"{path.parent.name}/" if path.parent.name == "page" or path.stem == "__init__" else path.name)
+@pytest.mark.parametrize(("typed", "command"), list(every_command()), ids=str)
+def test_every_command_is_documented_with_its_options(typed: str, command: click.Command) -> None:
+    synopses = re.findall(rf"`({typed}\b[^`]*)`", "\n".join(first_cells(COMMAND_LINE)))
+    options = [one.opts[0] for one in command.params if isinstance(one, click.Option)]
+
+    assert synopses
+    assert [option for option in options if not mentions(option, " ".join(synopses))] == []
 
 
-@pytest.mark.parametrize("name", sorted(set(re.findall(r"[\w/]+\.py\b", README))))
-def test_a_file_of_ours_that_the_readme_names_is_there(name: str) -> None:
-    everywhere = [ROOT, *(ROOT / room for room in ("es_goals", "projections", "tests"))]
-    inside = (ROOT / "es_goals").rglob(name)
-
-    assert any((folder / name).is_file() for folder in everywhere) or any(inside)
+def test_the_readme_can_be_read_at_once() -> None:
+    assert len(README.splitlines()) <= 250
 
 
-@pytest.mark.parametrize("type", TYPES)
-def test_every_event_is_documented(type: str) -> None:
-    assert mentions(type)
+@pytest.mark.parametrize("folder", FOLDERS, ids=str)
+def test_every_folder_has_its_line_in_the_readme(folder: Path) -> None:
+    layout = next(block for _, block in fences(README) if block.startswith("es_goals/ "))
+
+    assert mentions(f"{folder.name}/", layout)
+
+
+@pytest.mark.parametrize("name", sorted(set(re.findall(r"(?<![\w*.-])[\w/-]+\.(?:py|sql|txt)\b", TEXT + SECURITY))))
+def test_a_file_of_ours_that_is_named_is_there(name: str) -> None:
+    """By its path, or by the end of that."""
+    inside = (path for top in ("es_goals", "projections", "tests") for path in (ROOT / top).rglob(name))
+
+    assert (ROOT / name).is_file() or any(inside)
+
+
+@pytest.mark.parametrize("kind", get_args(Event))
+def test_every_event_is_documented_with_its_fields(kind: type[Struct]) -> None:
+    row = next(cells for cells in table_rows(LOG_FORMAT) if cells[0] == f"`{kind.__name__}`")
+
+    assert row[1] == ", ".join(f"`{name}`" for name in kind.__struct_fields__)
 
 
 def test_no_event_is_documented_that_is_none() -> None:
@@ -127,7 +172,7 @@ def links(page: Path) -> list[str]:
     return [target for target in found if not re.match(r"[a-z][a-z0-9+.-]*:", target)]
 
 
-@pytest.mark.parametrize("page", [*PAGES, ROOT / "CHANGELOG.md"], ids=lambda page: page.name)
+@pytest.mark.parametrize("page", [*PAGES, ROOT / "CHANGELOG.md", ROOT / "SECURITY.md"], ids=lambda page: page.name)
 def test_every_link_leads_somewhere(page: Path) -> None:
     for link in links(page):
         path, _, fragment = link.partition("#")
@@ -144,7 +189,7 @@ def test_the_documents_are_found_from_the_readme() -> None:
 def test_the_commands_on_accounts_do_what_is_shown(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Behind a first start, which makes the administrator and a token."""
     at_home(tmp_path, monkeypatch)
-    shown = "".join(block for _, block in fences((ROOT / "docs" / "accounts.md").read_text("utf-8")))
+    shown = "".join(block for _, block in fences((DOCS / "accounts.md").read_text("utf-8")))
     commands = re.findall(r"^\$ es-goals (.*)\n((?:(?![$]|ES_).*\n)*)", shown, re.MULTILINE)
     done(cli("user", "add", "admin", "--role", "administrator"))
     done(cli("token", "admin"))
@@ -168,13 +213,13 @@ def declared() -> list[str]:
 
 @pytest.mark.parametrize("package", declared())
 def test_every_dependency_has_its_line(package: str) -> None:
-    text = (ROOT / "docs" / "dependencies.md").read_text("utf-8")
+    text = (DOCS / "dependencies.md").read_text("utf-8")
 
     assert any(f"`{package}`" in line for line in text.splitlines())
 
 
 def test_every_documented_dependency_is_one() -> None:
-    rows = table_rows((ROOT / "docs" / "dependencies.md").read_text("utf-8"))
+    rows = table_rows((DOCS / "dependencies.md").read_text("utf-8"))
     named = {name for cells in rows for name in re.findall(r"`([\w.-]+)`", cells[0])}
 
     assert named <= set(declared())
@@ -188,9 +233,6 @@ def test_the_image_is_built_from_versions_that_the_ranges_allow() -> None:
 
     assert [one for one in wanted if one.name not in pins or pins[one.name] not in one.specifier] == []
     assert len(pins) == len(text.strip().splitlines())
-
-
-LOG_FORMAT = (ROOT / "docs" / "log-format.md").read_text("utf-8")
 
 
 def worked_examples() -> list[tuple[str, str, str]]:

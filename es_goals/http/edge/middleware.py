@@ -79,7 +79,7 @@ class Middleware:
     async def process_resource(self, req: Request, resp: Response, resource: object, params: dict[str, Any]) -> None:
         """Let in who may be, and resolve whose data the path names: a handler is given the user, or the id of a goal
         whose owner is known, and is not run where there is none that the caller may see."""
-        one = req.operation = self._operations(resource, req.method)
+        one = req.operation = self._operations(resource, req.method if req.method in _METHODS else "unknown")
         secret = None if self._settings.open or one.needs == "nobody" else requests.secret_of(req)
         named = params if params and handler_of(resource, req.method) is not None else {}
         if secret is not None or "user" in named or "goal_id" in named:
