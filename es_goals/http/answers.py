@@ -84,6 +84,19 @@ def public(req: Request, resp: Response, data: bytes, content_type: str) -> None
         encoded(resp, data, content_type)
 
 
+def accepted(resp: Response, resource: object) -> None:
+    """What a path takes (RFC 9110, section 10.2.1, and RFC 5789, section 3.1): methods, OPTIONS among them, and media
+    types of bodies, none of them compressed."""
+    allowed = resp.get_header("Allow")
+    if allowed is not None and "OPTIONS" not in allowed:
+        resp.set_header("Allow", f"{allowed}, OPTIONS")
+    for name in ("post", "patch"):
+        one = getattr(getattr(resource, f"on_{name}", None), "operation", None)
+        if one is not None and one.body is not None:
+            resp.set_header(f"Accept-{name.title()}", ", ".join(one.media_types))
+            resp.set_header("Accept-Encoding", "identity")
+
+
 async def judge_untagged(req: Request, resp: Response) -> None:
     """The preconditions of a read that succeeded and has no tag (RFC 9110, section 13.1): something is there."""
     try:

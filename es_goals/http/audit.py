@@ -66,7 +66,7 @@ class Feed(Resource):
         await self._expect_reached(req, after, "after")
         resp.set_header("Vary", "Accept")
         resp.set_header("Log", self.reads.log.id)
-        match req.client_prefers(["application/json", NDJSON, EVENT_STREAM]):
+        match requests.preferred(req, ("application/json", NDJSON, EVENT_STREAM)):
             case "application/x-ndjson":
                 _expect_no_limit(req)
                 head = await self.reads.head(req.deadline)

@@ -217,7 +217,10 @@ async def handle(req: Request, resp: Response, error: Exception, params: dict[st
     resp.content_type = PROBLEM_JSON
     resp.data = _encode(body)
     if body.status == 401:
-        resp.set_header("WWW-Authenticate", 'Bearer realm="over-achiever"')
+        # RFC 6750, section 3.1: a token that is no good is told from none.
+        shown = "authorization" in req.headers or "access-token" in req.headers
+        error = ', error="invalid_token"' if shown else ""
+        resp.set_header("WWW-Authenticate", f'Bearer realm="over-achiever"{error}')
         if body.message is not None:
             resp.content_type, resp.data = "application/json", b'{"message": "Access Denied!"}'
 

@@ -2,7 +2,7 @@
 
 import hashlib
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from datetime import UTC, datetime
 from functools import cache
 from time import monotonic
@@ -10,6 +10,7 @@ from typing import Annotated, Any, TypeVar, cast
 from urllib.parse import parse_qsl, unquote_to_bytes
 
 import msgspec
+from falcon.util import mediatypes
 from msgspec import Meta, Struct
 
 from es_goals.http import faults
@@ -86,6 +87,12 @@ def query(req: Request, type: type[T]) -> T:
     except msgspec.ValidationError as error:
         steps, detail = faults.of_value(error, given, type, "parameter")
         raise Refusal("invalid-value", detail, parameter="".join(steps)) from None
+
+
+def preferred(req: Request, media_types: Sequence[str]) -> str:
+    """Which of these the client would rather have; empty where it takes none. Their names have no case (RFC 9110,
+    section 8.3.1)."""
+    return mediatypes.best_match(media_types, req.accept.lower())
 
 
 def page_size(req: Request, given: int, most: int) -> int:

@@ -329,3 +329,31 @@ def test_a_read_as_of_a_nanosecond_before_an_event_does_not_show_it(served: Serv
     if micro:
         shown = served.get(f"/v2/users/{user}/goals", as_of=f"{before}.{micro - 1:06}999Z")
         assert shown["goals"] == []
+
+
+# Paths, media types, methods.
+
+
+def test_a_slash_in_a_part_of_a_path_is_none_between_parts(served: Served, user: str) -> None:
+    refused(served.client.get(f"/v2/users/{user}%2Fgoals"), 404, "not-found")
+    refused(served.client.get(f"/v2%2fusers/{user}"), 404, "not-found")
+
+
+@pytest.mark.parametrize(("accept", "given"), [("Text/Event-Stream", STREAM), ("APPLICATION/X-NDJSON", LINES)])
+def test_media_types_have_no_case(served: Served, user: str, accept: str, given: str) -> None:
+    with served.client.stream("GET", f"/v2/users/{user}/events", headers={"Accept": accept}) as answer:
+        assert answer.headers["Content-Type"] == given
+
+
+def test_a_path_says_what_it_takes(served: Served, user: str) -> None:
+    goal = served.make_goal(user, "x")
+    options = served.client.options(f"/v2/goals/{goal['id']}").headers
+    wrong = served.client.patch(f"/v2/goals/{goal['id']}", content=b"x", headers={"Content-Type": "text/plain"})
+    other = served.client.put(f"/v2/goals/{goal['id']}")
+
+    patch = "application/merge-patch+json, application/json"
+    assert set(options["Allow"].split(", ")) == {"GET", "HEAD", "PATCH", "DELETE", "OPTIONS"}
+    assert (options["Accept-Patch"], options["Accept-Encoding"]) == (patch, "identity")
+    assert (wrong.status_code, wrong.headers["Accept-Patch"]) == (415, patch)
+    assert (other.status_code, other.headers["Allow"]) == (405, options["Allow"])
+    assert served.client.options(f"/v2/users/{user}/goals").headers["Accept-Post"] == "application/json"

@@ -121,20 +121,39 @@ class Tokens(Resource):
 class OneToken(Resource):
     """/v2/tokens/{token_id}"""
 
+    @operation("An API token", {200: TokenAnswer}, problems=("token-not-found", "no-accounts"))
+    async def on_get(self, req: Request, resp: Response, token_id: str) -> None:
+        """As the list of tokens has it, unless it is revoked."""
+        requests.query(req, requests.NoQuery)
+        caller = caller_of(req)
+        token = await self._token(req, token_id)
+        if token is None or token.revoked_at is not None or not caller.may_see(token.user_id):
+            raise _no_such_token(token_id)
+        used = await self.reads.in_thread(lambda: self.worker.storage.sessions.used(token.id), req.asker)
+        answers.json(resp, _shown(token, used))
+        answers.secret(resp)
+
     @operation("Revoke an API token", {204: None}, needs="credentials",
                problems=("token-not-found", "no-accounts", *UNSURE))  # fmt: skip
     async def on_delete(self, req: Request, resp: Response, token_id: str) -> None:
         """One's own, or as an administrator anybody's."""
         requests.query(req, requests.NoQuery)
         caller = caller_of(req)
-        known = uuid_of(token_id)
-        token = await self.reads.in_thread(lambda: self.reads.log.token_of(known), req.asker) if known else None
+        token = await self._token(req, token_id)
         if token is None or (token.user_id != caller.user.id and caller.user.role != "administrator"):
-            raise NoSuchToken(f"expected the id of a token; found {token_id[:100]!r}")
+            raise _no_such_token(token_id)
         position = await self.change(req, lambda transaction, cause: changes.revoke(transaction, token, cause))
         answers.recorded(resp, position)
         answers.secret(resp)
         answers.nothing(resp)
+
+    async def _token(self, req: Request, token_id: str) -> Token | None:
+        known = uuid_of(token_id)
+        return await self.reads.in_thread(lambda: self.reads.log.token_of(known), req.asker) if known else None
+
+
+def _no_such_token(token_id: str) -> NoSuchToken:
+    return NoSuchToken(f"expected the id of a token; found {token_id[:100]!r}")
 
 
 def _shown(token: Token, used: int | None) -> TokenAnswer:

@@ -64,6 +64,8 @@ class Middleware:
             resp.set_header("Strict-Transport-Security", headers.STRICT_TRANSPORT)
         if self._settings.open:
             self._expect_local(req.headers.get("host"), req.headers.get("origin"))
+        if b"%2f" in req.scope.get("raw_path", b"").lower():
+            raise Refusal("not-found", "expected a path whose parts have no slash in them; found %2F")
         if (req.content_length or 0) > (limit := self._settings.body_limit):
             raise Refusal("body-too-large", f"expected at most {limit} bytes; found {req.content_length}")
         if self._origins and headers.is_preflight(req) and req.headers.get("origin") in self._origins:
@@ -124,10 +126,11 @@ class Middleware:
 
     async def process_response(self, req: Request, resp: Response, resource: object, succeeded: bool) -> None:
         """Say what may keep the answer, count it and log it."""
-        del resource
         if succeeded and req.method in READING and resp.status_code == HTTP_OK and resp.get_header("ETag") is None:
             await answers.judge_untagged(req, resp)
         answers.mark(resp, req.operation)
+        if req.method == "OPTIONS" or resp.status_code in (405, 415):
+            answers.accepted(resp, resource)
         if self._origins:
             headers.share(resp, req.headers.get("origin"), self._origins)
         seconds = perf_counter() - req.started
