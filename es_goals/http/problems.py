@@ -219,8 +219,8 @@ async def handle(req: Request, resp: Response, error: Exception, params: dict[st
     if body.status == 401:
         # RFC 6750, section 3.1: a token that is no good is told from none.
         shown = "authorization" in req.headers or "access-token" in req.headers
-        error = ', error="invalid_token"' if shown else ""
-        resp.set_header("WWW-Authenticate", f'Bearer realm="over-achiever"{error}')
+        why = ', error="invalid_token"' if shown else ""
+        resp.set_header("WWW-Authenticate", f'Bearer realm="over-achiever"{why}')
         if body.message is not None:
             resp.content_type, resp.data = "application/json", b'{"message": "Access Denied!"}'
 

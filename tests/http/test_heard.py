@@ -9,6 +9,7 @@ import pytest
 
 from es_goals.ids import uuid_of
 from tests.support.serving import Served, refused, wait_for
+from tests.support.wire import exchange
 
 Json = dict[str, Any]
 
@@ -357,3 +358,23 @@ def test_a_path_says_what_it_takes(served: Served, user: str) -> None:
     assert (wrong.status_code, wrong.headers["Accept-Patch"]) == (415, patch)
     assert (other.status_code, other.headers["Allow"]) == (405, options["Allow"])
     assert served.client.options(f"/v2/users/{user}/goals").headers["Accept-Post"] == "application/json"
+
+
+def target(served: Served, line: str, host: str = "localhost") -> tuple[int, bytes]:
+    """The status of a request with this target, and its body."""
+    answer = exchange(served.port, f"{line} HTTP/1.1\r\nHost: {host}\r\nConnection: close\r\n\r\n".encode())
+    return answer.statuses[0], answer.body
+
+
+def test_a_whole_url_is_a_target_as_good_as_a_path(served: Served, user: str) -> None:
+    for url in (f"http://localhost:{served.port}/v2/users/{user}", f"HTTP://127.0.0.1/v2/users/{user}"):
+        status, body = target(served, f"GET {url}", host="whatever.localhost")
+        assert (status, f'"name":"{user}"'.encode() in body) == (200, True)
+
+
+def test_the_authority_of_a_url_counts_as_the_host(served: Served) -> None:
+    assert target(served, "GET http://evil.example/healthz")[0] == 421
+    assert target(served, "GET http://localhost/healthz", host="evil.example")[0] == 200
+    assert target(served, "OPTIONS *")[0] == 200
+    assert target(served, "GET *")[0] == 404
+    assert target(served, "GET ftp://localhost/healthz")[0] == 404

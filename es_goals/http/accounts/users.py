@@ -141,8 +141,8 @@ class OneUser(Resource):
         requests.query(req, requests.NoQuery)
         answers.json(resp, _answer(user))
 
-    @operation("Rename a user", {200: UserAnswer}, body=UserChange, example={"name": "alicia"}, media_types=requests.PATCH,
-               problems=("user-not-found", "user-name-taken", *UNSURE))  # fmt: skip
+    @operation("Rename a user", {200: UserAnswer}, body=UserChange, media_types=requests.PATCH,
+               example={"name": "alicia"}, problems=("user-not-found", "user-name-taken", *UNSURE))  # fmt: skip
     async def on_patch(self, req: Request, resp: Response, user: User) -> None:
         """A merge patch of its name and email."""
         change = await requests.body(req, UserChange, requests.PATCH)

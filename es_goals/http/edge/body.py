@@ -4,6 +4,7 @@ import asyncio
 from collections.abc import Awaitable, Callable
 from typing import Any
 
+from es_goals.http.edge.targets import in_origin_form
 from es_goals.http.problems import Refusal
 from es_goals.worker import Worker
 
@@ -22,7 +23,11 @@ class BodyGuard:
         self.worker = worker
 
     async def __call__(self, scope: Message, receive: Receive, send: Any) -> None:
-        if scope["type"] == "http" and any(name in _FRAMING and value != b"0" for name, value in scope["headers"]):
+        if scope["type"] != "http":
+            await self._app(scope, receive, send)
+            return
+        scope = in_origin_form(scope)
+        if any(name in _FRAMING and value != b"0" for name, value in scope["headers"]):
             body = _Body(receive, asyncio.get_running_loop().time() + self._seconds, self._limit)
             await self._app(scope, body.receive, body.closing(send))
         else:
