@@ -63,7 +63,7 @@ class Worker:
         settings, storage, projector = self.settings, self.storage, self.projector
         cache: LogCache
         if storage.log.is_local:
-            cache = LocalCache(storage, lambda: projector.healthy_generation(TREE).id)
+            cache = LocalCache(storage, projector.model(TREE))
         else:
             cache = RemoteCache(storage, projector.model(TREE), failed)
         authenticator = Authenticator(cache, storage.sessions, self.clock, settings.session_idle, settings.token_idle)

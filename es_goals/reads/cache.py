@@ -61,11 +61,10 @@ class LogCache(ABC):
 
     def version(self, user_id: str) -> int:
         """The version of a user's goals."""
-        stream = goals_stream(user_id)
-        version = self._versions.get(stream)
+        version = self._versions.get(user_id)
         if version is None:
-            version = self._log.stream_head(stream).version
-            _keep(self._versions, stream, version)
+            version = self._log.stream_head(goals_stream(user_id)).version
+            _keep(self._versions, user_id, version)
         return version
 
     def user(self, name_or_id: str) -> User | None:
@@ -98,10 +97,10 @@ class LogCache(ABC):
     def _absorb(self, lines: Sequence[Recorded]) -> None:
         """What was appended behind the last look."""
         for line in lines:
-            if line.stream in self._versions:
-                self._versions[line.stream] = line.version
-            elif line.stream.startswith("account:"):
+            if line.stream.startswith("account:"):
                 self._forget_accounts()  # a user's name may be the new one's id, which comes first
+            elif line.owner in self._versions:
+                self._versions[line.owner] = line.version
             self.position = line.position
 
     def _jump(self) -> None:
@@ -116,12 +115,11 @@ class LogCache(ABC):
 
 
 class LocalCache(LogCache):
-    """Of a log on this machine, which answers a question in µs: the event loop asks. `generation` tells which rows
-    readers see, or raises."""
+    """Of a log on this machine, which answers a question in µs: the event loop asks."""
 
-    def __init__(self, storage: Storage, generation: Callable[[], int]) -> None:
+    def __init__(self, storage: Storage, model: ReadModel) -> None:
         super().__init__(storage)
-        self._ask_generation = generation
+        self._live, self._model = storage.views.live, model
         self._counter: int | None = None
         self._known: dict[str, Session] = {}
         self._sessions_counter: int | None = None
@@ -157,7 +155,7 @@ class LocalCache(LogCache):
         return session
 
     def generation(self) -> int:
-        return self._ask_generation()
+        return _healthy(self._live(self._model))
 
     def close(self) -> None:
         pass
@@ -205,10 +203,14 @@ class RemoteCache(LogCache):
 
     def generation(self) -> int:
         assert self._generation is not None
-        return healthy(self._generation).id
+        return _healthy(self._generation)
 
     def close(self) -> None:
         self._thread.shutdown()
+
+
+def _healthy(generation: Generation) -> int:
+    return generation.id if generation.error is None else healthy(generation).id
 
 
 def _keep(known: dict[str, V], key: str, value: V) -> None:

@@ -16,23 +16,18 @@ _ROLES: Mapping[str, frozenset[str]] = {
 }
 
 
-def handler_of(resource: object, method: str) -> object | None:
-    """The resource's own handler of a method, if it has one."""
-    return None if method == "OPTIONS" else getattr(resource, f"on_{method.lower()}", None)
-
-
-def operation_of(resource: object, method: str) -> Operation:
-    """What answers there. Where nothing says what it is, signing in is asked for all the same; but that a path for
-    everybody does not take a method is for everybody to know."""
+def operation_of(resource: object, method: str) -> tuple[Operation, bool]:
+    """What answers there, and whether it is a handler of the resource's own. Where nothing says what it is, signing in
+    is asked for all the same; but that a path for everybody does not take a method is for everybody to know."""
     if method == "OPTIONS":
-        return NOBODY
+        return NOBODY, False
     handler = getattr(resource, f"on_{method.lower()}", None)
     if method == "HEAD" and not hasattr(handler, "operation"):
         handler = getattr(resource, "on_get", None)
     found: Operation | None = getattr(handler, "operation", None) or getattr(resource, "operation", None)
     if found is None:
         found = NOBODY if handler is None and _is_for_everybody(resource) else Operation("", {})
-    return found
+    return found, handler is not None
 
 
 def _is_for_everybody(resource: object) -> bool:

@@ -6,7 +6,7 @@ import secrets
 import sys
 from functools import cache, lru_cache, partial
 from itertools import count
-from time import perf_counter
+from time import monotonic, perf_counter
 from typing import Any
 
 import falcon
@@ -18,15 +18,15 @@ from es_goals.goals.commands import GoalNotFound
 from es_goals.http import answers, requests
 from es_goals.http.describe.operation import Operation
 from es_goals.http.edge import headers, peers
-from es_goals.http.edge.access import READING, expect_allowed, handler_of, operation_of
+from es_goals.http.edge.access import READING, expect_allowed, operation_of
 from es_goals.http.edge.body import Message
 from es_goals.http.edge.rates import Rates, set_headers
-from es_goals.http.exchange import Request, begin
+from es_goals.http.exchange import Request
 from es_goals.http.problems import Refusal
 from es_goals.http.resource import no_such_user
 from es_goals.ids import uuid_of
 from es_goals.logs import RequestLog
-from es_goals.reads import Opening
+from es_goals.reads import Look, Opening
 from es_goals.settings import exact_origins, networks
 from es_goals.storage.deadlines import Deadline
 from es_goals.worker import Worker
@@ -36,6 +36,9 @@ _LOOPBACK = re.compile(_HOST, re.IGNORECASE)
 _ORIGIN = re.compile(rf"[a-z][a-z0-9+.-]*://{_HOST}", re.IGNORECASE)
 _REQUEST_ID = re.compile(r"[A-Za-z0-9._:/+=@-]{1,128}")
 HTTP_OK = 200
+NOTHING = Look()
+_UNLIMITED = ("administrator", "write")
+"""Of a caller who may do whatever there is."""
 _METHODS = frozenset(falcon.COMBINED_METHODS)
 
 
@@ -53,9 +56,10 @@ class Middleware:
 
     async def process_request(self, req: Request, resp: Response) -> None:
         """Give the request its id and its origin; refuse what a page on the web could send."""
-        begin(req)
         req.started = perf_counter()
-        req.deadline = Deadline.after(self._settings.deadline)
+        req.deadline = Deadline(monotonic() + self._settings.deadline)
+        req.caller = req.operation = req.charge = None
+        req.look, req.named_by_id, req.raw = NOTHING, False, b""
         given = req.headers.get("x-request-id")
         req.id = given if given and _REQUEST_ID.fullmatch(given) else next(self._ids)
         resp.set_header("X-Request-Id", req.id)
@@ -81,12 +85,14 @@ class Middleware:
     async def process_resource(self, req: Request, resp: Response, resource: object, params: dict[str, Any]) -> None:
         """Let in who may be, and resolve whose data the path names: a handler is given the user, or the id of a goal
         whose owner is known, and is not run where there is none that the caller may see."""
-        one = req.operation = self._operations(resource, req.method if req.method in _METHODS else "unknown")
+        one, handled = self._operations(resource, req.method if req.method in _METHODS else "unknown")
+        req.operation = one
         secret = None if self._settings.open or one.needs == "nobody" else requests.secret_of(req)
-        named = params if params and handler_of(resource, req.method) is not None else {}
+        named = params if handled else {}
         if secret is not None or "user" in named or "goal_id" in named:
             opening = Opening(secret, named.get("user"), named.get("goal_id"), one.conditional)
             req.look = await self._worker.reads.begin(opening, req.deadline)
+            req.caller = req.look.caller
         if not self._settings.open:
             self._admit(req, resp, one, secret)
         if req.method not in _METHODS:  # Falcon would say 400; but it is the path that does not take it
@@ -111,7 +117,8 @@ class Middleware:
                 return
             raise Refusal("unauthenticated", "expected Authorization: Bearer <token>; found none")
         self._count(req, resp, caller.user.id)
-        expect_allowed(one, req.method, caller, registration)
+        if (caller.user.role, caller.scope) != _UNLIMITED:
+            expect_allowed(one, req.method, caller, registration)
 
     def _count(self, req: Request, resp: Response, key: str) -> None:
         rates = self._rates
@@ -156,6 +163,8 @@ class Middleware:
 def _resolve(req: Request, named: dict[str, Any]) -> None:
     """Raises Refusal, GoalNotFound."""
     owner = req.look.owner
+    if owner is not None:
+        req.owner = owner
     if "user" in named:
         if owner is None:
             no_such_user(named["user"])
