@@ -70,6 +70,12 @@ def test_an_old_request_ends_its_connection_unless_it_asks_to_keep_it(served: Se
     assert (kept.statuses, kept.closed) == ([200, 200], False)
 
 
+def test_a_kept_connection_on_which_nothing_comes_is_closed_without_a_word(served: Served) -> None:
+    heard = exchange(served.port, get(b"/v2/users", fields=HOST), patience=15.0)
+
+    assert (heard.statuses, heard.closed) == ([200], True)
+
+
 def test_an_old_client_gets_a_stream_without_chunks(served: Served) -> None:
     heard = exchange(served.port, get(b"/v2/events", b"HTTP/1.0", b"Accept: application/x-ndjson\r\n"))
 

@@ -65,6 +65,11 @@ def test_gunicorn_has_the_attribute(owner: object, name: str) -> None:
     assert hasattr(owner, name)
 
 
+def test_gunicorns_worker_has_a_loop_and_the_application() -> None:
+    assert "loop" in ASGIWorker.__init__.__code__.co_names
+    assert "asgi" in ASGIWorker.load_wsgi.__code__.co_names
+
+
 def private(node: ast.AST) -> Iterator[tuple[str, bool]]:
     """The private names below a node, and whether they are made there."""
     for one in ast.walk(node):
