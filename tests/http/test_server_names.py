@@ -12,7 +12,7 @@ from gunicorn.asgi.protocol import ASGIProtocol, FlowControl
 from gunicorn.workers import gasgi
 from gunicorn.workers.gasgi import ASGIWorker
 
-from tests.engines import ROOT
+from tests.support.engines import ROOT
 
 SERVER = ast.parse((ROOT / "es_goals/server.py").read_text("utf-8"))
 

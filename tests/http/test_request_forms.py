@@ -4,8 +4,8 @@ import uuid
 
 import pytest
 
-from tests.serving import Served
-from tests.wire import connect, exchange, listen
+from tests.support.serving import Served
+from tests.support.wire import connect, exchange, listen
 
 HOST = b"Host: 127.0.0.1\r\n"
 CLOSE = HOST + b"Connection: close\r\n"
