@@ -23,7 +23,8 @@ AnswerKey = tuple[str | None, str]
 """Which goal's answer (None: of the whole tree), in which view."""
 
 # What Python takes for what is kept besides the bytes of texts, measured with tracemalloc.
-ROW_BYTES = 600
+ROW_BYTES = 640
+ID_BYTES = 85
 TEXT_BYTES = 250
 ANSWER_BYTES = 400
 MOST_ANSWERS = 1_000
@@ -133,7 +134,7 @@ class UserTree:
             return known[1]
         made = _encode(GoalAnswer(*_fields(row, self.name)))[:-1]
         self._texts[row.id] = (row, made)
-        self._text_bytes += len(made) - (len(known[1]) if known else -TEXT_BYTES)
+        self._text_bytes += _text_bytes(made) - (_text_bytes(known[1]) if known else 0)
         return made
 
 
@@ -154,7 +155,13 @@ def _placed(view: View, before: UserTree | None) -> tuple[Sequence[Node], int]:
 
 
 def _row_bytes(row: Row) -> int:
-    return ROW_BYTES + getsizeof(row.name) + getsizeof(row.description)
+    more = (row.parent_id is not None) + (row.root is not None) + (row.due is not None) + (row.end is not None)
+    return ROW_BYTES + getsizeof(row.name) + getsizeof(row.description) + ID_BYTES * more
+
+
+def _text_bytes(text: bytes) -> int:
+    # A string that is not ASCII keeps the UTF-8 that was made of it.
+    return TEXT_BYTES + len(text) * (1 if text.isascii() else 2)
 
 
 class TreeCache:

@@ -12,8 +12,9 @@ import pytest
 
 from es_goals.accounts.changes import set_disabled
 from es_goals.accounts.passwords import hashed
-from es_goals.app import create_app, routes
+from es_goals.app import routes
 from es_goals.settings import Settings
+from tests.support.inside import application
 from tests.support.people import Answer, Wire, behind, cause, issue, new_id, register
 from tests.support.serving import Served
 
@@ -276,12 +277,8 @@ def tries(place: str) -> dict[Tried, int]:
 
 def test_every_route_is_in_the_table(tmp_path: Path) -> None:
     settings = {name.removeprefix("ES_GOALS_").lower(): value for name, value in PROVIDER.items()}
-    context = create_app(msgspec.convert({"db": str(tmp_path / "events.db"), **settings}, Settings)).context
-    try:
-        found = dict(routes(context))
-    finally:
-        context.service.close()
-        context.close()
+    with application(msgspec.convert({"db": str(tmp_path / "events.db"), **settings}, Settings)) as app:
+        found = dict(routes(app.worker))
 
     known: dict[str, set[str]] = {}
     for place, calls in PLACES.items():

@@ -552,7 +552,7 @@ def test_who_knows_the_old_password_does_not_undo_a_reset_that_came_meanwhile(
         inside.set_password("ann", reset)
         return hashed(password)
 
-    monkeypatch.setattr("es_goals.http.accounts.users.hashed", slowly)
+    monkeypatch.setattr("es_goals.http.accounts.signing.hashed", slowly)
     found = inside("PUT", path, thief, {"current": GOOD, "new": OTHER})
 
     assert outcome(found) in ((401, "unauthenticated"), (403, "wrong-password"))

@@ -19,14 +19,15 @@ import httpx2
 import pytest
 
 from es_goals.accounts import changes
-from es_goals.app import create_app
 from es_goals.http.accounts.openid import COOKIE, COOKIE_SECONDS, PATH
+from es_goals.http.edge.body import BodyGuard
 from es_goals.ids import Uuid7, wall_clock
 from es_goals.settings import Settings
 from es_goals.storage.log import Cause
 from tests.support.commands import at_home, cli, sentence
 from tests.support.commands import refused as not_served
 from tests.support.engines import open_storage
+from tests.support.inside import application
 from tests.support.provider import CLIENT, SECRET, Fault, MockProvider, provider, serving
 from tests.support.serving import Served, free_port, refused, wait_for
 
@@ -628,17 +629,13 @@ def test_the_log_tells_who_signed_in_and_none_of_the_secrets(opened: Service, br
 
 def get(settings: Settings, *paths: str) -> list[httpx2.Response]:
     """From an application of this process."""
-    app = create_app(settings)
 
-    async def ask() -> list[httpx2.Response]:
+    async def ask(app: BodyGuard) -> list[httpx2.Response]:
         async with httpx2.AsyncClient(transport=httpx2.ASGITransport(cast(Any, app)), base_url=PUBLIC) as client:
             return [await client.get(path) for path in paths]
 
-    try:
-        return asyncio.run(ask())
-    finally:
-        app.context.service.close()
-        app.context.close()
+    with application(settings) as app:
+        return asyncio.run(ask(app))
 
 
 def configured(tmp_path: Path, **settings: Any) -> Settings:

@@ -11,14 +11,14 @@ from typing import Any
 import httpx2
 import jsonschema_rs
 import pytest
-from es_goals.http.context import Context
 from prometheus_client.parser import text_string_to_metric_families
 
 import projections
 from es_goals import __version__
-from es_goals.app import create_app, routes
+from es_goals.app import Routes, routes
 from es_goals.http.problems import PROBLEMS
 from es_goals.settings import Settings
+from tests.support.inside import application
 from tests.support.serving import Served, refused, wait_for
 
 Json = dict[str, Any]
@@ -29,13 +29,10 @@ PAGES = {"/openapi.json", "/docs", "/docs/{file}", "/problems/{slug}", "/"}
 
 
 @pytest.fixture(scope="module")
-def context(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Context]:
-    """An application of this process."""
-    context = create_app(Settings(db=str(tmp_path_factory.mktemp("app") / "events.db"))).context
-    yield context
-    context.service.close()
-    context.pool.shutdown()
-    context.storage.close()
+def all_routes(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Routes]:
+    """Every path of an application and what answers there."""
+    with application(Settings(db=str(tmp_path_factory.mktemp("app") / "events.db"))) as app:
+        yield routes(app.worker)
 
 
 @pytest.fixture(scope="module")
@@ -327,16 +324,16 @@ def _parts(value: Any) -> Iterator[Json]:
         yield from _parts(part)
 
 
-def test_every_route_and_method_is_described(document: Json, context: Context) -> None:
+def test_every_route_and_method_is_described(document: Json, all_routes: Routes) -> None:
     answered = {
         (path, method)
-        for path, resource in routes(context)
+        for path, resource in all_routes
         for method in ("get", "post", "put", "patch", "delete")
         if path not in PAGES and hasattr(resource, f"on_{method}")
     }
 
     assert {(path, method) for path, item in document["paths"].items() for method in item} == answered
-    assert {path for path, _ in routes(context)} >= PAGES
+    assert {path for path, _ in all_routes} >= PAGES
 
 
 def test_every_operation_is_told_apart_and_says_what_it_takes_and_answers(document: Json) -> None:
@@ -352,11 +349,11 @@ def test_every_operation_is_told_apart_and_says_what_it_takes_and_answers(docume
         assert all("application/problem+json" in one["content"] for one in problems)
 
 
-def test_every_operation_says_who_must_be_signed_in_for_it(document: Json, context: Context) -> None:
+def test_every_operation_says_who_must_be_signed_in_for_it(document: Json, all_routes: Routes) -> None:
     asked: list[Json] = [{"bearer": []}, {"header": []}]
     shown = {"nobody": None, "registration": [{}, *asked]}
 
-    for path, resource in routes(context):
+    for path, resource in all_routes:
         for method, described in document["paths"].get(path, {}).items():
             needs = getattr(resource, f"on_{method}").operation.needs
             assert described.get("security") == shown.get(needs, asked), (path, method)

@@ -11,7 +11,7 @@ from falcon.asgi import Response
 from hypothesis import given
 from hypothesis import strategies as st
 
-from es_goals.http.edge.rates import WAYS, Rates, tell
+from es_goals.http.edge.rates import WAYS, Rates, set_headers
 from tests.support.engines import hear, start
 from tests.support.people import Inside
 from tests.support.serving import Served
@@ -175,11 +175,11 @@ def test_the_headers_tell_the_quota_and_what_is_left_of_it_and_when_to_come_agai
     told = []
     for _ in range(3):
         resp = Response()
-        tell(resp, rates.quota, rates.take("ann"))
+        set_headers(resp, rates.quota, rates.take("ann"))
         told.append([resp.get_header(name) for name in ("RateLimit-Policy", "RateLimit", "Retry-After")])
     rates.charge("ann", 10)
     resp = Response()
-    tell(resp, rates.quota, rates.take("ann"))
+    set_headers(resp, rates.quota, rates.take("ann"))
 
     assert told == [
         ['"user";q=2;w=1', '"user";r=1;t=1', None],

@@ -11,10 +11,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from es_goals.ids import Uuid7
+from es_goals.ids import Uuid7, uuid_of
 
 NOW = 1_795_420_800_123_456
 LAST_MILLISECOND = (1 << 48) - 1
+ANN = "01990000-0000-7000-8000-00000000000a"
 
 
 def maker(times: Iterable[int]) -> Callable[[], str]:
@@ -84,3 +85,11 @@ def test_threads_never_get_the_same_id_and_each_sees_them_rise() -> None:
 
     assert len({one for ids in taken for one in ids}) == 16_000
     assert all(ids == sorted(ids) for ids in taken)
+
+
+@pytest.mark.parametrize(
+    ("text", "known"),
+    [(ANN, ANN), (ANN.upper(), ANN), ("Ann", None), ("", None), (f" {ANN}", None), (f"{ANN}\n", None), (ANN[1:], None)],
+)
+def test_an_id_is_told_from_a_name_by_its_form(text: str, known: str | None) -> None:
+    assert uuid_of(text) == known

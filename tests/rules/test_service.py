@@ -6,7 +6,6 @@ import itertools
 import random
 from collections import Counter
 from collections.abc import Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing, contextmanager
 from datetime import timedelta
 from typing import Any, cast
@@ -35,6 +34,7 @@ from es_goals.goals.commands import (
 from es_goals.goals.outcome import Result
 from es_goals.goals.rules import decide
 from es_goals.goals.state import Goal, Goals, evolve
+from es_goals.reads.pool import FairPool
 from es_goals.service import Changed, Expected, KeyReused, Outcome, Registered, RejectedAt, Request, Service
 from es_goals.storage import deadlines
 from es_goals.storage import writer as writer_module
@@ -51,7 +51,7 @@ ROOMY = 100_000
 
 @contextmanager
 def serving(log: Log, cached_goals: int = ROOMY, **settings: Any) -> Iterator[Service]:
-    with ThreadPoolExecutor(4) as pool:
+    with FairPool(4) as pool:
         service = Service(log, pool, cached_goals, **settings)
         try:
             yield service
@@ -513,7 +513,7 @@ def in_doubt(log: FaultyLog, kept: bool) -> Iterator[tuple[Service, list[bool]]]
     """A service whose commit of Ann's command under the key "k" has failed, and how often it said that it must end."""
     ended: list[bool] = []
     with (
-        ThreadPoolExecutor(1) as pool,
+        FairPool(1) as pool,
         closing(Service(log.log, pool, ROOMY, failed=lambda: ended.append(True))) as own,
     ):
         do(own, "ann", new("top"))

@@ -31,9 +31,8 @@ DEFAULTS = {
     "body_deadline": 10.0,
     "proxies": "",
     "origins": "",
-    "cached_goals": 50_000,
-    "cached_trees": 20_000,
-    "cached_answers": 12_582_912,
+    "deciding_cache": 33_554_432,
+    "reading_cache": 50_331_648,
     "tick": 0.1,
     "threads": 4,
     "body_limit": 1_048_576,
@@ -109,9 +108,8 @@ def test_every_setting_says_what_it_is(name: str) -> None:
         ("ES_GOALS_BODY_DEADLINE", "30", 30.0),
         ("ES_GOALS_PROXIES", "10.0.0.1, 192.168.0.0/16,fd00::/8", "10.0.0.1, 192.168.0.0/16,fd00::/8"),
         ("ES_GOALS_ORIGINS", "https://a.example,http://[::1]:3000", "https://a.example,http://[::1]:3000"),
-        ("ES_GOALS_CACHED_GOALS", "0", 0),
-        ("ES_GOALS_CACHED_TREES", "1000000", 1_000_000),
-        ("ES_GOALS_CACHED_ANSWERS", "0", 0),
+        ("ES_GOALS_DECIDING_CACHE", "0", 0),
+        ("ES_GOALS_READING_CACHE", "1000000000", 1_000_000_000),
         ("ES_GOALS_TICK", "0.01", 0.01),
         ("ES_GOALS_TICK", "10", 10.0),
         ("ES_GOALS_THREADS", "64", 64),
@@ -128,6 +126,42 @@ def test_PORT_is_honoured_and_our_own_variable_comes_first() -> None:
     assert from_env({"PORT": "9001"}).port == 9001
     assert from_env({"PORT": "9001", "ES_GOALS_PORT": "9002"}).port == 9002
     assert from_env({"PORT": "rubbish", "ES_GOALS_PORT": "9002"}).port == 9002
+
+
+@pytest.mark.parametrize(
+    ("given", "taken"),
+    [
+        ({"CACHED_GOALS": "50000"}, {"DECIDING_CACHE": "35000000"}),
+        ({"CACHED_TREES": "20000"}, {"READING_CACHE": "40000000"}),
+        ({"CACHED_TREES": "20000", "CACHED_ANSWERS": "12582912"}, {"READING_CACHE": "52582912"}),
+        ({"CACHED_GOALS": "0", "READING_CACHE": "7"}, {"DECIDING_CACHE": "0", "READING_CACHE": "7"}),
+    ],
+)
+def test_caches_that_were_counted_otherwise_are_taken_in_bytes_and_told_of(
+    given: dict[str, str], taken: dict[str, str]
+) -> None:
+    told: list[str] = []
+    settings = from_env({PREFIX + name: text for name, text in given.items()}, told.append)
+
+    assert settings == from_env({PREFIX + name: text for name, text in taken.items()})
+    assert len(told) == 1
+    assert all(f"{PREFIX}{name}" in told[0] for name in given if name.startswith("CACHED_"))
+    assert all(f"{PREFIX}{name}={text}" in told[0] for name, text in taken.items() if name not in given)
+
+
+def test_settings_by_their_own_names_are_told_of_to_nobody() -> None:
+    told: list[str] = []
+    from_env({PREFIX + name.upper(): str(value) for name, value in DEFAULTS.items()}, told.append)
+
+    assert told == []
+
+
+@pytest.mark.parametrize(("old", "new"), [("CACHED_GOALS", "DECIDING_CACHE"), ("CACHED_ANSWERS", "READING_CACHE")])
+def test_a_setting_by_its_old_and_its_new_name_is_refused(old: str, new: str) -> None:
+    with pytest.raises(InvalidSetting) as refusal:
+        from_env({PREFIX + old: "1", PREFIX + new: "1"})
+
+    assert str(refusal.value) == f"expected {PREFIX}{new} alone; found {PREFIX}{old}, its old name, too"
 
 
 LIMITS = {
@@ -247,9 +281,9 @@ WRONG = [
             "https://a.example https://b.example",
         )
     ),
-    ("ES_GOALS_CACHED_GOALS", "-1"),
-    ("ES_GOALS_CACHED_TREES", "many"),
-    ("ES_GOALS_CACHED_ANSWERS", "16 MiB"),
+    ("ES_GOALS_DECIDING_CACHE", "-1"),
+    ("ES_GOALS_READING_CACHE", "16 MiB"),
+    *((f"ES_GOALS_{name}", wrong) for name in ("CACHED_GOALS", "CACHED_ANSWERS") for wrong in ("-1", "", "many", "²")),
     ("ES_GOALS_TICK", "0"),
     ("ES_GOALS_TICK", "11"),
     ("ES_GOALS_THREADS", "0"),
@@ -288,9 +322,8 @@ def settings() -> st.SearchStrategy[Settings]:
         open=st.booleans(),
         deadline=seconds,
         body_deadline=seconds,
-        cached_goals=st.integers(0, 2**63 - 1),
-        cached_trees=st.integers(0, 2**63 - 1),
-        cached_answers=st.integers(0, 2**63 - 1),
+        deciding_cache=st.integers(0, 2**63 - 1),
+        reading_cache=st.integers(0, 2**63 - 1),
         tick=st.floats(0.01, 10),
         threads=st.integers(1, 64),
         log_level=st.sampled_from(["debug", "info", "warning", "error"]),

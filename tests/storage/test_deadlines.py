@@ -1,43 +1,22 @@
 """Deadlines: a request's work stops in the database when its time is over, and nobody else's does."""
 
-import asyncio
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from functools import partial
 
 import pytest
-from es_goals.http.context import Context
 
 import projections
-from es_goals.app import create_app
 from es_goals.ids import wall_clock
 from es_goals.projector import Projector
-from es_goals.rebuild import Rebuilder
-from es_goals.settings import Settings
 from es_goals.storage import Options, Storage
 from es_goals.storage.deadlines import NEVER, Deadline, current
 from es_goals.storage.errors import Interrupted
-from tests.support.engines import DEADLINE, Engine, open_storage, wait_until
-from tests.support.histories import created, many, record
+from tests.support.engines import DEADLINE, Engine, endless, open_storage
+from tests.support.histories import created, record
 
 SHORT = 0.2
-ENDLESS = (
-    "WITH RECURSIVE counted(n) AS (SELECT 1 UNION ALL SELECT n + 1 FROM counted WHERE n < $1)"
-    " SELECT count(*) FROM counted"
-)
-EVER = 10**12
-
-
-@contextmanager
-def serving(engine: Engine, **settings: float) -> Iterator[Context]:
-    """A process that serves, without its server."""
-    context = create_app(Settings(engine.url, **settings)).context  # type: ignore[arg-type]
-    try:
-        yield context
-    finally:
-        context.service.close()
-        context.close()
 
 
 @contextmanager
@@ -47,11 +26,6 @@ def opened(engine: Engine) -> Iterator[Storage]:
         yield storage
     finally:
         storage.close()
-
-
-def endless(storage: Storage) -> object:
-    """A question that is never answered."""
-    return storage.log._rows(ENDLESS, EVER)  # type: ignore[attr-defined]
 
 
 def test_a_question_that_takes_too_long_is_interrupted_and_the_next_one_is_not(engine: Engine) -> None:
@@ -139,64 +113,3 @@ def test_a_deadline_is_over_when_its_seconds_have_passed() -> None:
     late.check()
     with pytest.raises(Interrupted):
         early.check()
-
-
-async def _given_up_then_asked(context: Context, long: Callable[[], object]) -> int:
-    context.begin()
-    with pytest.raises(Interrupted):
-        await context.in_thread(long)
-    context.begin()
-    return await context.in_thread(lambda: context.log.head().position)
-
-
-def test_a_request_is_given_up_at_its_deadline_and_its_thread_is_free_again(engine: Engine) -> None:
-    with serving(engine, deadline=SHORT, threads=1) as context:
-        context.begin()
-
-        assert asyncio.run(_given_up_then_asked(context, lambda: endless(context.storage))) == 0
-
-
-def test_a_scan_of_many_events_that_finds_none_is_given_up_too(engine: Engine) -> None:
-    with serving(engine, deadline=SHORT, threads=1) as context:
-        record(context.log, "ann", *many(500))
-
-        def scan() -> None:
-            while True:
-                context.log.read(type="UserRegistered")
-
-        assert asyncio.run(_given_up_then_asked(context, scan)) == 500
-
-
-def test_a_rebuild_beside_it_is_not_interrupted(engine: Engine) -> None:
-    with serving(engine, deadline=SHORT, threads=1) as context:
-        record(context.log, "ann", *many(50))
-        resumed = threading.Event()
-
-        def slowly(done: int, total: int) -> None:
-            del done, total
-            assert resumed.wait(DEADLINE)
-
-        rebuilt = list[int]()
-        rebuild = threading.Thread(
-            target=lambda: rebuilt.append(Rebuilder(context.projector).rebuild("goal_tree", slowly).events)
-        )
-        rebuild.start()
-        try:
-            assert asyncio.run(_given_up_then_asked(context, lambda: endless(context.storage))) == 50
-        finally:
-            resumed.set()
-            rebuild.join()
-
-    assert rebuilt == [50]
-
-
-def test_the_tick_in_a_readers_thread_has_no_deadline(engine: Engine) -> None:
-    with serving(engine, deadline=SHORT, threads=1) as context:
-
-        async def tick_after_a_read() -> Deadline:
-            context.begin()
-            assert await context.in_thread(current) != NEVER
-            return await asyncio.get_running_loop().run_in_executor(context.pool, current)
-
-        assert asyncio.run(tick_after_a_read()) == NEVER
-        wait_until(lambda: context.service.writer.trouble is None)

@@ -14,6 +14,7 @@ from es_goals.events import Recorded, encode
 from es_goals.goals.commands import CreateGoal
 from es_goals.ids import wall_clock
 from es_goals.projector import Projector
+from es_goals.reads.pool import FairPool
 from es_goals.service import KeyReused, Outcome, Request, Service
 from es_goals.storage import Storage
 from es_goals.storage.errors import StorageError, Unusable
@@ -195,7 +196,7 @@ def test_an_older_log_goes_on(path: str) -> None:
 
 
 def test_what_an_older_version_recorded_under_a_key_is_not_done_again(path: str) -> None:
-    with opened(path) as storage, ThreadPoolExecutor(1) as pool, closing(Service(storage.log, pool, 1000)) as service:
+    with opened(path) as storage, FairPool(1) as pool, closing(Service(storage.log, pool, 1000)) as service:
 
         def repeat(digest: bytes) -> Outcome:
             request = Request("ann", [CreateGoal("another id", "a")], Cause("repeat"), "key-1", digest)

@@ -133,6 +133,17 @@ class FaultyLog:
         return cast(Log, self)
 
 
+ENDLESS = (
+    "WITH RECURSIVE counted(n) AS (SELECT 1 UNION ALL SELECT n + 1 FROM counted WHERE n < $1)"
+    " SELECT count(*) FROM counted"
+)
+
+
+def endless(storage: Storage) -> object:
+    """A question that is never answered."""
+    return storage.log._rows(ENDLESS, 10**12)  # type: ignore[attr-defined]
+
+
 @contextmanager
 def start(run: Callable[..., None], *arguments: str) -> Iterator[subprocess.Popen[str]]:
     """Run a test module's function in a process of its own; what it prints and is told goes line by line.

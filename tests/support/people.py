@@ -113,7 +113,7 @@ class Inside:
         self._settings = Settings(str(folder / "events.db"), **settings)
         self.root = self.person("root", role="administrator")
         self._app = create_app(self._settings, self.clock, rates=rates)
-        self.sessions = self._app.context.sessions
+        self.sessions = self._app.worker.storage.sessions
         self._loop = asyncio.new_event_loop()
 
     def __call__(
@@ -133,7 +133,7 @@ class Inside:
         transport = httpx2.ASGITransport(cast(Any, self._app), client=(address, 1))
         async with httpx2.AsyncClient(transport=transport, base_url="http://localhost") as client:
             answer = await client.request(method, path, json=body, headers=headers)
-        await self._app.context.drain()
+        await asyncio.gather(*asyncio.all_tasks() - {asyncio.current_task()})
         found = tuple((name.lower(), value) for name, value in answer.headers.multi_items())
         return Answer(answer.status_code, found, answer.content)
 
@@ -182,7 +182,7 @@ class Inside:
 
     def close(self) -> None:
         """End it."""
-        self._app.context.service.close()
-        self._app.context.close()
+        self._app.worker.service.close()
+        self._app.worker.close()
         self._loop.run_until_complete(self._loop.shutdown_asyncgens())
         self._loop.close()

@@ -346,10 +346,7 @@ class Process:
 
     async def close(self) -> None:
         await self.client.aclose()
-        context = self._app.context
-        await asyncio.to_thread(context.service.close)
-        context.pool.shutdown()
-        context.storage.close()
+        await self._app.worker.stop()
 
     async def command(self, key: str) -> httpx2.Response:
         return await self.client.post(GOALS, json={"name": "the one"}, headers=keyed(key))
@@ -420,14 +417,14 @@ def test_after_a_commit_that_failed_once_the_process_wants_to_end_and_a_repeat_e
 
 
 @contextmanager
-def closed_quietly(connection: apsw.Connection) -> Iterator[apsw.Connection]:
+def closed_quietly(one: apsw.Connection | apsw.Cursor) -> Iterator[apsw.Connection | apsw.Cursor]:
     """As SQLite does it with its own files: nothing is told of the checkpoint at the end, should it fail. apsw tells
     where a file of ours raised."""
     try:
-        yield connection
+        yield one
     finally:
         with suppress(apsw.IOError):
-            connection.close()
+            one.close()
 
 
 @pytest.mark.parametrize("more_failures", [0, 10_000], ids=["the disk is well", "the disk fails for a while yet"])
@@ -435,7 +432,7 @@ def test_a_commit_whose_fsync_failed_may_come_back_after_a_kill_and_is_acknowled
     disk: Disk, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, more_failures: int
 ) -> None:
     monkeypatch.setattr("es_goals.storage.writer.PROBE_SECONDS", 0.02)
-    monkeypatch.setattr("es_goals.storage.sqlite.closing", closed_quietly)
+    monkeypatch.setattr("es_goals.storage.sqlite.log.closing", closed_quietly)
     db = tmp_path / "events.db"
 
     async def fail(process: Callable[[], Process]) -> None:

@@ -1,6 +1,5 @@
 """Two nodes of two workers on one PostgreSQL: what one has acknowledged the other one shows; and they are killed."""
 
-import asyncio
 import os
 import random
 import signal
@@ -17,11 +16,7 @@ import httpx2
 import pytest
 
 import projections.goal_tree
-from es_goals.app import create_app
-from es_goals.http.edge.middleware import Middleware
 from es_goals.ids import wall_clock
-from es_goals.settings import Settings
-from es_goals.storage.errors import Interrupted
 from tests.support.engines import open_storage
 from tests.support.load import Follower, Load, fill, serving
 from tests.support.postgres import fresh, recorded, shared
@@ -202,24 +197,6 @@ def test_followers_go_on_while_nobody_can_listen_and_a_new_listener_comes_by_its
 
     assert followed_whole(nodes, other)
     wait_for(lambda: len(nodes.execute(_LISTENERS)) == 4, "new listeners")
-
-
-def test_looks_at_the_logs_end_do_not_use_up_one_deadline_together(nodes: Nodes) -> None:
-    context = create_app(Settings(nodes.url, deadline=0.2)).context
-    busy = threading.Event()
-
-    async def looks() -> int:
-        context.begin()
-        with pytest.raises(Interrupted):
-            await context.in_thread(busy.wait)
-        busy.set()
-        return await Middleware(context)._look()
-
-    try:
-        assert asyncio.run(looks()) == nodes.head()
-    finally:
-        context.service.close()
-        context.close()
 
 
 # Conflicts.
