@@ -9,6 +9,7 @@ from msgspec import Struct
 
 from es_goals.accounts import changes
 from es_goals.events import (
+    GoalCreated,
     GoalEvent,
     Recorded,
     goals_stream,
@@ -72,7 +73,7 @@ class Expected(Struct, frozen=True):
 class Request(Struct, frozen=True):
     """Commands of one user, recorded all or none under one command id. `key` and `digest` are the client's
     Idempotency-Key and the SHA-256 of its request. `batch`: a refusal tells which command it is about, also where there
-    is one only."""
+    is one only. `shown`: the goals are answered."""
 
     user_id: str
     commands: Sequence[Command]
@@ -81,6 +82,7 @@ class Request(Struct, frozen=True):
     digest: bytes = b""
     expected: Expected | None = None
     batch: bool = False
+    shown: bool = True
 
     @property
     def several(self) -> bool:
@@ -90,13 +92,15 @@ class Request(Struct, frozen=True):
 
 class Outcome(Struct, frozen=True):
     """The answer to a request. `position` is that of its last event, of the user's last event where it
-    recorded nothing; `version` the user's then; `events` counts those that this request recorded."""
+    recorded nothing; `version` the user's then; `events` counts those that this request recorded; `tried`:
+    those that it would have recorded, had it not been a dry run."""
 
     position: int
     version: int
     results: Sequence[Result]
     replayed: bool = False
     events: int = 0
+    tried: Sequence[GoalEvent] | None = None
 
 
 class Registered(Struct, frozen=True):
@@ -196,6 +200,26 @@ class Service:
         """Finish what was taken."""
         self.writer.close()
 
+    async def dry_run(self, request: Request, now: int, deadline: Deadline) -> Outcome:
+        """What a request would come to, at the time `now` (µs): decided on a fold of its own, nothing recorded and no
+        key looked up or kept. Raises as `execute` does, but never TimeoutError."""
+        return await self._pool.run(partial(self._try, request, now, deadline), deadline, request.cause.actor)
+
+    def _try(self, request: Request, now: int, deadline: Deadline) -> Outcome:
+        folded = _folded(self._log, goals_stream(request.user_id))
+        goals, version = folded.goals, folded.goals.version
+        _check(goals, request)
+        at = max(now, self._log.head().at)
+        events = _decided(goals, request, at, self._bounds, deadline)
+        for event in events:
+            if isinstance(event, GoalCreated) and self._log.owner(event.goal_id) is not None:
+                raise _taken(request, event.goal_id)
+        if not request.several:
+            for event in events:
+                evolve(goals, event, at)
+        results = _shown(goals, request, events)
+        return Outcome(folded.position, version, results, tried=events)
+
     def _repeat(self, request: Request, stream: str) -> Outcome:
         """The first answer again, from what was recorded."""
         assert request.key is not None
@@ -205,7 +229,7 @@ class Service:
         then = _folded(self._log, stream, done.last)
         lines = self._log.read(done.first - 1, done.last - done.first + 1, until=done.last)
         events = [cast(GoalEvent, line.event) for line in lines]
-        return Outcome(done.last, then.goals.version, _results(then.goals, request.commands, events), True, len(events))
+        return Outcome(done.last, then.goals.version, _shown(then.goals, request, events), True, len(events))
 
     def _decide(
         self, transaction: Transaction, request: Request, stream: str, cold: list[_Cached], seconds: float
@@ -217,14 +241,14 @@ class Service:
         goals, version = cached.goals, cached.goals.version
         try:
             _check(goals, request)
-            events = _decided(goals, request, transaction, self._bounds, Deadline.after(seconds))
+            events = _decided(goals, request, transaction.at, self._bounds, Deadline.after(seconds))
             if events:
                 cached.position = self._append(transaction, request, stream, version, events)
             self._store_key(transaction, request, stream, cached.position, len(events))
             if not request.several:  # several were evolved while they were decided
                 for event in events:
                     evolve(goals, event, transaction.at)
-            results = _results(goals, request.commands, events)
+            results = _shown(goals, request, events)
         except BaseException:
             if goals.version != version:
                 self._drop(stream)
@@ -240,11 +264,7 @@ class Service:
         try:
             lines = transaction.append(stream, version, events, request.cause)
         except SubjectTaken as taken:
-            error = GoalExists(taken.subject)
-            if not request.several:
-                raise error from taken
-            made = [one.goal_id if isinstance(one, CreateGoal) else None for one in request.commands]
-            raise RejectedAt(made.index(taken.subject), error) from taken
+            raise _taken(request, taken.subject) from taken
         return lines[-1].position
 
     def _store_key(self, transaction: Transaction, request: Request, stream: str, last: int, events: int) -> None:
@@ -290,11 +310,9 @@ class Service:
         self._size = 0
 
 
-def _decided(
-    goals: Goals, request: Request, transaction: Transaction, bounds: _Bounds, deadline: Deadline
-) -> list[GoalEvent]:
+def _decided(goals: Goals, request: Request, at: int, bounds: _Bounds, deadline: Deadline) -> list[GoalEvent]:
     """What all commands cause. Of several, each is decided on what those before it left behind, until time is up."""
-    now = moment(transaction.at)
+    now = moment(at)
     if not request.several:
         caused = decide(goals, request.commands[0], now, bounds.limits)
         _expect_few(len(caused), bounds.events)
@@ -309,9 +327,22 @@ def _decided(
         except Rejected as error:
             raise RejectedAt(index, error) from error
         for event in caused:
-            evolve(goals, event, transaction.at)
+            evolve(goals, event, at)
         events += caused
     return events
+
+
+def _shown(goals: Goals, request: Request, events: Sequence[GoalEvent]) -> Sequence[Result]:
+    return _results(goals, request.commands, events) if request.shown else ()
+
+
+def _taken(request: Request, goal_id: str) -> GoalExists | RejectedAt:
+    """The refusal of a goal whose id somebody had before."""
+    error = GoalExists(goal_id)
+    if not request.several:
+        return error
+    made = [one.goal_id if isinstance(one, CreateGoal) else None for one in request.commands]
+    return RejectedAt(made.index(goal_id), error)
 
 
 def _expect_few(events: int, most: int) -> None:

@@ -11,11 +11,12 @@ from msgspec import structs
 
 from es_goals import __version__
 from es_goals.accounts.changes import NoSuchToken
-from es_goals.cli import goals, outlines, upkeep
+from es_goals.cli import goals, upkeep
 from es_goals.cli.accounts import token, user_group
 from es_goals.cli.serve import serve
 from es_goals.events import UndecodableEvent
 from es_goals.logs import configure
+from es_goals.outlines import BadOutline, CannotWrite
 from es_goals.projector import NoSuchProjection, ProjectionBehind
 from es_goals.rebuild import AlreadyRebuilding, NothingToRollBackTo
 from es_goals.service import RejectedAt
@@ -36,7 +37,8 @@ _EXPECTED = (
     AlreadyRebuilding,
     NothingToRollBackTo,
     ProjectionBehind,
-    outlines.BadOutline,
+    BadOutline,
+    CannotWrite,
     Refused,
     Mismatch,
     UndecodableEvent,

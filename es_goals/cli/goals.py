@@ -1,32 +1,34 @@
 """The command line's part of goals: import, export, tree, replay."""
 
 import asyncio
-from collections.abc import Iterator
 from functools import partial
 from itertools import chain
 from operator import attrgetter
-from typing import Any
+from typing import Any, cast
 
 import click
 import msgspec
 
+from es_goals import outlines
 from es_goals.accounts.names import valid_user_name
-from es_goals.cli import outlines, terminal
+from es_goals.cli import terminal
 from es_goals.cli.database import ACTOR, opened, read_models, user_of
-from es_goals.configured import limits_of
-from es_goals.events import TYPES, moment
-from es_goals.goals.commands import Command, CompleteGoal, CreateGoal, Limits
+from es_goals.configured import limits_of, options_of
+from es_goals.events import TYPES, GoalEvent, goals_stream, moment
+from es_goals.files import commands_of, items_of, names_at_the_top, outline_of, place_of
+from es_goals.goals.commands import Command, Limits
 from es_goals.goals.rules import decide
 from es_goals.goals.state import Goals, evolve
 from es_goals.ids import Uuid7, uuid_of, wall_clock
+from es_goals.outlines import Outline
 from es_goals.reads import TREE
 from es_goals.reads.history import LARGEST, BeyondHead, event_answer, point_of, settle
 from es_goals.reads.pool import FairPool
 from es_goals.reads.trees import TreeOptions, UserTree, whole
 from es_goals.service import RejectedAt, Request, Service
 from es_goals.settings import Settings
-from es_goals.storage import Storage
-from es_goals.storage.log import Cause, Log, User, pages, user_events
+from es_goals.storage import Storage, exists
+from es_goals.storage.log import Cause, Log, User, all_lines, pages, user_events
 from es_goals.upkeep import verification
 from es_goals.values import InvalidValue, Rejected
 from projections.goal_tree import tree as in_order
@@ -35,65 +37,87 @@ from projections.goal_tree import tree as in_order
 @click.command("import")
 @click.argument("file", type=click.File("rb"))
 @click.option("--user", "name", required=True, help="Whose goals they become; made if there is none.")
+@click.option("--format", "kind", type=click.Choice([*outlines.FORMATS]), help="What the file is, if not recognised.")
+@click.option("--strict", is_flag=True, help="Refuse a file of which anything would be left out or changed.")
+@click.option("--dry-run", is_flag=True, help="Say what would become of the file, and do nothing.")
 @click.pass_obj
-def import_(settings: Settings, file: Any, name: str) -> None:
-    """Goals from nested JSON, a text outline or OPML; - is standard input. All or nothing."""
-    items = outlines.parse(file.read())
-    with opened(settings) as storage:
-        count = asyncio.run(_import(storage, items, name, limits_of(settings)))
-    click.echo(f"imported {count} goals for {name}")
+def import_(settings: Settings, file: Any, name: str, kind: str | None, strict: bool, dry_run: bool) -> None:
+    """Goals from the files of outliners, task lists and calendars; - is standard input. All or nothing."""
+    limits = limits_of(settings)
+    outline = outline_of(file.read(), kind, limits)
+    if strict and outline.notes.is_loss:
+        raise click.ClickException(f"expected a file that comes over as it is, by --strict; found: {outline.notes}")
+    if dry_run:
+        names = _try_import(settings, outline, name, limits)
+    else:
+        with opened(settings) as storage:
+            names = asyncio.run(_import(storage, outline, name, limits))
+    click.echo(outlines.summary(outline, "would import" if dry_run else "imported", name))
+    if again := outlines.repeated(outline, names):
+        click.echo(again)
 
 
-async def _import(storage: Storage, items: list[outlines.Item], name: str, limits: Limits) -> int:
+async def _import(storage: Storage, outline: Outline, name: str, limits: Limits) -> list[str]:
+    """Import it, and return the names that were at the top before."""
     new_id = Uuid7(wall_clock)
-    commands = list(_commands(items, new_id))
+    commands = list(commands_of(outline, new_id))
     user = storage.log.user_named(name) or User(new_id(), valid_user_name(name), None, 0)
+    names = names_at_the_top(_goals_of(storage.log, user.id))
     with FairPool(1) as pool:
         # At most two events a goal, and nobody waits for it but who called it.
         service = Service(storage.log, pool, 0, limits=limits, events=2 * limits.goals)
         try:
             if not user.created_at:
-                _would_pass(commands, limits)
+                _would_pass(outline, commands, Goals(), limits)
                 user = (await service.register(user, Cause(new_id(), ACTOR))).user
-            if commands:
-                await service.execute(Request(user.id, commands, Cause(new_id(), ACTOR), batch=True))
+            await service.execute(Request(user.id, commands, Cause(new_id(), ACTOR), batch=True))
         except RejectedAt as error:
-            number = sum(isinstance(one, CreateGoal) for one in commands[: error.index + 1])
-            raise click.ClickException(f"goal {number} of the outline: {error}") from error
+            raise click.ClickException(f"{place_of(outline, commands, error.index)}: {error}") from error
         finally:
             service.close()
-    return len(items)
+    return names
 
 
-def _commands(items: list[outlines.Item], new_id: Uuid7) -> Iterator[Command]:
-    above: list[str] = []
-    for item in items:
-        goal_id = new_id()
-        del above[item.depth :]
-        yield CreateGoal(goal_id, item.name, above[-1] if above else None, item.description)
-        above.append(goal_id)
-        if item.done:
-            yield CompleteGoal(goal_id)
+def _try_import(settings: Settings, outline: Outline, name: str, limits: Limits) -> list[str]:
+    """Judge it as an import would, and return the names that are at the top. Makes no log where there is none."""
+    known = Goals()
+    if exists(settings.db, options_of(settings)):
+        with opened(settings) as storage:
+            user = storage.log.user_named(name)
+            known = known if user is None else _goals_of(storage.log, user.id)
+    valid_user_name(name)
+    names = names_at_the_top(known)
+    _would_pass(outline, list(commands_of(outline, Uuid7(wall_clock))), known, limits)
+    return names
 
 
-def _would_pass(commands: list[Command], limits: Limits) -> None:
-    """Refuse before the user is made: nothing of a bad outline is kept, not even that."""
-    scratch, at = Goals(), wall_clock()
+def _goals_of(log: Log, owner: str) -> Goals:
+    known = Goals()
+    for line in all_lines(log, stream=goals_stream(owner)):
+        evolve(known, cast(GoalEvent, line.event), line.at)
+    return known
+
+
+def _would_pass(outline: Outline, commands: list[Command], known: Goals, limits: Limits) -> None:
+    """Refuse before the user is made: nothing of a bad outline is kept, not even that. Changes `known`."""
+    at = wall_clock()
     for index, command in enumerate(commands):
         try:
-            events = decide(scratch, command, moment(at), limits)
+            events = decide(known, command, moment(at), limits)
         except Rejected as error:
-            raise RejectedAt(index, error) from error
+            raise click.ClickException(f"{place_of(outline, commands, index)}: {error}") from error
         for event in events:
-            evolve(scratch, event, at)
+            evolve(known, event, at)
 
 
 @click.command()
 @click.option("--user", "name", help="Whose tree, or only whose events.")
-@click.option("--format", "kind", type=click.Choice(["json", "opml", "ndjson"]), default="json", show_default=True)
+@click.option(
+    "--format", "kind", type=click.Choice(["json", *outlines.WRITTEN, "ndjson"]), default="json", show_default=True
+)
 @click.pass_obj
 def export(settings: Settings, name: str | None, kind: str) -> None:
-    """A user's tree as JSON or OPML, or the whole log as NDJSON."""
+    """A user's tree in a format that others read, or the whole log as NDJSON."""
     with opened(settings) as storage:
         if kind == "ndjson":
             _print_events(storage.log, user_of(storage.log, name) if name else None)
@@ -101,17 +125,11 @@ def export(settings: Settings, name: str | None, kind: str) -> None:
         if name is None:
             raise click.UsageError(f"expected --user: {kind} holds one user's tree")
         user = user_of(storage.log, name)
-        view = read_models(storage).read(TREE, user.id)
-        trees = UserTree(view, user.name)
+        tree = UserTree(read_models(storage).read(TREE, user.id), user.name)
         if kind == "json":
-            click.echo(whole(trees, TreeOptions()))
-            return
-        items = [
-            outlines.Item(node.depth, node.row.name, node.row.description, node.row.end is not None)
-            for node in trees.nodes
-            if node.row.root is None
-        ]
-        click.echo(outlines.to_opml(items, f"{user.name}'s goals"), nl=False)
+            click.echo(whole(tree, TreeOptions()))
+        else:
+            click.echo(outlines.write(items_of(tree.nodes), kind, f"{user.name}'s goals"), nl=False)
 
 
 def _print_events(log: Log, user: User | None) -> None:

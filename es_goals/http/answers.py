@@ -5,17 +5,20 @@ from typing import Any
 
 import msgspec
 from falcon.asgi import Response
+from msgspec import Struct
 
 from es_goals.http import problems, requests
 from es_goals.http.describe.operation import Operation
 from es_goals.http.edge.streams import Stream
 from es_goals.http.exchange import Request
 from es_goals.http.problems import Refusal
+from es_goals.service import Outcome
 
 JSON = "application/json; charset=utf-8"
 PERSONAL = "private, no-cache"
 WHO_ASKS = "Authorization, Access-Token"
 
+EVENTS_SHOWN = 1_000
 PUBLIC = "public, max-age=3600"
 
 _encode = msgspec.json.Encoder().encode
@@ -24,6 +27,43 @@ _encode = msgspec.json.Encoder().encode
 def json(resp: Response, value: Any) -> None:
     """A value as JSON."""
     encoded(resp, _encode(value))
+
+
+class TriedEvent(Struct, frozen=True):
+    """An event that would be recorded. `data` is what the log would hold."""
+
+    type: str
+    goal_id: str
+    data: msgspec.Raw
+
+
+class DryRun(Struct, frozen=True):
+    """What a command would do. `version` and `position`: those of the user's last event, on which it was tried;
+    `events`: the first 1,000 of those that it would record; `result`: what it would answer, without a position."""
+
+    dry_run: bool
+    version: int
+    position: int
+    events_count: int
+    events: list[TriedEvent]
+    result: Any
+
+
+def command(resp: Response, outcome: Outcome, value: Any, place: str | None = None, tag: str | None = None) -> None:
+    """What a command came to, or would. `place`: where what it made is; `tag`: of its goal."""
+    if outcome.tried is not None:
+        events = [
+            TriedEvent(type(one).__name__, one.goal_id, msgspec.Raw(_encode(one)))
+            for one in outcome.tried[:EVENTS_SHOWN]
+        ]
+        json(resp, DryRun(True, outcome.version, outcome.position, len(outcome.tried), events, value))
+        return
+    recorded(resp, outcome.position, replayed=outcome.replayed)
+    json(resp, value)
+    if tag is not None:
+        resp.set_header("ETag", tag)
+    if place is not None:
+        created(resp, place)
 
 
 def encoded(resp: Response, data: bytes, content_type: str = JSON) -> None:

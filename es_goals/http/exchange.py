@@ -18,12 +18,12 @@ class Request(falcon.asgi.Request):
     came by TLS; `deadline`: until when it may wait for the storage; `caller`: who is signed in, if somebody is; `look`:
     what one look at the log showed; `owner`: the user whom the path names, or whose goal it names; `named_by_id`:
     whether it names the user by id; `operation`: what answers; `charge`: counts more requests for the caller, where
-    they are counted; `raw`: the body as it came.
+    they are counted; `raw`: the body as it came; `dry_run`: whether it only asks what would happen.
     """
 
     __slots__ = (
-        "address", "caller", "charge", "deadline", "id", "look", "named_by_id", "operation", "owner", "raw", "secure",
-        "started",
+        "address", "caller", "charge", "deadline", "dry_run", "id", "look", "named_by_id", "operation", "owner", "raw",
+        "secure", "started",
     )  # fmt: skip
 
     id: str
@@ -31,6 +31,7 @@ class Request(falcon.asgi.Request):
     address: str
     secure: bool
     deadline: Deadline
+    dry_run: bool
     caller: Caller | None
     look: Look
     owner: User

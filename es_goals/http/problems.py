@@ -8,7 +8,7 @@ import falcon
 import msgspec
 import structlog
 from falcon.asgi import Response
-from msgspec import Struct
+from msgspec import Struct, structs
 
 from es_goals import metrics, projector, rebuild, service
 from es_goals.accounts import changes
@@ -69,6 +69,7 @@ class ProblemAnswer(Struct, frozen=True, omit_defaults=True):
     errors: list[Fault] = []
     index: int | None = None
     message: str | None = None
+    dry_run: bool = False
 
 
 class Refusal(Exception):
@@ -200,7 +201,7 @@ async def handle(req: Request, resp: Response, error: Exception, params: dict[st
     """Falcon's error handler for every exception."""
     del params
     request_id = req.id
-    body = answer(error, request_id, message=req.path.startswith("/v1.0/"))
+    body = structs.replace(answer(error, request_id, message=req.path.startswith("/v1.0/")), dry_run=req.dry_run)
     if body.status >= 500:
         fault, detail = (error if body.status == 500 else None), str(error) or type(error).__name__
         logger.error("failed", request_id=request_id, method=req.method, path=req.path, detail=detail, exc_info=fault)

@@ -39,14 +39,17 @@ _TAG = re.compile(r'"r(\d{1,18})\.v(\d{1,18})\.[^"]*"')
 T = TypeVar("T")
 
 
-async def body(req: Request, type: type[T], media_types: tuple[str, ...] = JSON) -> T:
-    """The body as a `type`, without a query; an empty one is `{}`. Raises Refusal."""
+async def body(req: Request, type: type[T], media_types: tuple[str, ...] = JSON, *, may_try: bool = False) -> T:
+    """The body as a `type`; an empty one is `{}`. `may_try`: its query may ask for a dry run; else it has none. Raises
+    Refusal."""
     if req.query_string:
-        query(req, NoQuery)
+        if may_try:
+            req.dry_run = query(req, DryRunQuery).dry_run
+        else:
+            query(req, NoQuery)
     raw = await read(req)
     _check_media_type(req.content_type, media_types)
-    if (coding := req.headers.get("content-encoding") or "identity").lower() != "identity":
-        raise Refusal("media-type", f"expected a body that is not compressed; found {coding[:100]!r}")
+    _expect_plain(req)
     try:
         decoded: T = _decoder(cast(Any, type))(raw or b"{}")
     except msgspec.ValidationError as error:
@@ -56,6 +59,11 @@ async def body(req: Request, type: type[T], media_types: tuple[str, ...] = JSON)
     if (fault := faults.twice(raw)) is not None:
         raise _refused(fault)
     return decoded
+
+
+def _expect_plain(req: Request) -> None:
+    if (coding := req.headers.get("content-encoding") or "identity").lower() != "identity":
+        raise Refusal("media-type", f"expected a body that is not compressed; found {coding[:100]!r}")
 
 
 def _document(raw: bytes) -> Any:
@@ -69,6 +77,16 @@ def _document(raw: bytes) -> Any:
 def _refused(fault: Fault) -> Refusal:
     pointer = "".join("/" + step.replace("~", "~0").replace("/", "~1") for step in fault.steps)
     return Refusal("invalid-value", fault.detail, pointer=pointer)
+
+
+async def read_file(req: Request, media_types: tuple[str, ...]) -> bytes:
+    """The body as a file, whatever it says that it is of these. Raises Refusal."""
+    raw = await read(req)
+    kind = (req.content_type or "").partition(";")[0].strip().lower()
+    if kind and kind not in media_types:
+        raise Refusal("media-type", f"expected {' or '.join(media_types)}; found {kind[:100]}")
+    _expect_plain(req)
+    return raw
 
 
 async def read(req: Request) -> bytes:
@@ -289,6 +307,12 @@ class Reason(Struct, forbid_unknown_fields=True):
     """A body that holds nothing but, if anything, why."""
 
     reason: str | None = None
+
+
+class DryRunQuery(Struct, frozen=True, forbid_unknown_fields=True):
+    """Whether a command is only tried."""
+
+    dry_run: Annotated[bool, Meta(description="answer what would happen, and record nothing")] = False
 
 
 class NoQuery(Struct, frozen=True, forbid_unknown_fields=True):

@@ -4,10 +4,8 @@ from collections.abc import Callable, Sequence
 from functools import partial
 from typing import NoReturn, TypeVar
 
-from falcon.asgi import Response
-
 from es_goals.goals.commands import Command, GoalNotFound
-from es_goals.http import answers, requests
+from es_goals.http import requests
 from es_goals.http.exchange import Request
 from es_goals.http.problems import Refusal
 from es_goals.ids import uuid_of
@@ -31,25 +29,26 @@ class Resource:
     async def command(
         self,
         req: Request,
-        resp: Response,
         owner: User,
         commands: Sequence[Command],
         goal_id: str | None = None,
         reason: str | None = None,
         *,
         batch: bool = False,
+        shown: bool = True,
     ) -> Outcome:
-        """Execute a request's commands, and set the headers that every command's answer has. `goal_id`: the one whose
-        revision If-Match names; None: it names the version of all the user's goals."""
+        """Execute a request's commands, or try them. `goal_id`: the one whose revision If-Match names; None: it names
+        the version of all the user's goals."""
         await self.expect_still_in(req)
         cause = requests.cause(req, self.worker.new_id(), reason)
         key, digest = requests.idempotency(req, cause.reason, req.raw)
         expected = requests.expected(req, goal_id)
-        asked = Commands(owner.id, commands, cause, key, digest, expected, batch)
+        asked = Commands(owner.id, commands, cause, key, digest, expected, batch, shown)
+        if req.dry_run:
+            return await self.worker.service.dry_run(asked, self.worker.clock(), req.deadline)
         outcome = await self.worker.service.execute(asked, req.deadline)
         if req.charge is not None and outcome.events > EVENTS_A_REQUEST:
             req.charge(outcome.events / EVENTS_A_REQUEST - 1)
-        answers.recorded(resp, outcome.position, replayed=outcome.replayed)
         return outcome
 
     async def change(self, req: Request, work: Callable[[Transaction, Cause], T], reason: str | None = None) -> T:

@@ -31,6 +31,7 @@ from es_goals.http.problems import Refusal
 from es_goals.http.resource import Resource
 from es_goals.projector import Projector
 from es_goals.reads import TREE
+from es_goals.service import Outcome
 from es_goals.storage.log import Log, User
 from es_goals.values import Rejected
 from projections.goal_tree import Node, Row, tree
@@ -81,7 +82,7 @@ class Goals(Resource):
         new_id = self.worker.new_id()
         made = CreateGoal(new_id, name, Named(parent) if parent else None, given.get("description"), unique=True)
         try:
-            await self.command(req, resp, user, [made])
+            _recorded(resp, await self.command(req, user, [made]))
         except Rejected as error:
             if error.field == "parent_id":
                 error.field = "parent_name"
@@ -96,7 +97,7 @@ class Goals(Resource):
         given = await _parameters(req)
         name = _required(given, "name", req.caller)
         user = await self._owner(req, given, name)
-        await self.command(req, resp, user, [CompleteGoal(Named(name))])
+        _recorded(resp, await self.command(req, user, [CompleteGoal(Named(name))]))
         _null(resp)
 
     @operation("Delete a goal", {200: None}, command=True, original=True, problems=("goal-not-found", "ambiguous-name"))
@@ -105,7 +106,7 @@ class Goals(Resource):
         given = await _parameters(req)
         name = _required(given, "name", req.caller)
         user = await self._owner(req, given, name)
-        await self.command(req, resp, user, [DeleteGoal(Named(name))])
+        _recorded(resp, await self.command(req, user, [DeleteGoal(Named(name))]))
         _null(resp)
 
     async def _user(self, req: Request, name: str) -> User:
@@ -296,6 +297,10 @@ def _required(given: dict[str, str], name: str, caller: Caller | None = None) ->
     if name not in given:
         raise MissingParameter(name, caller)
     return given[name]
+
+
+def _recorded(resp: Response, outcome: Outcome) -> None:
+    answers.recorded(resp, outcome.position, replayed=outcome.replayed)
 
 
 def _null(resp: Response) -> None:

@@ -46,7 +46,7 @@ ATTRIBUTES = {
     ),
     PythonProtocol(): ("_buffer", "headers", "http_version", "method"),
     FlowControl(None): ("write_paused",),
-    protocol: ("_CACHED_SERVER_HEADER", "_NO_COPY_BODY_SIZE"),
+    protocol: ("_CACHED_SERVER_HEADER", "_NO_COPY_BODY_SIZE", "_REASON_PHRASES"),
     gasgi: ("ASGIProtocol",),
 }  # fmt: skip
 THEIRS = {name for _, name in METHODS} | {name for names in ATTRIBUTES.values() for name in names}

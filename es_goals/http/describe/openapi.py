@@ -118,8 +118,9 @@ def _operation(path: str, method: str, one: Operation, schema_of: Mapping[int, J
             made["parameters"].append({"name": name, "in": "header", "description": text, "schema": schema})
     if one.body is not None:
         example = {} if one.example is None else {"example": one.example}
-        content = {kind: {"schema": schema_of[id(one.body)], **example} for kind in one.media_types}
-        made["requestBody"] = {"required": bool(_resolved(schema_of[id(one.body)], components).get("required"))}
+        schema = {} if one.body is bytes else schema_of[id(one.body)]
+        content = {kind: {"schema": schema, **example} for kind in one.media_types}
+        made["requestBody"] = {"required": one.body is bytes or bool(_resolved(schema, components).get("required"))}
         made["requestBody"]["content"] = content
     made["security"] = {"nobody": [], "registration": [{}, *_SECURITY]}.get(one.needs, _SECURITY)
     made["responses"] = {**_answers(one, schema_of), **_problems(one)}

@@ -22,7 +22,7 @@ from es_goals.http.exchange import Request
 from es_goals.http.goals import queries
 from es_goals.http.goals.queries import GOAL, USER
 from es_goals.http.problems import Refusal
-from es_goals.http.requests import Reason, Time
+from es_goals.http.requests import DryRunQuery, Reason, Time
 from es_goals.http.resource import Resource
 from es_goals.reads import trees
 from es_goals.reads.trees import GoalAnswer
@@ -52,7 +52,7 @@ _RESULTS = [{"$ref": f"#/components/schemas/{kind.__name__}"} for kind in (Compl
 class BatchAnswer(Struct):
     """The commands' goals, as they are after all of them."""
 
-    position: int
+    position: int | UnsetType
     results: Annotated[
         list[Any],
         Meta(description="each as the call of its own answers it", extra_json_schema={"items": {"anyOf": _RESULTS}}),
@@ -252,19 +252,18 @@ class Batch(Struct, forbid_unknown_fields=True):
 
 async def _single(resource: Resource, req: Request, resp: Response, one: OnWire, goal_id: str | None) -> None:
     """One command by its own call. `goal_id`: of its goal; None: of a new one."""
-    given = await requests.body(req, BODIES[one.tag], one.media_types)
+    given = await requests.body(req, BODIES[one.tag], one.media_types, may_try=True)
     if goal_id is None:
         command = await _creation(resource, req, given)
     else:
         members = given if isinstance(given, one.members) else one.members()
         command = members.command(goal_id)
-    outcome = await resource.command(req, resp, req.owner, [command], goal_id, given.reason)
-    result = outcome.results[0]
-    answers.json(resp, _answer(result, req.owner))
-    # It names no generation, since a command asks nothing of a read model.
-    resp.set_header("ETag", trees.etag(result.goal.revision, outcome.version, 0, "c"))
-    if one.creates:
-        answers.created(resp, f"/v2/goals/{result.goal.id}")
+    outcome = await resource.command(req, req.owner, [command], goal_id, given.reason)
+    goal = outcome.results[0].goal
+    place = f"/v2/goals/{goal.id}" if one.creates else None
+    # The tag names no generation, since a command asks nothing of a read model.
+    tag = trees.etag(goal.revision, outcome.version, 0, "c")
+    answers.command(resp, outcome, _answer(outcome.results[0], req.owner), place, tag)
 
 
 async def _creation(resource: Resource, req: Request, new: Creation, index: int | None = None) -> domain.CreateGoal:
@@ -297,21 +296,29 @@ def _handler(one: OnWire) -> Callable[..., Any]:
     handler = create if one.creates else change
     handler.__doc__ = one.text
     described = operation(
-        one.summary, {one.status: one.answer}, body=BODIES[one.tag], media_types=one.media_types, command=True,
+        one.summary, _answers(one), body=BODIES[one.tag], query=DryRunQuery, media_types=one.media_types, command=True,
         problems=one.problems, example=one.example,
     )  # fmt: skip
     return described(handler)
 
 
+def _answers(one: OnWire) -> Mapping[int, Any]:
+    """By status; a dry run is always 200."""
+    if one.status == 200:
+        return {200: (one.answer, answers.DryRun)}
+    return {one.status: one.answer, 200: answers.DryRun}
+
+
 class UserCommands(Resource):
     """/v2/users/{user}/commands"""
 
-    @operation("Several commands, all or none", {200: BatchAnswer}, body=Batch, command=True,
+    @operation("Several commands, all or none", {200: (BatchAnswer, answers.DryRun)}, body=Batch, query=DryRunQuery,
+               command=True,
                example={"commands": [{"type": one.tag, **one.example} for one in COMMANDS[:1]]},
                problems=tuple(dict.fromkeys(slug for one in COMMANDS for slug in one.problems)))  # fmt: skip
     async def on_post(self, req: Request, resp: Response, user: User) -> None:
         """At most 1,000, or what the service is set to, recorded under one command id."""
-        batch = await requests.body(req, Batch)
+        batch = await requests.body(req, Batch, may_try=True)
         if len(batch.commands) > (most := self.settings.batch_limit):
             detail = f"expected at most {most} commands; found {len(batch.commands)}"
             raise Refusal("invalid-value", detail, pointer="/commands")
@@ -319,8 +326,9 @@ class UserCommands(Resource):
             await _creation(self, req, one, index) if isinstance(one, Creation) else one.command(str(one.id))
             for index, one in enumerate(batch.commands)
         ]
-        outcome = await self.command(req, resp, user, commands, reason=batch.reason, batch=True)
-        answers.json(resp, BatchAnswer(outcome.position, [_answer(result, user) for result in outcome.results]))
+        outcome = await self.command(req, user, commands, reason=batch.reason, batch=True)
+        results = [_answer(result, user) for result in outcome.results]
+        answers.command(resp, outcome, BatchAnswer(UNSET if req.dry_run else outcome.position, results))
 
 
 def routes(worker: Worker) -> list[tuple[str, Resource]]:
