@@ -35,7 +35,7 @@ from es_goals.goals.outcome import Result
 from es_goals.goals.rules import decide
 from es_goals.goals.state import Goal, Goals, evolve
 from es_goals.reads.pool import FairPool
-from es_goals.service import Changed, Expected, KeyReused, Outcome, Registered, RejectedAt, Request, Service
+from es_goals.service import GOAL_BYTES, Changed, Expected, KeyReused, Outcome, Registered, RejectedAt, Request, Service
 from es_goals.storage import deadlines
 from es_goals.storage import writer as writer_module
 from es_goals.storage.deadlines import Deadline
@@ -46,13 +46,14 @@ from tests.support.engines import NOW, Engine, FaultyLog, HandClock, wait_until
 
 CAUSE = Cause("command-1", "ann", "because")
 DIGEST, OTHER_DIGEST = b"\x01" * 32, b"\x02" * 32
-ROOMY = 100_000
+ROOMY = 2**30
+"""Bytes, of which no test uses up as many."""
 
 
 @contextmanager
-def serving(log: Log, cached_goals: int = ROOMY, **settings: Any) -> Iterator[Service]:
+def serving(log: Log, cache: int = ROOMY, **settings: Any) -> Iterator[Service]:
     with FairPool(4) as pool:
-        service = Service(log, pool, cached_goals, **settings)
+        service = Service(log, pool, cache, **settings)
         try:
             yield service
         finally:
@@ -611,11 +612,12 @@ def test_goals_are_kept_in_memory_up_to_the_bound_longest_unused_forgotten_first
     with serving(engine.open().log) as filling:
         for user in "abcde":
             do(filling, user, *(new(f"{user}{number}") for number in range(3)))
-    with serving(log.log, cached_goals=13) as service:  # a user counts as one goal more
+    with serving(log.log, 13 * GOAL_BYTES) as service:  # a user counts as one goal more
         users_folded(log)
+        names = itertools.count()
 
         def used(user: str) -> list[str]:
-            do(service, user, rename(f"{user}0", f"{random.random()}"))  # noqa: S311
+            do(service, user, rename(f"{user}0", f"{next(names)}"))
             return users_folded(log)
 
         assert [used(user) for user in "abc"] == [["a"], ["b"], ["c"]]
@@ -630,7 +632,7 @@ def test_commands_that_record_nothing_keep_to_the_bound_too(log: FaultyLog, engi
     with serving(engine.open().log) as filling:
         for user in users:
             do(filling, user, *(new(f"{user} {number}") for number in range(5)))
-    with serving(log.log, cached_goals=10) as service:
+    with serving(log.log, 10 * GOAL_BYTES) as service:
         for user in users:
             with pytest.raises(GoalNotFound):
                 do(service, user, DeleteGoal("never"))
@@ -642,7 +644,7 @@ def test_commands_that_record_nothing_keep_to_the_bound_too(log: FaultyLog, engi
 
 
 def test_a_user_with_more_goals_than_the_bound_is_served_from_memory_all_the_same(log: FaultyLog) -> None:
-    with serving(log.log, cached_goals=3) as service:
+    with serving(log.log, 3 * GOAL_BYTES) as service:
         do(service, "ann", *(new(f"goal-{number}") for number in range(10)))
         users_folded(log)
         for number in range(10):
@@ -720,13 +722,13 @@ class Model:
         return None
 
 
-@pytest.mark.parametrize(("seed", "cached_goals"), [(1, ROOMY), (2, ROOMY), (3, 12), (4, 12)])
+@pytest.mark.parametrize(("seed", "cache"), [(1, ROOMY), (2, ROOMY), (3, 12 * GOAL_BYTES), (4, 12 * GOAL_BYTES)])
 def test_two_services_that_take_turns_decide_as_the_rules_do_on_all_that_was_recorded(
-    engine: Engine, seed: int, cached_goals: int
+    engine: Engine, seed: int, cache: int
 ) -> None:
     chance, clock, model = random.Random(seed), HandClock(), Model()  # noqa: S311
     log = engine.open(clock).log
-    with serving(log, cached_goals) as one, serving(engine.open(clock).log, cached_goals) as two:
+    with serving(log, cache) as one, serving(engine.open(clock).log, cache) as two:
         for count in range(250):
             user = chance.choice(["ann", "bob", "eve"])
             clock.now += 1000
@@ -752,14 +754,12 @@ def test_two_services_that_take_turns_decide_as_the_rules_do_on_all_that_was_rec
         check_forests(log, user)
 
 
-@pytest.mark.parametrize("cached_goals", [ROOMY, 8])
-def test_every_answer_of_two_services_at_once_is_what_the_log_says_at_its_position(
-    engine: Engine, cached_goals: int
-) -> None:
+@pytest.mark.parametrize("cache", [ROOMY, 8 * GOAL_BYTES])
+def test_every_answer_of_two_services_at_once_is_what_the_log_says_at_its_position(engine: Engine, cache: int) -> None:
     chance, log = random.Random(7), engine.open().log  # noqa: S311
     answers: list[tuple[str, Outcome]] = []
     known: dict[str, list[str]] = {"ann": [], "bob": [], "eve": []}
-    with serving(log, cached_goals) as one, serving(engine.open().log, cached_goals) as two:
+    with serving(log, cache) as one, serving(engine.open().log, cache) as two:
         for turn in range(40):
             users = [chance.choice(list(known)) for _ in range(8)]
             requests = [
