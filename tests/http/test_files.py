@@ -1,6 +1,7 @@
 """Files of goals over HTTP: imported as one command, all or nothing, and exported so that they come back the same."""
 
 import json
+import uuid
 from typing import Any
 
 import pytest
@@ -130,9 +131,9 @@ def test_a_command_that_is_only_tried_records_nothing_and_answers_what_it_would(
 
 
 def test_what_was_tried_is_what_is_done(served: Served, user: str) -> None:
-    commands = {"commands": [{"type": "CreateGoal", "name": "a", "id": "7b1f6a3e-5f0c-4b5e-9d52-0a4f5f0f1c99",
-                              "start": "2026-11-23T08:00:00Z"},
-                             {"type": "ChangeGoal", "id": "7b1f6a3e-5f0c-4b5e-9d52-0a4f5f0f1c99", "name": "b"}]}  # fmt: skip
+    goal_id = str(uuid.uuid4())
+    create = {"type": "CreateGoal", "name": "a", "id": goal_id, "start": "2026-11-23T08:00:00Z"}
+    commands = {"commands": [create, {"type": "ChangeGoal", "id": goal_id, "name": "b"}]}
     path = f"/v2/users/{user}/commands"
 
     tried = served.client.post(f"{path}?dry_run=true", json=commands).json()
@@ -148,8 +149,8 @@ def test_what_was_tried_is_what_is_done(served: Served, user: str) -> None:
 
 def test_a_refusal_of_a_trial_is_that_of_the_command(served: Served, user: str) -> None:
     goal = served.make_goal(user, "a")
-    body = {"commands": [{"type": "ReopenGoal", "id": goal["id"]}, {"type": "MoveGoal", "id": goal["id"],
-                                                                  "parent_id": goal["id"]}]}  # fmt: skip
+    reopen = {"type": "ReopenGoal", "id": goal["id"]}
+    body = {"commands": [reopen, {"type": "MoveGoal", "id": goal["id"], "parent_id": goal["id"]}]}
     path = f"/v2/users/{user}/commands"
 
     really = served.client.post(path, json=body).json()

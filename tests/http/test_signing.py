@@ -14,7 +14,7 @@ from falcon.testing import create_scope
 from es_goals.accounts.passwords import hashed
 from es_goals.http.accounts import signing as module
 from es_goals.http.accounts.signing import HASHED_AT_ONCE, HASHED_IN_ALL, Signing
-from es_goals.http.exchange import Request, begin
+from es_goals.http.exchange import Request
 from es_goals.http.problems import Refusal
 from es_goals.settings import Settings
 from es_goals.storage.deadlines import Deadline
@@ -35,7 +35,7 @@ def signing(folder: Path, workers: int = 1) -> Iterator[Signing]:
 def asked_from(address: str) -> Request:
     """A request with a password, as the edge hands it on."""
     req = Request(create_scope(), None)  # type: ignore[arg-type]
-    begin(req)
+    req.caller = None
     req.address, req.deadline = address, Deadline.after(DEADLINE)
     return req
 

@@ -8,8 +8,8 @@ from time import process_time
 import pytest
 
 from es_goals.outlines import FORMATS, WRITTEN, BadOutline, read, recognise, summary
-from tests.engines import ROOT
 from tests.outlines.reading import ics, names, opml, refusal
+from tests.support.engines import ROOT
 
 TODOIST = "TYPE,CONTENT,DESCRIPTION,PRIORITY,INDENT\ntask,a,,4,1\n"
 TASK = '{"uuid": "1", "description": "a", "status": "pending"}'

@@ -7,10 +7,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from es_goals.goals import CompleteGoal, CreateGoal, Goals, decide, evolve
+from es_goals.goals.commands import CompleteGoal, CreateGoal
+from es_goals.goals.rules import decide
+from es_goals.goals.state import Goals, evolve
 from es_goals.outlines import BadOutline, Item, Limits, Outline, read, repeated, summary
-from tests.engines import NOW
 from tests.outlines.reading import at, goals, ics, notes, opml, outline, refusal, tree
+from tests.support.engines import NOW
 
 
 def named(*names: str) -> str:

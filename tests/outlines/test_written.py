@@ -6,18 +6,18 @@ from collections.abc import Callable
 from datetime import datetime, timedelta
 
 import pytest
-from es_goals.http.trees import Shape, forest, whole
 from hypothesis import given
 from hypothesis import strategies as st
 from msgspec import structs
 
 from es_goals.events import instant
-from es_goals.goals import InvalidValue, valid_name
 from es_goals.outlines import WRITTEN, Item, read, write
 from es_goals.projector import View
+from es_goals.reads.trees import TreeOptions, UserTree, whole
+from es_goals.values import InvalidValue, valid_name
 from projections.goal_tree import Row
-from tests.engines import NOW
 from tests.outlines.reading import MANY, at
+from tests.support.engines import NOW
 
 Writer = Callable[[list[Item]], bytes]
 
@@ -43,7 +43,7 @@ like_marks = st.sampled_from(LIKE_MARKS)
 
 def is_valid(name: str) -> bool:
     try:
-        return valid_name(name) == name and any(unicodedata.category(one)[0] in "LNPS" for one in name)
+        return valid_name(name, 200) == name and any(unicodedata.category(one)[0] in "LNPS" for one in name)
     except InvalidValue:
         return False
 
@@ -101,7 +101,7 @@ def answered(items: list[Item]) -> bytes:
         goal = (goal_id, parent_id, item.name, item.description, start or instant(NOW), due, end, f"V{number:06}")
         rows["alice", goal_id] = Row("alice", *goal, NOW, NOW, 1, None)
         above.append(goal_id)
-    return whole(forest(View(rows, 1, 1, 1), "alice"), Shape())
+    return whole(UserTree(View(rows, 1, 1, 1), "alice"), TreeOptions())
 
 
 @given(trees)

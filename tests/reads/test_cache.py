@@ -13,7 +13,7 @@ from msgspec import structs
 
 from es_goals.accounts import changes
 from es_goals.events import GoalRenamed
-from es_goals.projector import ProjectionBehind, healthy
+from es_goals.projector import ProjectionBehind
 from es_goals.reads import cache as module
 from es_goals.reads.cache import LocalCache, LogCache, RemoteCache
 from es_goals.storage import Storage
@@ -55,7 +55,7 @@ class Known:
 
     def __init__(self, storage: Storage, lost: Callable[[], None] = lambda: None) -> None:
         self.asked: Counter[str] = Counter()
-        glance, views = storage.glance, storage.views
+        glance = storage.glance
 
         def counted(position: int, hashes: Sequence[str], model: ReadModel) -> Glance:
             self.asked["glance"] += 1
@@ -67,7 +67,7 @@ class Known:
         )
         self.cache: LogCache
         if storage.log.is_local:
-            self.cache = LocalCache(self.storage, lambda: healthy(views.live(MODEL)).id)
+            self.cache = LocalCache(self.storage, MODEL)
         else:
             self.cache = RemoteCache(self.storage, MODEL, lost)
         self._runner = asyncio.Runner()
