@@ -101,10 +101,12 @@ PLACES: dict[str, dict[str, Call]] = {
     "/v2/sessions/oidc/callback": {"GET": Call("nobody", 401), **NOBODYS},
     "/v2/tokens": {"GET": Call("user", 200), "POST": Call("credentials", 422, {"name": "x"})},
     "/v2/tokens?user={user}": {"GET": Call("user", 200), "POST": Call("credentials", 422, {}, looks=False)},
-    "/v2/tokens/{token_id}": {"DELETE": Call("credentials", 204, fresh=True, auditor=404)},
+    "/v2/tokens/{token_id}": {"GET": Call("user", 200), "DELETE": Call("credentials", 204, fresh=True, auditor=404)},
     "/v2/users/{user}/goals": {"GET": Call("user", 200), "POST": Call("user", 201, {"name": "made"})},
     "/v2/users/{user}/commands": {"POST": Call("user", 200, {"commands": [{"type": "CreateGoal", "name": "made"}]})},
     "/v2/users/{user}/events": {"GET": Call("user", 200)},
+    "/v2/users/{user}/import": {"POST": Call("user", 200, [{"name": "imported"}])},
+    "/v2/users/{user}/export": {"GET": Call("user", 200)},
     "/v2/goals/{goal_id}": {
         "GET": Call("user", 200),
         "PATCH": Call("user", 200, {"name": "changed"}),
@@ -330,7 +332,13 @@ def test_every_caller_gets_what_the_rules_say_and_refusals_change_nothing(world:
 
 
 def assert_well_refused(answer: Answer, place: str) -> None:
-    """Who is not let in is told how, and no cache keeps what was refused."""
+    """Who is not let in is told how, and no cache keeps what was refused, nor what depends on who asks."""
+    kept, differs = answer.header("Cache-Control"), answer.header("Vary") or ""
+    if all(call.needs == "nobody" for call in PLACES[place].values()):
+        assert kept in ("no-store", "public, max-age=3600")
+    else:
+        assert kept in ("no-store", "private, no-cache", "private, max-age=3600, immutable")
+        assert "Authorization, Access-Token" in differs
     assert (answer.status == 401) == (answer.header("WWW-Authenticate") is not None)
     if answer.status in (401, 403, 404):
         assert answer.header("Cache-Control") == "no-store"
