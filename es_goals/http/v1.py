@@ -23,7 +23,6 @@ from es_goals.goals.commands import (
     GoalNotFound,
     Named,
 )
-from es_goals.goals.rules import valid_name
 from es_goals.http import answers, faults, requests
 from es_goals.http.describe.operation import operation
 from es_goals.http.exchange import Request
@@ -33,7 +32,7 @@ from es_goals.projector import Projector
 from es_goals.reads import TREE
 from es_goals.service import Outcome
 from es_goals.storage.log import Log, User
-from es_goals.values import Rejected
+from es_goals.values import Rejected, valid_name
 from projections.goal_tree import Node, Row, tree
 
 PATH_NAMES = 12

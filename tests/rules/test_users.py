@@ -1,4 +1,4 @@
-"""The rules for users' names and addresses."""
+"""The rules for users' names and addresses, and by what names are compared."""
 
 import unicodedata
 from urllib.parse import quote, unquote

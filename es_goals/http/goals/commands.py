@@ -134,10 +134,13 @@ class Restoring(Struct, forbid_unknown_fields=True):
     """Members of RestoreGoal."""
 
     parent_id: uuid.UUID | None | UnsetType = UNSET
+    only: Annotated[bool, Meta(description="this one out of a deleted tree, by itself and with what is below it")] = (
+        False
+    )
 
     def command(self, goal_id: str) -> domain.RestoreGoal:
         """What it asks of the rules."""
-        return domain.RestoreGoal(goal_id, _parent(self.parent_id))
+        return domain.RestoreGoal(goal_id, _parent(self.parent_id), self.only)
 
 
 class OnWire(Struct, frozen=True, kw_only=True):
@@ -212,7 +215,8 @@ COMMANDS = (
         example={"parent_id": None},
         body=("Restoration", "Where a deleted goal goes, if not back."),
         method="post", path=f"{GOAL}/restore", summary="Restore a deleted goal",
-        text="With all that its deletion removed.", problems=("goal-not-found", "not-the-root", "parent-deleted"),
+        text="With all that its deletion removed; with `only`, by itself and with what was deleted below it.",
+        problems=("goal-not-found", "not-the-root", "parent-deleted"),
     ),
 )  # fmt: skip
 """Adding a command to the API is a row here."""
