@@ -175,32 +175,40 @@ Upcast = Callable[[Json], Json]
 UPCASTS: Mapping[str, Upcast] = {}
 """For each type whose old lines no longer fit its Struct: old or new JSON in, JSON of today out."""
 
-_DECODERS = {kind.__name__: msgspec.json.Decoder(kind) for kind in get_args(Event)}
-_DECODE: Mapping[str, Callable[[bytes], Event]] = {
-    kind: decoder.decode for kind, decoder in _DECODERS.items() if kind not in UPCASTS
-}
-TYPES = tuple(_DECODERS)
+TYPES = tuple(kind.__name__ for kind in get_args(Event))
 encode = msgspec.json.Encoder().encode
+
+Decode = Callable[[bytes], Event]
+
+
+def decoders(upcasts: Mapping[str, Upcast]) -> Mapping[str, Decode]:
+    """For each type what makes an event of its data, old or new."""
+    found: dict[str, Decode] = {kind.__name__: msgspec.json.Decoder(kind).decode for kind in get_args(Event)}
+    return found | {kind: _upcasting(upcast, found[kind]) for kind, upcast in upcasts.items()}
+
+
+def _upcasting(upcast: Upcast, decode: Decode) -> Decode:
+    return lambda data: decode(encode(upcast(msgspec.json.decode(data, type=Json))))
+
+
+_DECODERS = decoders(UPCASTS)
 
 
 class UndecodableEvent(Exception):
     """A line of the log is of no known type, or its data does not fit that type."""
 
 
-def decode(type: str, data: bytes, upcasts: Mapping[str, Upcast] = UPCASTS) -> Event:
+def decode(type: str, data: bytes, by_type: Mapping[str, Decode] = _DECODERS) -> Event:
     """The event that was written as `type` and `data`. Raises UndecodableEvent."""
-    decoder = _DECODERS.get(type)
+    decoder = by_type.get(type)
     if decoder is None:
         raise UndecodableEvent(f"expected one of {', '.join(TYPES)}; found {type!r}")
     try:
-        if type in upcasts:
-            data = encode(upcasts[type](msgspec.json.decode(data, type=Json)))
-        event: Event = decoder.decode(data)
+        return decoder(data)
     except KeyError as error:
         raise UndecodableEvent(f"expected the JSON of a {type}: its upcast found no {error}") from error
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
         raise UndecodableEvent(f"expected the JSON of a {type}: {error}") from error
-    return event
 
 
 class Recorded(Struct, frozen=True, gc=False):
@@ -224,10 +232,6 @@ class Recorded(Struct, frozen=True, gc=False):
     @property
     def event(self) -> Event:
         """Decoded anew at each call. Raises UndecodableEvent, naming the position."""
-        try:
-            return _DECODE[self.type](self.data)
-        except (KeyError, msgspec.DecodeError, UnicodeDecodeError, RecursionError):
-            pass  # upcast, or told, below
         try:
             return decode(self.type, self.data)
         except UndecodableEvent as error:

@@ -38,6 +38,7 @@ from es_goals.events import (
     UserRenamed,
     account_stream,
     decode,
+    decoders,
     encode,
     goals_stream,
     instant,
@@ -286,7 +287,7 @@ def scheduled_from(json: dict[str, Any]) -> dict[str, Any]:
     ids=["old", "new"],
 )
 def test_an_upcast_turns_an_old_line_into_the_event_of_today(line: bytes, event: Event) -> None:
-    assert decode("GoalScheduled", line, upcasts={"GoalScheduled": scheduled_from}) == event
+    assert decode("GoalScheduled", line, decoders({"GoalScheduled": scheduled_from})) == event
 
 
 def test_without_its_upcast_the_old_line_is_refused() -> None:
@@ -295,7 +296,7 @@ def test_without_its_upcast_the_old_line_is_refused() -> None:
 
 
 def test_an_upcast_leaves_other_types_alone() -> None:
-    assert decode("GoalReopened", b'{"goal_id":"g"}', upcasts={"GoalScheduled": scheduled_from}) == GoalReopened("g")
+    assert decode("GoalReopened", b'{"goal_id":"g"}', decoders({"GoalScheduled": scheduled_from})) == GoalReopened("g")
 
 
 def test_upcasts_are_for_known_types() -> None:
@@ -315,7 +316,7 @@ def test_upcasts_are_for_known_types() -> None:
 )
 def test_data_that_an_upcast_cannot_mend_is_refused_with_what_was_expected(line: bytes) -> None:
     with pytest.raises(UndecodableEvent, match=r"^expected the JSON of a GoalScheduled: "):
-        decode("GoalScheduled", line, upcasts={"GoalScheduled": scheduled_from})
+        decode("GoalScheduled", line, decoders({"GoalScheduled": scheduled_from}))
 
 
 def test_a_recorded_line_gives_its_event_and_its_owner() -> None:
