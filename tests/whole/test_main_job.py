@@ -148,7 +148,8 @@ def served(tmp_path: Path) -> Iterator[Served]:
         path = tmp_path / "outline.json"
         path.write_text(json.dumps({"goals": outline()}), "utf-8")
         result = served.run("import", str(path), "--user", USER)
-        assert (result.returncode, result.stdout) == (0, f"imported {sum(LEVELS)} goals for {USER}\n"), result.stderr
+        said = f"read as JSON: imported {sum(LEVELS)} goals for {USER}\n"
+        assert (result.returncode, result.stdout) == (0, said), result.stderr
         yield served
 
 
