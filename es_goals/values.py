@@ -1,8 +1,20 @@
 """What a text may be: the rules for values that goals, accounts and drafts share, and how a rule refuses."""
 
 import unicodedata
+from collections.abc import Iterable
+from functools import cache
+from typing import Any, NamedTuple
 
-_BIDI_OVERRIDES = frozenset("\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u2069")
+_OVERRIDING = frozenset(["LRE", "RLE", "PDF", "LRO", "RLO", "LRI", "RLI", "FSI", "PDI"])
+"""The bidirectional classes of overrides, embeddings and isolates; marks (U+200E, U+200F) have those of letters."""
+
+# Sets of characters by Unicode's own properties.
+_FORMATTING = r"[\p{Default_Ignorable_Code_Point}[\p{Cf}--\p{Prepended_Concatenation_Mark}]]"
+# Drawn as nothing, which no property tells: Braille without dots, a note without a head, blank hieroglyphs.
+_BLANK = r"\u2800\U0001D159\U00013441\U00013442"
+# Whatever is not assigned yet counts as seen: it is drawn as a box, and may be an emoji of next year.
+_SEEN = rf"[^\p{{White_Space}}\p{{M}}{_FORMATTING}{_BLANK}]"
+_NO_CHARACTER = r"\p{Noncharacter_Code_Point}"
 
 
 class Rejected(Exception):
@@ -19,13 +31,30 @@ class InvalidValue(Rejected):
         self.field = field
 
 
+def valid_name(text: str, length: int) -> str:
+    """A name as it is kept: NFC, trimmed, of at most `length` characters, one of which is seen. Raises InvalidValue."""
+    name = composed(text, length)
+    if not 1 <= len(name) <= length:
+        raise InvalidValue("name", f"1 to {length} characters", str(len(name)))
+    if name.isascii() and name.isprintable():
+        return name
+    refuse_controls("name", name)
+    if found := _pattern(_NO_CHARACTER).search(name):
+        raise InvalidValue(
+            "name", "no code point that never is a character", f"U+{ord(found[0]):04X} at index {found.start()}"
+        )
+    if not _pattern(_SEEN).search(name):
+        raise InvalidValue("name", "a name that can be seen", ascii(name))
+    return name
+
+
 def refuse_controls(field: str, text: str, allowed: frozenset[str] = frozenset()) -> None:
     """Control characters, lone surrogates and bidi overrides hide or reorder what a reader sees."""
-    if text.isprintable() and not _BIDI_OVERRIDES.intersection(text):
+    if text.isprintable():
         return
     for index, character in enumerate(text):
         control = unicodedata.category(character) in ("Cc", "Cs", "Zl", "Zp")
-        if (control and character not in allowed) or character in _BIDI_OVERRIDES:
+        if (control and character not in allowed) or unicodedata.bidirectional(character) in _OVERRIDING:
             raise InvalidValue(
                 field, "no control or bidirectional-override characters", f"U+{ord(character):04X} at index {index}"
             )
@@ -39,7 +68,42 @@ def composed(text: str, length: int) -> str:
 
 
 def folded(name: str) -> str:
-    """What makes two user names the same: NFKC case-folding without what cannot be seen (Unicode 3.13,
-    toNFKC_Casefold in essence)."""
-    same = unicodedata.normalize("NFKC", unicodedata.normalize("NFKC", name).casefold())
-    return same if same.isascii() else "".join(one for one in same if unicodedata.category(one) != "Cf")
+    """What makes two user names the same: toNFKC_Casefold (Unicode 3.13, R5), which leaves out what is not seen. Of a
+    name that cannot be seen nothing is left."""
+    if name.isascii():
+        return name.lower()
+    seen = _pattern(_FORMATTING).sub("", name)
+    same = unicodedata.normalize("NFKC", unicodedata.normalize("NFKC", seen).casefold())
+    # Of a kept name, which is trimmed, space is around only where it was before or behind what is not seen.
+    return same.strip() if name == name.strip() else same
+
+
+class Refolded(NamedTuple):
+    """A user whose name is to be compared by `folded` from now on. `keeper`: who is older and has the name; this user
+    is reached by the id, which `folded` is then, until renamed."""
+
+    user_id: str
+    folded: str
+    keeper: str | None
+
+
+def refolded(users: Iterable[tuple[str, str, int, str]]) -> list[Refolded]:
+    """What changes where names were compared by another rule: of users by id, name, time of registration, and what they
+    are compared by, those that must be compared by something else."""
+    keepers: dict[str, str] = {}
+    changes = []
+    for user_id, name, _, stored in sorted(users, key=lambda user: (user[2], user[0])):
+        same = folded(name) or user_id
+        keeper = keepers.setdefault(same, user_id)
+        change = Refolded(user_id, same, None) if keeper == user_id else Refolded(user_id, user_id, keeper)
+        if change.folded != stored:
+            changes.append(change)
+    return changes
+
+
+@cache
+def _pattern(characters: str) -> Any:
+    # The standard library knows too few properties; this takes 50 ms, which who has nothing but ASCII need not wait.
+    import regex
+
+    return regex.compile(characters, regex.V1)

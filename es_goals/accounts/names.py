@@ -3,7 +3,7 @@
 import re
 
 from es_goals.ids import UUID_FORM
-from es_goals.values import InvalidValue, composed, folded, refuse_controls
+from es_goals.values import InvalidValue, folded, refuse_controls, valid_name
 
 NAME_LENGTH = 64
 EMAIL_LENGTH = 254
@@ -12,15 +12,12 @@ _DOTS = re.compile(r"\.{1,2}")
 
 def valid_user_name(text: str) -> str:
     """A user's name as it is kept: NFC, trimmed. Raises InvalidValue."""
-    name = composed(text, NAME_LENGTH)
-    if not 1 <= len(name) <= NAME_LENGTH:
-        raise InvalidValue("name", f"1 to {NAME_LENGTH} characters", str(len(name)))
-    refuse_controls("name", name)
+    name = valid_name(text, NAME_LENGTH)
     # These could not be told from something else in a path: a slash, a step, an id.
     # Also folded, as names are compared: full-width digits are digits then.
     same = folded(name)
-    if not same.strip() or "/" in same or _DOTS.fullmatch(same) or UUID_FORM.fullmatch(same):
-        raise InvalidValue("name", "a name that can be seen, without a slash, no UUID and not only dots", repr(name))
+    if "/" in same or _DOTS.fullmatch(same) or UUID_FORM.fullmatch(same):
+        raise InvalidValue("name", "a name without a slash, no UUID and not only dots", repr(name))
     return name
 
 
@@ -38,8 +35,5 @@ TOKEN_NAME_LENGTH = 100
 
 
 def valid_token_name(text: str) -> str:
-    """What a token is for. Raises InvalidValue."""
-    refuse_controls("name", text)
-    if not 1 <= len(text.strip()) <= TOKEN_NAME_LENGTH:
-        raise InvalidValue("name", f"1 to {TOKEN_NAME_LENGTH} characters", str(len(text.strip())))
-    return text.strip()
+    """What a token is for, as it is kept: NFC, trimmed. Raises InvalidValue."""
+    return valid_name(text, TOKEN_NAME_LENGTH)

@@ -46,7 +46,7 @@ from es_goals.goals.commands import (
 )
 from es_goals.goals.ranks import between
 from es_goals.goals.state import Goal, Goals
-from es_goals.values import InvalidValue, composed, refuse_controls
+from es_goals.values import InvalidValue, refuse_controls, valid_name
 
 FIRST_YEAR = 1900
 _LINES = frozenset("\t\n\r")
@@ -226,15 +226,6 @@ def _restore(goals: Goals, command: RestoreGoal, limits: Limits) -> tuple[GoalRe
     members = [goals.known[goal_id] for goal_id in reversed(goals.removed[root.id])]
     rest = (GoalRestored(goal.id, goal.rank, goal.parent_id) for goal in members[1:])
     return GoalRestored(root.id, rank, parent_id), *rest
-
-
-def valid_name(text: str, length: int = DEFAULTS.name) -> str:
-    """The name as it is kept: NFC, trimmed, of at most `length` characters. Raises InvalidValue."""
-    name = composed(text, length)
-    if not 1 <= len(name) <= length:
-        raise InvalidValue("name", f"1 to {length} characters", f"{len(name)}")
-    refuse_controls("name", name)
-    return name
 
 
 def _valid_description(text: str, length: int) -> str:

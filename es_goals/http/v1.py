@@ -23,13 +23,12 @@ from es_goals.goals.commands import (
     GoalNotFound,
     Named,
 )
-from es_goals.goals.rules import valid_name
 from es_goals.http import requests
 from es_goals.http.context import TREE, Context, Resource
 from es_goals.http.describe.operation import operation
 from es_goals.http.problems import Refusal
 from es_goals.storage.log import User
-from es_goals.values import Rejected
+from es_goals.values import Rejected, valid_name
 from projections.goal_tree import Node, Row, tree
 
 PATH_NAMES = 12
