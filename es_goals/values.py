@@ -1,7 +1,9 @@
 """What a text may be: the rules for values that goals, accounts and drafts share, and how a rule refuses."""
 
+import re
 import unicodedata
 from collections.abc import Iterable
+from datetime import UTC, datetime, timedelta
 from functools import cache
 from typing import Any, NamedTuple
 
@@ -15,6 +17,13 @@ _BLANK = r"\u2800\U0001D159\U00013441\U00013442"
 # Whatever is not assigned yet counts as seen: it is drawn as a box, and may be an emoji of next year.
 _SEEN = rf"[^\p{{White_Space}}\p{{M}}{_FORMATTING}{_BLANK}]"
 _NO_CHARACTER = r"\p{Noncharacter_Code_Point}"
+
+_TIME = re.compile(
+    r"(\d{4})-(\d\d)-(\d\d)[Tt ](\d\d):(\d\d):(\d\d)(?:\.(\d{1,100}))?"
+    r"(?:[Zz]|([+-])([01]\d|2[0-3]):([0-5]\d))",
+    re.ASCII,
+)
+_LEAP_SECOND = 60
 
 
 class Rejected(Exception):
@@ -99,6 +108,33 @@ def refolded(users: Iterable[tuple[str, str, int, str]]) -> list[Refolded]:
         if change.folded != stored:
             changes.append(change)
     return changes
+
+
+def time_of(text: str, field: str) -> datetime:
+    """The time that RFC 3339 text means, in UTC, cut to the microsecond; a leap second is the next second.
+    Raises InvalidValue."""
+    try:
+        return _parsed(text)
+    except (ValueError, OverflowError):
+        expected = "an RFC 3339 time with an offset such as 2026-11-23T08:00:00Z"
+        raise InvalidValue(field, expected, repr(text[:100])) from None
+
+
+def _parsed(text: str) -> datetime:
+    match = _TIME.fullmatch(text)
+    if match is None:
+        raise ValueError
+    year, month, day, hour, minute, second = (int(part) for part in match.groups()[:6])
+    fraction, sign, hours, minutes = match.groups()[6:]
+    offset = timedelta(hours=int(hours or 0), minutes=int(minutes or 0))
+    leap = second == _LEAP_SECOND
+    local = datetime(year, month, day, hour, minute, second - leap, int((fraction or "")[:6].ljust(6, "0")), UTC)
+    time = local + offset if sign == "-" else local - offset
+    if not leap:
+        return time
+    if (time.hour, time.minute) != (23, 59):
+        raise ValueError
+    return time + timedelta(seconds=1)
 
 
 @cache
