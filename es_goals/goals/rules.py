@@ -143,7 +143,7 @@ def _changes(goal: Goal, command: ChangeGoal, limits: Limits) -> Iterator[GoalEv
         yield GoalScheduled(goal.id, start, due)
 
 
-def _completions(goals: Goals, root: Goal, command: CompleteGoal, now: datetime) -> Iterator[GoalCompleted]:
+def _completions(goals: Goals, root: Goal, command: CompleteGoal, now: datetime) -> Iterator[GoalEvent]:
     end = None if command.end is None else _valid_time(command.end, "end")
     reached = list(goals.below(root))[::-1] if command.cascade else [root]
     for goal in reached:
@@ -151,7 +151,10 @@ def _completions(goals: Goals, root: Goal, command: CompleteGoal, now: datetime)
             continue
         start = _time(goal.start)
         if end is not None and _time(end) < start:
-            raise InvalidValue("end", f"an end no earlier than the start of {goal.id}, {goal.start}", end)
+            if goal.start != instant(goal.created_at):
+                raise InvalidValue("end", f"an end no earlier than the start of {goal.id}, {goal.start}", end)
+            # Nobody gave this start, so it is not held against who gave the end.
+            yield GoalScheduled(goal.id, end, goal.due)
         yield GoalCompleted(goal.id, end or instant(max(now, start)))
 
 

@@ -400,6 +400,55 @@ def test_a_goal_that_starts_later_than_now_completes_at_its_start(later: timedel
     assert decide(goals, CompleteGoal("a"), NOW) == (GoalCompleted("a", instant(NOW + later)),)
 
 
+def unstarted(goal_id: str, under: str | None = None) -> GoalCreated:
+    """A goal whose start nobody gave: `given` makes it at this time."""
+    return created(goal_id, under, start=instant(0))
+
+
+BEFORE = datetime(1969, 12, 31, tzinfo=UTC)
+
+
+def test_a_start_that_nobody_gave_moves_back_to_a_given_end() -> None:
+    goals = given(unstarted("a"), GoalScheduled("a", instant(0), LATER))
+
+    events = when(goals, CompleteGoal("a", BEFORE))
+
+    assert events == (GoalScheduled("a", instant(BEFORE), LATER), GoalCompleted("a", instant(BEFORE)))
+    assert (goals.known["a"].start, goals.known["a"].end) == (instant(BEFORE), instant(BEFORE))
+
+
+def test_a_start_that_nobody_gave_stays_where_the_end_is_not_before_it() -> None:
+    goals = given(unstarted("a"), unstarted("b"))
+
+    assert decide(goals, CompleteGoal("a", datetime(1970, 1, 1, tzinfo=UTC)), NOW) == (GoalCompleted("a", instant(0)),)
+    assert decide(goals, CompleteGoal("b"), NOW) == (GoalCompleted("b", NOW_TEXT),)
+
+
+def test_a_start_that_was_given_later_is_held_against_an_earlier_end() -> None:
+    goals = given(unstarted("a"))
+    when(goals, ChangeGoal("a", start=NOW - HOUR))
+
+    assert refused(InvalidValue, goals, CompleteGoal("a", BEFORE), f"the start of a, {EARLIER}") == "end"
+
+
+def test_a_cascade_moves_back_each_start_that_nobody_gave() -> None:
+    goals = given(unstarted("p"), created("a", "p", start=instant(BEFORE)), unstarted("b", "a"))
+
+    assert decide(goals, CompleteGoal("p", BEFORE, cascade=True), NOW) == (
+        GoalScheduled("b", instant(BEFORE)),
+        GoalCompleted("b", instant(BEFORE)),
+        GoalCompleted("a", instant(BEFORE)),
+        GoalScheduled("p", instant(BEFORE)),
+        GoalCompleted("p", instant(BEFORE)),
+    )
+
+
+def test_one_given_start_after_the_end_refuses_a_cascade_whole() -> None:
+    goals = given(unstarted("p"), created("a", "p"), unstarted("b", "a"))
+
+    assert refused(InvalidValue, goals, CompleteGoal("p", BEFORE, True), f"the start of a, {EARLIER}") == "end"
+
+
 def test_sub_goals_are_left_alone_without_cascade() -> None:
     assert decide(family(), CompleteGoal("p"), NOW) == (GoalCompleted("p", NOW_TEXT),)
 

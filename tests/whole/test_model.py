@@ -57,6 +57,7 @@ class Item(Struct):
     parent: str | None
     name: str
     description: str | None
+    made: datetime
     start: datetime
     due: datetime | None
     end: datetime | None = None
@@ -78,7 +79,8 @@ class Plan(Struct):
                     raise Refused
                 assert command.parent is None or isinstance(command.parent, str)
                 start = command.start or now
-                item = Item(command.goal_id, command.parent, command.name, command.description, start, command.due)
+                texts = (command.name, command.description)
+                item = Item(command.goal_id, command.parent, *texts, now, start, command.due)
                 self._put(item, command.parent, command.before, command.after)
                 self.items[item.id], self.below[item.id] = item, []
                 self._count(now, "created")
@@ -145,9 +147,10 @@ class Plan(Struct):
 
     def _complete(self, root: Item, command: CompleteGoal, now: datetime) -> None:
         reached = [item for item in (self._branch(root) if command.cascade else [root]) if not item.end]
-        if command.end and any(command.end < item.start for item in reached):
+        if command.end and any(command.end < item.start != item.made for item in reached):
             raise Refused
         for item in reached:
+            item.start = min(item.start, command.end or item.start)
             item.end = command.end or max(now, item.start)
         self._count(now, "completed", len(reached))
 
@@ -187,7 +190,8 @@ def as_listed(rows: list[Row]) -> list[tuple[Any, ...]]:
 def as_item(row: Row) -> Item:
     start, due, end = (time and datetime.fromisoformat(time) for time in (row.start, row.due, row.end))
     assert start
-    return Item(row.id, row.parent_id, row.name, row.description, start, due or None, end or None, row.root)
+    made = moment(row.created_at)
+    return Item(row.id, row.parent_id, row.name, row.description, made, start, due or None, end or None, row.root)
 
 
 def as_days(rows: list[activity.Row]) -> dict[str, Counter[str]]:
