@@ -93,10 +93,12 @@ class DeleteGoal(Struct, frozen=True):
 
 
 class RestoreGoal(Struct, frozen=True):
-    """Bring back what deleting this goal removed, under another parent if one is given."""
+    """Bring back what deleting this goal removed, under another parent if one is given. `only`: also a goal that was
+    removed along with one above it, by itself and with what is below it."""
 
     goal: Ref
     parent_id: str | None | UnsetType = UNSET
+    only: bool = False
 
 
 Command = CreateGoal | ChangeGoal | CompleteGoal | ReopenGoal | MoveGoal | DeleteGoal | RestoreGoal
@@ -161,10 +163,10 @@ class UnderItself(Rejected):
 
 
 class NotTheRoot(Rejected):
-    """A goal was deleted together with one above it; only that one can be restored."""
+    """A goal was deleted together with one above it, and was not asked for by itself."""
 
     def __init__(self, root: str) -> None:
-        super().__init__(f"expected the goal whose deletion removed this one; restore {root}")
+        super().__init__(f"expected the goal whose deletion removed this one, or only this one; restore {root}")
         self.root = root
 
 

@@ -212,23 +212,22 @@ def _index(
 
 
 def _restore(goals: Goals, command: RestoreGoal, limits: Limits) -> tuple[GoalRestored, ...]:
-    root = goals.known.get(command.goal) if isinstance(command.goal, str) else None
-    if root is None:
+    goal = goals.known.get(command.goal) if isinstance(command.goal, str) else None
+    if goal is None:
         raise GoalNotFound(command.goal)
-    if root.root is None:
+    if goal.root is None:
         return ()
-    if root.root != root.id:
-        raise NotTheRoot(root.root)
-    parent_id, rank = root.parent_id, root.rank
+    if goal.root != goal.id and not command.only:
+        raise NotTheRoot(goal.root)
+    parent_id, rank = goal.parent_id, goal.rank
     if command.parent_id is not UNSET and command.parent_id != parent_id:
         parent_id = None if command.parent_id is None else goals.get(command.parent_id, "parent_id").id
         rank = between(*_gap(goals, parent_id, None, None, None))
     elif parent_id is not None and goals.known[parent_id].root is not None:
         raise ParentDeleted(parent_id)
     _one_more(goals, parent_id, limits)
-    members = [goals.known[goal_id] for goal_id in reversed(goals.removed[root.id])]
-    rest = (GoalRestored(goal.id, goal.rank, goal.parent_id) for goal in members[1:])
-    return GoalRestored(root.id, rank, parent_id), *rest
+    _, *below = goals.below(goal)
+    return GoalRestored(goal.id, rank, parent_id), *(GoalRestored(one.id, one.rank, one.parent_id) for one in below)
 
 
 def _valid_description(text: str, length: int) -> str:

@@ -45,14 +45,12 @@ class Goals(Struct):
 
     `siblings` holds (rank, id) in order under each parent, deleted ones too: they keep their places. `living` counts
     those under each parent that are not deleted.
-    `removed` holds what each deletion removed, children first.
     `text` counts the characters of all names and descriptions.
     """
 
     version: int = 0
     known: dict[str, Goal] = field(default_factory=dict)
     siblings: dict[str | None, list[tuple[str, str]]] = field(default_factory=dict)
-    removed: dict[str, list[str]] = field(default_factory=dict)
     living: dict[str | None, int] = field(default_factory=dict)
     text: int = 0
 
@@ -77,13 +75,14 @@ class Goals(Struct):
         return matches[0]
 
     def below(self, goal: Goal) -> Iterator[Goal]:
-        """The goal and those below it that are not deleted, parents first."""
+        """The goal and those below it, parents first: of one that is there those that are there, of a deleted one those
+        that the same deletion removed."""
         waiting = [goal]
         while waiting:
             above = waiting.pop()
             yield above
             children = (self.known[goal_id] for _, goal_id in reversed(self.siblings.get(above.id, ())))
-            waiting += [child for child in children if child.root is None]
+            waiting += [child for child in children if child.root == goal.root]
 
     def lineage(self, goal: Goal) -> Iterator[Goal]:
         """The goal, its parent, and so on to the top."""
@@ -132,10 +131,7 @@ def evolve(goals: Goals, event: GoalEvent, at: int) -> Goals:
         case GoalDeleted():
             goals.living[goal.parent_id] -= goal.root is None
             goal.root = event.root
-            goals.removed.setdefault(event.root, []).append(goal.id)
         case GoalRestored():
-            if goal.root == goal.id:
-                del goals.removed[goal.id]
             goals.living[goal.parent_id] += goal.root is not None
             goal.root = None
             _place(goals, goal, event.parent_id, event.rank)

@@ -147,8 +147,11 @@ def _check_forest(goals: Goals, stream: str) -> None:
         lost = sorted(set(goals.known) - reached)[0]
         raise Mismatch(f"{stream}: goal {lost} hangs under itself or under nothing")
     for goal in goals.known.values():
-        if goal.root is None and goal.parent_id is not None and goals.known[goal.parent_id].root is not None:
+        above = None if goal.parent_id is None else goals.known[goal.parent_id].root
+        if goal.root is None and above is not None:
             raise Mismatch(f"{stream}: goal {goal.id} is not deleted, but its parent is")
+        if goal.root not in (None, goal.id, above):
+            raise Mismatch(f"{stream}: goal {goal.id} was deleted along with {goal.root}, but its parent was not")
 
 
 def verify_read_model(storage: Storage, model: ReadModel, progress: Progress) -> int:

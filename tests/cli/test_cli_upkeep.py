@@ -14,7 +14,7 @@ from click.testing import Result
 
 from es_goals import projector
 from es_goals.cli import terminal
-from es_goals.events import GoalCompleted
+from es_goals.events import Event, GoalCompleted, GoalDeleted
 from es_goals.storage.sessions import Session
 from es_goals.upkeep.digest import TreeHash, event_bytes
 from es_goals.upkeep.verification import lines
@@ -260,6 +260,27 @@ def test_a_fault_in_the_log_is_named(sql: str, told: str) -> None:
     spoil(sql)
 
     assert told in failed(cli("verify"))
+
+
+@pytest.mark.parametrize(
+    ("events", "told"),
+    [
+        pytest.param([GoalDeleted("c", "c")], "goal d is not deleted, but its parent is", id="left below"),
+        pytest.param(
+            [GoalDeleted("d", "c")], "goal d was deleted along with c, but its parent was not", id="without its root"
+        ),
+        pytest.param(
+            [GoalDeleted("d", "d"), GoalDeleted("c", "d")],
+            "goal c was deleted along with d, but its parent was not",
+            id="with one below it",
+        ),
+    ],
+)
+def test_deletions_that_do_not_hang_together_are_named(events: list[Event], told: str) -> None:
+    with opened() as storage:
+        record(storage.log, "id-of-alice", created("c", rank="V00005"), created("d", "c"), *events)
+
+    assert f"user:id-of-alice: {told}" in failed(cli("verify"))
 
 
 def test_a_missing_row_of_a_user_without_goals_is_named_too() -> None:

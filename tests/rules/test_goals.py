@@ -778,7 +778,6 @@ def test_a_restored_goal_is_as_it_was() -> None:
 
     assert goals.known["x"].end == NOW_TEXT
     assert goals.known["x"].root is None
-    assert goals.removed == {}
 
 
 @pytest.mark.parametrize("member", ["b", "x"])
@@ -854,6 +853,68 @@ def test_what_was_restored_elsewhere_stays_there_when_its_old_parent_is_restored
     when(goals, DeleteGoal("b"), DeleteGoal("p"), RestoreGoal("b", None), RestoreGoal("p"))
 
     assert (order(goals, None), order(goals, "p")) == ("pqb", "ac")
+
+
+@pytest.mark.parametrize(("parent_id", "top", "below_q"), [(None, "qb", ""), ("q", "q", "b")])
+def test_only_one_goal_comes_back_out_of_a_deleted_tree_with_what_is_below_it(
+    parent_id: str | None, top: str, below_q: str
+) -> None:
+    goals = given(
+        created("p"), created("q"), created("a", "p"), created("b", "p"), created("x", "b"), created("y", "x")
+    )
+    when(goals, DeleteGoal("y"), DeleteGoal("p"))
+
+    events = when(goals, RestoreGoal("b", parent_id, only=True))
+
+    assert [event.goal_id for event in events] == ["b", "x"]
+    assert order(goals, None) == top
+    assert (order(goals, "q") if below_q else "") == below_q
+    assert order(goals, "b") == "x"
+
+
+def test_restoring_the_root_later_brings_back_the_rest() -> None:
+    goals = family()
+    when(goals, DeleteGoal("p"), RestoreGoal("b", "q", only=True))
+
+    events = when(goals, RestoreGoal("p"))
+
+    assert [event.goal_id for event in events] == ["p", "a", "c"]
+    assert (order(goals, None), order(goals, "p"), order(goals, "q"), order(goals, "b")) == ("pq", "ac", "b", "x")
+
+
+def test_what_was_deleted_again_does_not_come_back_with_its_first_root() -> None:
+    goals = family()
+    when(goals, DeleteGoal("p"), RestoreGoal("b", None, only=True), MoveGoal("x", "q"), DeleteGoal("b"))
+
+    when(goals, RestoreGoal("p"))
+    assert set(live(goals)) == {"p", "q", "a", "c", "x"}
+    when(goals, RestoreGoal("b", only=True))
+    assert (order(goals, None), order(goals, "q")) == ("pqb", "x")
+
+
+def test_only_this_one_goal_needs_a_living_parent() -> None:
+    goals = family()
+    when(goals, DeleteGoal("p"))
+
+    refused(ParentDeleted, goals, RestoreGoal("b", only=True), "the old one, p, is deleted")
+    refused(ParentDeleted, goals, RestoreGoal("b", "p", only=True), "the old one, p, is deleted")
+    assert refused(GoalNotFound, goals, RestoreGoal("b", "x", only=True), "with the id x") == "parent_id"
+    assert refused(GoalNotFound, goals, RestoreGoal("b", "b", only=True), "with the id b") == "parent_id"
+
+
+@pytest.mark.parametrize("root", ["p", "b"], ids=["at the top", "under a living parent"])
+def test_only_the_root_needs_no_new_parent_and_comes_back_whole(root: str) -> None:
+    goals = family()
+    when(goals, DeleteGoal(root))
+
+    assert decide(goals, RestoreGoal(root, only=True), NOW) == decide(goals, RestoreGoal(root), NOW)
+
+
+def test_a_root_may_come_back_under_what_was_below_it() -> None:
+    goals = family()
+    when(goals, DeleteGoal("p"), RestoreGoal("b", None, only=True), RestoreGoal("p", "x"))
+
+    assert [goal.id for goal in goals.below(goals.known["b"])] == ["b", "x", "p", "a", "c"]
 
 
 def by_name(name: str) -> Iterable[Command]:

@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from msgspec import UNSET, structs
 
-from es_goals.events import GoalEvent, decode, encode, subject_of
+from es_goals.events import GoalDeleted, GoalEvent, GoalRestored, decode, encode, subject_of
 from es_goals.goals.commands import (
     ChangeGoal,
     Command,
@@ -72,13 +72,15 @@ commands = st.one_of(
     st.builds(MoveGoal, refs, parents, siblings),
     st.builds(MoveGoal, refs, parents, st.none(), siblings),
     st.builds(DeleteGoal, refs),
-    st.builds(RestoreGoal, refs, parents),
+    st.builds(RestoreGoal, refs, parents, st.booleans()),
 )
 # Among all commands these seldom meet, though it is they that must keep the tree whole.
 uprootings = st.one_of(
     st.builds(DeleteGoal, ids),
     st.builds(RestoreGoal, ids),
     st.builds(RestoreGoal, ids, parents),
+    st.builds(RestoreGoal, ids, parents, st.just(True)),
+    st.builds(RestoreGoal, ids, st.none() | ids, st.just(True)),
     st.builds(MoveGoal, ids, parents),
 )
 
@@ -230,12 +232,33 @@ def test_no_history_leads_beyond_a_limit(history: list[Command], limits: Limits)
 
 @law
 @given(histories)
-def test_what_each_deletion_removed_is_known_until_it_is_restored(history: list[Command]) -> None:
+def test_what_a_deletion_removed_hangs_together_until_it_is_restored(history: list[Command]) -> None:
     for goals, _ in lived(history):
-        deleted = {goal.id: goal.root for goal in goals.known.values() if goal.root is not None}
+        for goal in goals.known.values():
+            if goal.root not in (None, goal.id):
+                assert goals.known[goal.parent_id or ""].root == goal.root
 
-        assert deleted == {goal_id: root for root, members in goals.removed.items() for goal_id in members}
-        assert all(members[-1] == root for root, members in goals.removed.items())
+
+@law
+@given(histories)
+def test_restoring_a_root_brings_back_what_its_deletion_removed_and_nothing_did_before(history: list[Command]) -> None:
+    removed: dict[str, set[str]] = {}
+
+    for goals, command in lived(history):
+        caused = outcome(goals, command)
+        events = () if isinstance(caused, str) else caused
+        back = {event.goal_id for event in events if isinstance(event, GoalRestored)}
+        for event in events:
+            if isinstance(event, GoalDeleted):
+                removed.setdefault(event.root, set()).add(event.goal_id)
+        if isinstance(command, RestoreGoal) and back:
+            goal = goals.known[str(command.goal)]
+            deletion = removed[goal.root or ""]
+            assert goal.id in back <= deletion
+            if goal.id == goal.root:
+                assert back == removed.pop(goal.id)
+            else:
+                deletion -= back
 
 
 @law

@@ -155,17 +155,23 @@ class Plan(Struct):
         self._count(now, "completed", len(reached))
 
     def _restore(self, command: RestoreGoal) -> None:
-        root = self.items.get(str(command.goal))
-        if root is None or root.gone not in (None, root.id):
+        top = self.items.get(str(command.goal))
+        if top is None or not (top.gone in (None, top.id) or command.only):
             raise Refused
-        if root.gone is None:
+        if top.gone is None:
             return
-        if command.parent_id is not UNSET and command.parent_id != root.parent:
-            self._put(root, command.parent_id, None, None)
-        elif root.parent:
-            self._find(root.parent)
-        for item in self.items.values():
-            item.gone = None if item.gone == root.id else item.gone
+        if command.parent_id is not UNSET and command.parent_id != top.parent:
+            self._put(top, command.parent_id, None, None)
+        elif top.parent:
+            self._find(top.parent)
+        gone = top.gone
+        for item in self._all_below(top):
+            item.gone = None if item.gone == gone else item.gone
+
+    def _all_below(self, item: Item) -> Iterator[Item]:
+        yield item
+        for child in self.below[item.id]:
+            yield from self._all_below(self.items[child])
 
     def _count(self, now: datetime, what: str, count: int = 1) -> None:
         if count:
@@ -348,13 +354,13 @@ class Commands(RuleBasedStateMachine):
         goal = self.picked(pick)
         self.send(self.owners[goal], DeleteGoal(goal))
 
-    @rule(pick=PICKS, parent=UNSAID | NOWHERE | PICKS)
-    def restore(self, pick: int, parent: Any) -> None:
+    @rule(pick=PICKS, parent=UNSAID | NOWHERE | PICKS, only=st.booleans())
+    def restore(self, pick: int, parent: Any, only: bool) -> None:
         gone = [item for user in USERS for item in self.plans[user].items.values() if item.gone]
         roots = [item for item in gone if item.gone == item.id]
         among = (roots, roots, gone, [])[pick % 4]
         goal = among[pick // 4 % len(among)].id if among else self.picked(pick)
-        self.send(self.owners[goal], RestoreGoal(goal, self.picked(parent, self.owners[goal])))
+        self.send(self.owners[goal], RestoreGoal(goal, self.picked(parent, self.owners[goal]), only))
 
     @rule(pick=PICKS, other=PICKS, form=st.sampled_from(FORMS))
     def meddle_with_what_is_another_users(self, pick: int, other: int, form: Any) -> None:
