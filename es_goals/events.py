@@ -56,11 +56,13 @@ class GoalScheduled(Struct, frozen=True, omit_defaults=True, gc=False):
 
 
 class GoalMoved(Struct, frozen=True, omit_defaults=True, gc=False):
-    """A goal is now under `parent_id` (None: at the top), at `rank` among its siblings."""
+    """A goal is now under `parent_id` (None: at the top), at `rank` among its siblings. `spaced`: it is where it was,
+    and only got another rank, to make room beside it."""
 
     goal_id: str
     rank: str
     parent_id: str | None = None
+    spaced: bool = False
 
 
 class GoalCompleted(Struct, frozen=True, gc=False):

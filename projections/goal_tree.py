@@ -22,13 +22,14 @@ from es_goals.events import (
     Recorded,
 )
 
-REVISION = 1
+REVISION = 2
 KEY = ("user", "id")
 INDEXES = ()
 
 
 class Row(Struct, frozen=True, gc=False):
-    """A goal. `created_at`, `updated_at`: µs; `revision` counts its events; `root` is set while it is deleted."""
+    """A goal. `created_at`, `updated_at`: µs; `revision` counts its events, but those that only space it; `root` is set
+    while it is deleted."""
 
     user: str
     id: str
@@ -64,6 +65,8 @@ def fold(row: Row | None, recorded: Recorded) -> Row:
             return structs.replace(row, end=event.end, updated_at=at, revision=seen)
         case GoalRenamed():
             return structs.replace(row, name=event.name, updated_at=at, revision=seen)
+        case GoalMoved(spaced=True):
+            return structs.replace(row, rank=event.rank)
         case GoalMoved():
             return structs.replace(row, parent_id=event.parent_id, rank=event.rank, updated_at=at, revision=seen)
         case GoalDescribed():

@@ -90,6 +90,8 @@ class HistoryFormatter:
             case GoalScheduled():
                 due = f", due {event.due}" if event.due else ""
                 return f"scheduled “{old}” from {event.start}{due}"
+            case GoalMoved(spaced=True):
+                return f"made room beside “{old}”, which stays in its place"
             case GoalMoved():
                 return f"moved “{old}”{self._under(event.parent_id, recorded.position) or ' to the top'}"
             case GoalCompleted():

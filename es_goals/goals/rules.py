@@ -4,7 +4,7 @@ Pure: no clock, no SQL, no HTTP.
 """
 
 from bisect import bisect_left
-from collections.abc import Iterator
+from collections.abc import Container, Iterator, Sequence
 from datetime import UTC, datetime
 from typing import assert_never
 
@@ -44,7 +44,7 @@ from es_goals.goals.commands import (
     RestoreGoal,
     UnderItself,
 )
-from es_goals.goals.ranks import between
+from es_goals.goals.ranks import LONGEST, between, spaced
 from es_goals.goals.state import Goal, Goals
 from es_goals.values import InvalidValue, refuse_controls, valid_name
 
@@ -56,7 +56,7 @@ def decide(goals: Goals, command: Command, now: datetime, limits: Limits = DEFAU
     """The events that the command causes, none if it would change nothing. Raises Rejected."""
     match command:
         case CreateGoal():
-            return (_create(goals, command, now, limits),)
+            return _create(goals, command, now, limits)
         case ChangeGoal():
             return _change(goals, goals.find(command.goal, length=limits.name), command, limits)
         case CompleteGoal():
@@ -76,7 +76,7 @@ def decide(goals: Goals, command: Command, now: datetime, limits: Limits = DEFAU
             assert_never(command)
 
 
-def _create(goals: Goals, command: CreateGoal, now: datetime, limits: Limits) -> GoalCreated:
+def _create(goals: Goals, command: CreateGoal, now: datetime, limits: Limits) -> tuple[GoalEvent, ...]:
     if command.goal_id in goals.known:
         raise GoalExists(command.goal_id)
     name = valid_name(command.name, limits.name)
@@ -86,18 +86,18 @@ def _create(goals: Goals, command: CreateGoal, now: datetime, limits: Limits) ->
         raise LimitReached(f"{limits.goals} goals of one user, deleted ones too", len(goals.known) + 1)
     parent_id = None if command.parent is None else goals.find(command.parent, "parent_id", limits.name).id
     _one_more(goals, parent_id, limits)
-    low, high = _gap(goals, parent_id, command.before, command.after, None)
+    room, rank = _room(goals, parent_id, *_gap(goals, parent_id, command.before, command.after))
     created = GoalCreated(
         command.goal_id,
         name,
         instant(now) if command.start is None else _valid_time(command.start, "start"),
-        between(low, high),
+        rank,
         parent_id,
         None if command.description is None else _valid_description(command.description, limits.description),
         None if command.due is None else _valid_time(command.due, "due"),
     )
     _more_text(goals, len(name) + len(created.description or ""), limits)
-    return created
+    return *room, created
 
 
 def _one_more(goals: Goals, parent_id: str | None, limits: Limits) -> None:
@@ -167,16 +167,17 @@ def _move(goals: Goals, goal: Goal, command: MoveGoal, limits: Limits) -> tuple[
     if parent_id != goal.parent_id:
         _one_more(goals, parent_id, limits)
     low, high = _gap(goals, parent_id, command.before, command.after, goal)
-    stays = (low is None or low < goal.rank) and (high is None or goal.rank < high)
-    if parent_id == goal.parent_id and stays:
+    if parent_id == goal.parent_id and high - low > 1:
         return ()
-    return (GoalMoved(goal.id, between(low, high), parent_id),)
+    room, rank = _room(goals, parent_id, low, high, goal)
+    return *room, GoalMoved(goal.id, rank, parent_id)
 
 
 def _gap(
-    goals: Goals, parent_id: str | None, before: str | None, after: str | None, moving: Goal | None
-) -> tuple[str | None, str | None]:
-    """The ranks between which a goal comes, not counting the one that moves; last where no sibling is named."""
+    goals: Goals, parent_id: str | None, before: str | None, after: str | None, moving: Goal | None = None
+) -> tuple[int, int]:
+    """Where the siblings are between which a goal comes, last if none is named; the one that moves does not count, but
+    may be between them."""
     if before is not None and after is not None:
         raise InvalidValue("after", "one of before and after", "both")
     siblings = goals.siblings.get(parent_id, [])
@@ -190,10 +191,7 @@ def _gap(
     if moving is not None:
         low -= low >= 0 and siblings[low][1] == moving.id
         high += high < len(siblings) and siblings[high][1] == moving.id
-    # Nothing fits between equal ranks, which only another program's log can have: step over them.
-    while low >= 0 and high < len(siblings) and siblings[low][0] == siblings[high][0]:
-        low, high = (low, high + 1) if after is not None else (low - 1, high)
-    return siblings[low][0] if low >= 0 else None, siblings[high][0] if high < len(siblings) else None
+    return low, high
 
 
 def _index(
@@ -211,7 +209,34 @@ def _index(
     return bisect_left(siblings, (sibling.rank, sibling.id))
 
 
-def _restore(goals: Goals, command: RestoreGoal, limits: Limits) -> tuple[GoalRestored, ...]:
+def _room(
+    goals: Goals, parent_id: str | None, low: int, high: int, moving: Goal | None = None
+) -> tuple[tuple[GoalMoved, ...], str]:
+    """A rank between those of two siblings, and what makes room for it where there is none."""
+    siblings = goals.siblings.get(parent_id, [])
+    rank = between(siblings[low][0] if low >= 0 else None, siblings[high][0] if high < len(siblings) else None)
+    if rank is not None:
+        return (), rank
+    others = [one for one in siblings if moving is None or one[1] != moving.id]
+    place = others.index(siblings[high])
+    first, ranks = spaced([rank for rank, _ in others], place)
+    rank = ranks.pop(place - first)
+    return _spacing(parent_id, others[first : first + len(ranks)], ranks), rank
+
+
+def _spacing(
+    parent_id: str | None, siblings: Sequence[tuple[str, str]], ranks: Sequence[str], but: Container[str] = ()
+) -> tuple[GoalMoved, ...]:
+    """The siblings, `but` some, get these ranks, in an order in which none of them passes another."""
+    rising: list[GoalMoved] = []
+    falling: list[GoalMoved] = []
+    for (old, goal_id), rank in zip(siblings, ranks, strict=True):
+        if rank != old and goal_id not in but:
+            (rising if rank > old else falling).append(GoalMoved(goal_id, rank, parent_id, spaced=True))
+    return *reversed(rising), *falling
+
+
+def _restore(goals: Goals, command: RestoreGoal, limits: Limits) -> tuple[GoalEvent, ...]:
     goal = goals.known.get(command.goal) if isinstance(command.goal, str) else None
     if goal is None:
         raise GoalNotFound(command.goal)
@@ -219,15 +244,37 @@ def _restore(goals: Goals, command: RestoreGoal, limits: Limits) -> tuple[GoalRe
         return ()
     if goal.root != goal.id and not command.only:
         raise NotTheRoot(goal.root)
-    parent_id, rank = goal.parent_id, goal.rank
-    if command.parent_id is not UNSET and command.parent_id != parent_id:
+    members = list(goals.below(goal))
+    parent_id = goal.parent_id
+    if command.parent_id is UNSET or command.parent_id == parent_id:
+        if parent_id is not None and goals.known[parent_id].root is not None:
+            raise ParentDeleted(parent_id)
+        room, ranks = _shortened(goals, members)
+    else:
         parent_id = None if command.parent_id is None else goals.get(command.parent_id, "parent_id").id
-        rank = between(*_gap(goals, parent_id, None, None, None))
-    elif parent_id is not None and goals.known[parent_id].root is not None:
-        raise ParentDeleted(parent_id)
+        room, ranks = _shortened(goals, members[1:])
+        last, ranks[goal.id] = _room(goals, parent_id, *_gap(goals, parent_id, None, None))
+        room += last
     _one_more(goals, parent_id, limits)
-    _, *below = goals.below(goal)
-    return GoalRestored(goal.id, rank, parent_id), *(GoalRestored(one.id, one.rank, one.parent_id) for one in below)
+    rest = (GoalRestored(one.id, ranks.get(one.id, one.rank), one.parent_id) for one in members[1:])
+    return *room, GoalRestored(goal.id, ranks.get(goal.id, goal.rank), parent_id), *rest
+
+
+def _shortened(goals: Goals, members: Sequence[Goal]) -> tuple[list[GoalMoved], dict[str, str]]:
+    """Other ranks for goals that come back to places that an old log gave too long a rank, and what makes room."""
+    room: list[GoalMoved] = []
+    shorter: dict[str, str] = {}
+    back = {goal.id for goal in members}
+    for parent_id in dict.fromkeys(goal.parent_id for goal in members if len(goal.rank) > LONGEST):
+        siblings = goals.siblings[parent_id]
+        ranks = [rank for rank, _ in siblings]
+        for place, (_, goal_id) in enumerate(siblings):
+            if goal_id in back and len(ranks[place]) > LONGEST:
+                first, fresh = spaced(ranks[:place] + ranks[place + 1 :], place)
+                ranks[first : first + len(fresh)] = fresh
+        shorter |= {goal_id: rank for (_, goal_id), rank in zip(siblings, ranks, strict=True) if goal_id in back}
+        room += _spacing(parent_id, siblings, ranks, but=back)
+    return room, shorter
 
 
 def _valid_description(text: str, length: int) -> str:

@@ -111,6 +111,9 @@ def evolve(goals: Goals, event: GoalEvent, at: int) -> Goals:
         goals.text += len(goal.name) + len(goal.description or "")
         return goals
     goal = goals.known[event.goal_id]
+    if isinstance(event, GoalMoved) and event.spaced:
+        _place(goals, goal, goal.parent_id, event.rank)
+        return goals
     goal.revision += 1
     goal.updated_at = at
     match event:

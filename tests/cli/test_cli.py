@@ -666,6 +666,12 @@ def test_the_history_tells_when_who_what_and_why() -> None:
     ]
 
 
+def test_the_history_does_not_say_that_a_goal_moved_which_only_made_room() -> None:
+    make(created("a", name="Run"), GoalMoved("a", "V00000V", spaced=True))
+
+    assert done(cli("replay")).splitlines()[-1].endswith("alice  made room beside “Run”, which stays in its place")
+
+
 def test_the_history_tells_what_became_of_an_account() -> None:
     with opened() as storage, storage.log.writing() as transaction:
         transaction.append("account:ann", 0, ACCOUNT, Cause("command"))

@@ -105,6 +105,13 @@ def test_each_event_changes_what_it_says_and_nothing_else(before: Row, event: Go
     assert changed == structs.replace(after, updated_at=9, revision=before.revision + 1)
 
 
+@pytest.mark.parametrize("before", [FULL, REACHED, GONE], ids=["open", "done", "deleted"])
+def test_a_goal_that_only_makes_room_has_another_rank_and_no_other_revision_or_time(before: Row) -> None:
+    changed = goal_tree.fold(before, recorded(GoalMoved("g", "s", "p", spaced=True), at=9))
+
+    assert changed == structs.replace(before, rank="s")
+
+
 def test_an_event_of_a_goal_that_was_never_created_is_refused_with_its_position() -> None:
     with pytest.raises(ValueError, match="goal g to be created before position 12"):
         goal_tree.fold(None, recorded(GoalReopened("g"), position=12))

@@ -105,6 +105,17 @@ GOLDEN: Sequence[tuple[str, bytes, Event]] = [
         GoalMoved(ID, "V00001"),
     ),
     (
+        "GoalMoved",
+        b'{"goal_id":"019ab001-0000-7000-8000-000000000001","rank":"V00001","spaced":true}',
+        GoalMoved(ID, "V00001", spaced=True),
+    ),
+    (
+        "GoalMoved",
+        b'{"goal_id":"019ab001-0000-7000-8000-000000000001","rank":"V00001",'
+        b'"parent_id":"019ab001-0000-7000-8000-000000000002","spaced":true}',
+        GoalMoved(ID, "V00001", PARENT, True),
+    ),
+    (
         "GoalCompleted",
         b'{"goal_id":"019ab001-0000-7000-8000-000000000001","end":"2026-12-24T17:30:00.250000Z"}',
         GoalCompleted(ID, DUE),
@@ -160,7 +171,7 @@ OLDEST: Sequence[tuple[str, bytes, Event]] = [
     ("GoalRenamed", b'{"goal_id": "g", "name": "n"}', GoalRenamed("g", "n")),
     ("GoalDescribed", b'{"goal_id": "g"}', GoalDescribed("g", None)),
     ("GoalScheduled", b'{"goal_id": "g", "start": "2026-11-23T08:00:00Z"}', GoalScheduled("g", START, None)),
-    ("GoalMoved", b'{"goal_id": "g", "rank": "V00000"}', GoalMoved("g", "V00000", None)),
+    ("GoalMoved", b'{"goal_id": "g", "rank": "V00000"}', GoalMoved("g", "V00000", None, False)),
     ("GoalCompleted", b'{"goal_id": "g", "end": "2026-11-23T08:00:00Z"}', GoalCompleted("g", START)),
     ("GoalReopened", b'{"goal_id": "g"}', GoalReopened("g")),
     ("GoalDeleted", b'{"goal_id": "g", "root": "r"}', GoalDeleted("g", "r")),
@@ -184,10 +195,13 @@ TEXT = st.text(st.characters(codec="utf-8"))
 
 def any_of(kind: Any) -> st.SearchStrategy[Event]:
     """Instances with every field drawn, the optional ones None at times."""
-    fields = {
-        field.name: st.none() | TEXT if NoneType in get_args(field.type) else TEXT for field in structs.fields(kind)
-    }
-    return st.builds(kind, **fields)
+    return st.builds(kind, **{field.name: value_of(field.type) for field in structs.fields(kind)})
+
+
+def value_of(type: Any) -> st.SearchStrategy[Any]:
+    if type is bool:
+        return st.booleans()
+    return st.none() | TEXT if NoneType in get_args(type) else TEXT
 
 
 def recorded(type: str, data: bytes) -> Recorded:

@@ -82,9 +82,11 @@ def fill(storage: Storage, events: int, *, users: int = 4) -> list[str]:
             transaction.add_user(User(user_id, f"user-{number}", None, transaction.at))
     goals: dict[str, list[str]] = {user_id: [] for user_id in ids}
     rank = between(None, None)
+    assert rank is not None
     while storage.log.head().position < events:
         for user_id in ids:
             rank = between(rank, None)
+            assert rank is not None
             _append_some(storage, user_id, goals[user_id], rank, new_id)
     return ids
 
