@@ -81,11 +81,8 @@ def folded(name: str) -> str:
     name that cannot be seen nothing is left."""
     if name.isascii():
         return name.lower()
-    same, before = name, ""
-    while same != before:
-        before = same
-        seen = _pattern(_FORMATTING).sub("", same)
-        same = unicodedata.normalize("NFKC", unicodedata.normalize("NFKC", seen).casefold())
+    seen = _pattern(_FORMATTING).sub("", name)
+    same = unicodedata.normalize("NFKC", unicodedata.normalize("NFKC", seen).casefold())
     # Of a kept name, which is trimmed, space is around only where it was before or behind what is not seen.
     return same.strip() if name == name.strip() else same
 

@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from msgspec import UNSET
 
-from es_goals.events import GoalCreated, GoalDeleted, GoalEvent, GoalMoved, GoalRestored
+from es_goals.events import GoalCreated, GoalEvent, GoalMoved, GoalRestored
 from es_goals.goals import ranks
 from es_goals.goals.commands import Command, CreateGoal, DeleteGoal, MoveGoal, RestoreGoal
 from es_goals.goals.outcome import _results
@@ -193,13 +193,17 @@ def test_longer_ranks_of_old_logs_are_in_order_and_stay_until_room_is_needed() -
 @pytest.mark.parametrize("beside", ["g0000", "g0400", "g0899", "c"])
 def test_next_to_longer_ranks_of_an_old_log_room_is_made_and_none_is_written_again(beside: str) -> None:
     goals = of_an_old_log(900)
-    expected = ids(goals, "p")
-    expected.insert(expected.index(beside), "n")
+    before = ids(goals, "p")
+    expected = [*before[: before.index(beside)], "n", *before[before.index(beside) :]]
 
-    events = when(goals, CreateGoal("n", "Run", "p", before=beside))
+    events = decide(goals, CreateGoal("n", "Run", "p", before=beside), NOW)
 
-    assert ids(goals, "p") == expected
     assert max(map(len, written(events))) <= LONGEST
+    for event in events[:-1]:
+        evolve(goals, event, 1)
+        assert ids(goals, "p") == before
+    evolve(goals, events[-1], 1)
+    assert ids(goals, "p") == expected
 
 
 def test_what_is_restored_to_a_place_of_a_longer_rank_gets_a_shorter_one() -> None:
@@ -210,11 +214,24 @@ def test_what_is_restored_to_a_place_of_a_longer_rank_gets_a_shorter_one() -> No
     events = when(goals, RestoreGoal("p"))
     assert max(map(len, written(events))) <= LONGEST
     assert ids(goals, "p") == before
+    assert {event.goal_id for event in events if isinstance(event, GoalMoved)} <= {"g0500", "g0501"}
     events = when(goals, RestoreGoal("g0500"))
     assert max(map(len, written(events))) <= LONGEST
     assert ids(goals, "p") == before
     assert len(live := [goal for goal in goals.known.values() if goal.root is None]) == len(goals.known) - 1
     assert max(len(goal.rank) for goal in live) <= LONGEST
+
+
+def test_what_is_restored_elsewhere_leaves_no_longer_rank_below_it() -> None:
+    goals = of_an_old_log(900)
+    when(goals, CreateGoal("q", "Run"), DeleteGoal("p"))
+    before = ids(goals, "p")
+
+    events = when(goals, RestoreGoal("p", "q"))
+
+    assert (order(goals, "q"), ids(goals, "p")) == ("p", before)
+    assert events[0].goal_id == "p"
+    assert max(map(len, written(events))) <= LONGEST
 
 
 def test_what_is_restored_by_itself_to_a_place_of_a_longer_rank_leaves_its_siblings_where_they_are() -> None:
@@ -303,8 +320,8 @@ def assert_led_to(goals: Goals, command: Command, expected: list[str], longest: 
         evolve(goals, event, 9)
         assert [goal_id for goal_id in ids(goals) if goal_id != own] == others
     assert ids(goals) == expected
-    assert all(event.goal_id == own or (isinstance(event, GoalMoved) and event.spaced) for event in events)
-    assert [event.goal_id for event in events if isinstance(event, GoalDeleted)] in ([], [own])
+    assert all(isinstance(event, GoalMoved) and event.spaced and event.goal_id != own for event in events[:-1])
+    assert all(event.goal_id == own for event in events[-1:])
     assert all(len(rank) <= max(longest, LONGEST * isinstance(command, RestoreGoal)) for rank in written(events))
     for goal in before.values():
         goal.rank = goals.known[goal.id].rank
