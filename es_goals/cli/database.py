@@ -52,7 +52,7 @@ def read_models(storage: Storage) -> Projector:
 
 def user_of(log: Log, name: str) -> User:
     """The user of this name or id. Raises ClickException."""
-    return log.user(uuid_of(name) or "") or log.user_named(name) or _no_such_user(name)
+    return log.user(uuid_of(name) or name.lower()) or log.user_named(name) or _no_such_user(name)
 
 
 def _no_such_user(name: str) -> NoReturn:
