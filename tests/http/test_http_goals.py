@@ -192,50 +192,6 @@ def test_a_new_goal_comes_last_or_where_it_is_put(served: Served, user: str) -> 
     }
 
 
-def test_a_new_goal_is_put_beside_one_sibling_only(served: Served, user: str, stranger: str) -> None:
-    made = make_outline(served, user, {"a": {"a1": {}}, "b": {}})
-    path, theirs = f"/v2/users/{user}/goals", served.make_goal(stranger, "theirs")
-
-    for place in ({"before": made["a1"]["id"]}, {"after": theirs["id"]}, {"after": UNKNOWN}):
-        problem = refused(served.post(path, {"name": "x", **place}), 422, "not-a-sibling")
-        assert problem["errors"][0]["pointer"] == f"/{next(iter(place))}"
-    both = {"before": made["a"]["id"], "after": made["b"]["id"]}
-    problem = refused(served.post(path, {"name": "x", **both}), 422, "invalid-value")
-    assert problem["errors"][0]["pointer"] == "/after"
-
-
-@pytest.mark.parametrize(
-    ("member", "bad"),
-    [
-        ("name", ""),
-        ("name", "   "),
-        ("name", "x" * 201),
-        ("name", "line\nbreak"),
-        ("name", "nul\0"),
-        ("name", "\u202eright to left"),
-        ("name", None),
-        ("name", 1),
-        ("description", "x" * 16_385),
-        ("description", "bell\a"),
-        ("start", "2026-11-23"),
-        ("start", "2026-11-23T08:00:00"),
-        ("start", "1899-12-31T23:59:59Z"),
-        ("due", "9999-12-31T23:59:59-01:00"),
-        ("due", "soon"),
-        ("due", 1795420800),
-        ("before", "x"),
-        ("reason", "x" * 1_001),
-        ("reason", "\x07"),
-        ("owner", "me"),
-    ],
-)
-def test_a_value_out_of_bounds_is_refused(served: Served, user: str, member: str, bad: object) -> None:
-    answer = served.post(f"/v2/users/{user}/goals", {"name": "x", member: bad})
-
-    assert refused(answer, 422, "invalid-value")["errors"][0]["pointer"] == f"/{member}"
-    assert goals_of(served, user) == []
-
-
 def test_values_at_their_bounds_are_taken(served: Served, user: str) -> None:
     members = {
         "description": "\t" + "y" * 16_383,
@@ -290,13 +246,6 @@ def test_a_tree_nests_goals_in_order_with_their_progress(served: Served, user: s
     assert {goal["parent_id"] for goal in a["sub_goals"]} == {a["id"]}
 
 
-def test_a_completed_goal_with_goals_below_counts_only_the_leaves(served: Served, user: str) -> None:
-    made = make_outline(served, user, {"a": {"b": {}}})
-    served.order(made["a"], "complete")
-
-    assert goals_of(served, user)[0]["progress"] == {"completed": 0, "leaves": 1}
-
-
 def test_depth_says_how_many_levels_are_below(served: Served, user: str) -> None:
     made = make_outline(served, user, {"a": {"b": {"c": {}, "d": {}}, "e": {}}, "f": {}})
     path = f"/v2/goals/{made['a']['id']}"
@@ -310,16 +259,6 @@ def test_depth_says_how_many_levels_are_below(served: Served, user: str) -> None
         assert "sub_goals" not in cut
         assert cut["progress"] == {"completed": 0, "leaves": 3}
     assert "sub_goal_count" not in served.get(path)
-
-
-def test_a_cut_counts_only_what_would_be_shown(served: Served, user: str) -> None:
-    made = make_outline(served, user, {"a": {"b": {}, "c": {}, "d": {}}})
-    served.order(made["b"], "complete")
-    served.order(made["d"], "delete")
-
-    assert outline(goals_of(served, user, depth=0)) == {"a": 2}
-    assert outline(goals_of(served, user, depth=0, status="done")) == {"a": 1}
-    assert outline(goals_of(served, user, depth=0, deleted="true")) == {"a": 3}
 
 
 def test_a_flat_view_is_in_pre_order_with_depths(served: Served, user: str) -> None:
@@ -659,15 +598,6 @@ def test_a_patch_without_effect_records_nothing(served: Served, user: str, patch
     assert len(served.events(f"/goals/{goal['id']}")) == 1
 
 
-@pytest.mark.parametrize("member", ["name", "start"])
-def test_what_a_goal_must_have_cannot_be_removed(served: Served, user: str, member: str) -> None:
-    goal = served.make_goal(user, "a")
-
-    answer = served.client.patch(f"/v2/goals/{goal['id']}", json={member: None})
-
-    assert refused(answer, 422, "invalid-value")["errors"][0]["pointer"] == f"/{member}"
-
-
 @pytest.mark.parametrize("member", ["id", "user", "parent_id", "end", "status", "revision"])
 def test_a_patch_sets_nothing_else(served: Served, user: str, member: str) -> None:
     goal = served.make_goal(user, "a")
@@ -691,27 +621,6 @@ def test_a_goal_is_complete_from_now_or_from_a_given_end(served: Served, user: s
     assert later["end"] == "2099-01-01T00:00:00Z"
     assert "progress" not in a
     assert "sub_goals" not in a
-
-
-def test_an_end_before_the_start_is_refused(served: Served, user: str) -> None:
-    goal = served.make_goal(user, "a", start="2026-01-02T00:00:00Z")
-    path = f"/v2/goals/{goal['id']}"
-
-    problem = refused(served.post(f"{path}/complete", {"end": "2026-01-01T00:00:00Z"}), 422, "invalid-value")
-    assert problem["errors"][0]["pointer"] == "/end"
-    served.order(goal, "complete", end="2026-01-03T00:00:00Z")
-    problem = refused(served.client.patch(path, json={"start": "2026-01-04T00:00:00Z"}), 422, "invalid-value")
-    assert problem["errors"][0]["pointer"] == "/start"
-
-
-def test_completing_again_keeps_the_first_end(served: Served, user: str) -> None:
-    goal = served.make_goal(user, "a")
-    first = served.order(goal, "complete")
-
-    again = served.order(goal, "complete", end="2099-01-01T00:00:00Z")
-
-    assert again == first
-    assert len(served.events(f"/goals/{goal['id']}")) == 2
 
 
 def test_a_cascade_completes_what_is_open_below(served: Served, user: str) -> None:
@@ -766,52 +675,6 @@ def test_a_goal_moves_under_another_one_to_the_top_and_among_its_siblings(served
     assert [event["type"] for event in served.events(f"/goals/{b}")] == ["GoalCreated", *["GoalMoved"] * 4]
 
 
-def test_a_move_to_where_the_goal_is_records_nothing(served: Served, user: str) -> None:
-    made = make_outline(served, user, {"a": {"b": {}, "c": {}}})
-
-    for place in (
-        {"before": made["c"]["id"]},
-        {"parent_id": made["a"]["id"], "before": made["c"]["id"]},
-    ):
-        assert served.order(made["b"], "move", **place) == made["b"]
-    assert served.order(made["c"], "move", parent_id=made["a"]["id"]) == made["c"]
-
-
-def test_a_move_under_itself_is_refused_with_the_path(served: Served, user: str) -> None:
-    made = make_outline(served, user, {"a": {"b": {"c": {}}}})
-    tree = goals_of(served, user)
-
-    for parent, path in (("a", "a"), ("b", "a / b"), ("c", "a / b / c")):
-        answer = served.post(f"/v2/goals/{made['a']['id']}/move", {"parent_id": made[parent]["id"]})
-        problem = refused(answer, 409, "under-itself")
-        assert problem["detail"].endswith(f": {path}")
-        assert problem["errors"][0]["pointer"] == "/parent_id"
-    assert goals_of(served, user) == tree
-
-
-def test_a_move_beside_no_sibling_is_refused(served: Served, user: str) -> None:
-    made = make_outline(served, user, {"a": {"b": {}, "c": {}}, "d": {}})
-    path = f"/v2/goals/{made['b']['id']}/move"
-
-    for body in (
-        {"before": made["d"]["id"]},
-        {"after": made["b"]["id"]},
-        {"parent_id": None, "after": made["c"]["id"]},
-        {"parent_id": made["d"]["id"], "before": made["c"]["id"]},
-        {"before": UNKNOWN},
-    ):
-        assert refused(served.post(path, body), 422, "not-a-sibling")["errors"][0]["pointer"] in ("/before", "/after")
-
-
-def test_a_move_under_a_strangers_goal_finds_no_parent(served: Served, user: str, stranger: str) -> None:
-    goal, theirs = served.make_goal(user, "mine"), served.make_goal(stranger, "theirs")
-
-    answer = served.post(f"/v2/goals/{goal['id']}/move", {"parent_id": theirs["id"]})
-
-    assert refused(answer, 404, "goal-not-found")["errors"][0]["pointer"] == "/parent_id"
-    assert goals_of(served, stranger)[0]["sub_goals"] == []
-
-
 # Deleting and restoring.
 
 
@@ -832,16 +695,6 @@ def test_a_deletion_removes_all_below_and_counts_it(served: Served, user: str) -
         refused(served.client.delete(f"/v2/goals/{made[name]['id']}"), 404, "goal-not-found")
 
 
-def test_no_command_finds_a_deleted_goal(served: Served, user: str) -> None:
-    goal = served.make_goal(user, "a")
-    served.order(goal, "delete")
-    path = f"/v2/goals/{goal['id']}"
-
-    refused(served.client.patch(path, json={"name": "b"}), 404, "goal-not-found")
-    for command in ("complete", "reopen", "move"):
-        refused(served.post(f"{path}/{command}"), 404, "goal-not-found")
-
-
 def test_a_restoration_brings_back_what_the_deletion_removed(served: Served, user: str) -> None:
     made = make_outline(served, user, {"x": {}, "a": {"b": {"c": {}}, "d": {}}, "y": {}})
     served.order(made["d"], "delete")
@@ -851,40 +704,112 @@ def test_a_restoration_brings_back_what_the_deletion_removed(served: Served, use
 
     assert restored == {**made["a"], "revision": 3, "updated_at": restored["updated_at"]}
     assert outline(goals_of(served, user)) == {"x": {}, "a": {"b": {"c": {}}}, "y": {}}
-    served.order(made["d"], "restore")
-    assert outline(goals_of(served, user)) == {"x": {}, "a": {"b": {"c": {}}, "d": {}}, "y": {}}
+    served.order(made["d"], "restore", parent_id=made["y"]["id"])
+    assert outline(goals_of(served, user)) == {"x": {}, "a": {"b": {"c": {}}}, "y": {"d": {}}}
 
 
-def test_what_is_not_deleted_is_restored_without_an_event(served: Served, user: str) -> None:
-    goal = served.make_goal(user, "a")
+# What the rules refuse, and what no value may be.
 
-    assert served.order(goal, "restore") == goal
-    assert len(served.events(f"/goals/{goal['id']}")) == 1
+CALLS = {
+    "CreateGoal": ("POST", "/v2/users/{user}/goals"),
+    "ChangeGoal": ("PATCH", "/v2/goals/{goal}"),
+    "CompleteGoal": ("POST", "/v2/goals/{goal}/complete"),
+    "ReopenGoal": ("POST", "/v2/goals/{goal}/reopen"),
+    "MoveGoal": ("POST", "/v2/goals/{goal}/move"),
+    "DeleteGoal": ("DELETE", "/v2/goals/{goal}"),
+    "RestoreGoal": ("POST", "/v2/goals/{goal}/restore"),
+}
+NOT_FOUND, INVALID, NO_SIBLING = (404, "goal-not-found"), (422, "invalid-value"), (422, "not-a-sibling")
+REFUSED: list[tuple[str, str, Json, tuple[int, str], str]] = [
+    # A command, the goal that it is on, its members (names stand for ids), what it is refused with, and its place.
+    ("CreateGoal", "", {"name": "x", "parent_id": "unknown"}, NOT_FOUND, "parent_id"),
+    ("CreateGoal", "", {"name": "x", "parent_id": "gone"}, NOT_FOUND, "parent_id"),
+    ("CreateGoal", "", {"name": "x", "parent_id": "theirs"}, NOT_FOUND, "parent_id"),
+    ("CreateGoal", "", {"name": "x", "id": "a"}, (409, "goal-exists"), "id"),
+    ("CreateGoal", "", {"name": "x", "id": "theirs"}, (409, "goal-exists"), "id"),
+    ("CreateGoal", "", {"name": "x", "id": "version 1"}, INVALID, "id"),
+    ("CreateGoal", "", {"name": "x", "before": "below a"}, NO_SIBLING, "before"),
+    ("CreateGoal", "", {"name": "x", "after": "theirs"}, NO_SIBLING, "after"),
+    ("CreateGoal", "", {"name": "x", "before": "a", "after": "done"}, INVALID, "after"),
+    ("CreateGoal", "", {"name": ""}, INVALID, "name"),
+    ("CreateGoal", "", {"name": None}, INVALID, "name"),
+    ("CreateGoal", "", {"name": "x" * 201}, INVALID, "name"),
+    ("CreateGoal", "", {"name": "x", "description": "x" * 16_385}, INVALID, "description"),
+    ("CreateGoal", "", {"name": "x", "start": "2026-11-23"}, INVALID, "start"),
+    ("CreateGoal", "", {"name": "x", "start": "2026-11-23T08:00:00"}, INVALID, "start"),
+    ("CreateGoal", "", {"name": "x", "start": "1899-12-31T23:59:59Z"}, INVALID, "start"),
+    ("CreateGoal", "", {"name": "x", "due": "9999-12-31T23:59:59-01:00"}, INVALID, "due"),
+    ("CreateGoal", "", {"name": "x", "due": 1795420800}, INVALID, "due"),
+    ("CreateGoal", "", {"name": "x", "before": "no id"}, INVALID, "before"),
+    ("CreateGoal", "", {"name": "x", "owner": "me"}, INVALID, "owner"),
+    ("ChangeGoal", "gone", {"name": "x"}, NOT_FOUND, "id"),
+    ("ChangeGoal", "theirs", {"name": "x"}, NOT_FOUND, "id"),
+    ("ChangeGoal", "a", {"name": " "}, INVALID, "name"),
+    ("ChangeGoal", "a", {"name": None}, INVALID, "name"),
+    ("ChangeGoal", "a", {"start": None}, INVALID, "start"),
+    ("ChangeGoal", "done", {"start": "2099-01-01T00:00:00Z"}, INVALID, "start"),
+    *(("ChangeGoal", "a", {member: None}, INVALID, member) for member in ("user", "parent_id", "end", "revision")),
+    ("CompleteGoal", "gone", {}, NOT_FOUND, "id"),
+    ("CompleteGoal", "a", {"end": "1999-01-01T00:00:00Z"}, INVALID, "end"),
+    ("ReopenGoal", "gone", {}, NOT_FOUND, "id"),
+    ("MoveGoal", "gone", {}, NOT_FOUND, "id"),
+    ("MoveGoal", "a", {"parent_id": "below a"}, (409, "under-itself"), "parent_id"),
+    ("MoveGoal", "a", {"parent_id": "theirs"}, NOT_FOUND, "parent_id"),
+    ("MoveGoal", "below a", {"before": "a"}, NO_SIBLING, "before"),
+    ("DeleteGoal", "gone", {}, NOT_FOUND, "id"),
+    ("DeleteGoal", "unknown", {}, NOT_FOUND, "id"),
+    ("DeleteGoal", "theirs", {}, NOT_FOUND, "id"),
+    ("RestoreGoal", "below gone", {}, (409, "not-the-root"), ""),
+    ("RestoreGoal", "orphan", {}, (409, "parent-deleted"), "parent_id"),
+    ("RestoreGoal", "orphan", {"parent_id": "unknown"}, NOT_FOUND, "parent_id"),
+]
 
 
-def test_only_the_goal_that_was_deleted_can_be_restored(served: Served, user: str) -> None:
-    made = make_outline(served, user, {"a": {"b": {}}})
-    served.order(made["a"], "delete")
+@pytest.fixture(scope="module")
+def world(served: Served) -> tuple[str, dict[str, str]]:
+    """A user whom no test changes, and ids by name."""
+    user, stranger = (f"{name}-{uuid.uuid4().hex}" for name in ("user", "stranger"))
+    for name in (user, stranger):
+        served.make_user(name)
+    wanted: Json = {"a": {"below a": {}}, "done": {}, "gone": {"below gone": {}}, "above": {"orphan": {}}}
+    made = make_outline(served, user, wanted)
+    served.order(made["done"], "complete")
+    for name in ("gone", "orphan", "above"):
+        served.order(made[name], "delete")
+    ids = {name: str(goal["id"]) for name, goal in made.items()}
+    theirs: str = served.make_goal(stranger, "theirs")["id"]
+    return user, {**ids, "theirs": theirs, "unknown": UNKNOWN, "version 1": str(uuid.uuid1())}
 
-    problem = refused(served.post(f"/v2/goals/{made['b']['id']}/restore"), 409, "not-the-root")
 
-    assert made["a"]["id"] in problem["detail"]
+def pointers(problem: Json) -> list[str]:
+    return [fault["pointer"] for fault in problem.get("errors", [])]
 
 
-def test_a_goal_whose_parent_is_gone_needs_a_new_one(served: Served, user: str, stranger: str) -> None:
-    made = make_outline(served, user, {"a": {"b": {}}, "c": {}})
-    theirs = served.make_goal(stranger, "theirs")
-    served.order(made["b"], "delete")
-    served.order(made["a"], "delete")
-    path = f"/v2/goals/{made['b']['id']}/restore"
+@pytest.mark.parametrize(("type", "on", "members", "problem", "member"), REFUSED, ids=str)
+def test_what_is_refused_is_told_with_its_place_alone_and_among_several_and_nothing_is_recorded(
+    served: Served,
+    world: tuple[str, dict[str, str]],
+    type: str,
+    on: str,
+    members: Json,
+    problem: tuple[int, str],
+    member: str,
+) -> None:
+    user, ids = world
+    body = {name: ids.get(value, value) if isinstance(value, str) else value for name, value in members.items()}
+    method, path = CALLS[type]
+    command = {"type": type, **({"id": ids[on]} if on else {}), **body}
+    good = {"type": "CreateGoal", "name": "new"}
+    before = head(served)
 
-    assert made["a"]["id"] in refused(served.post(path), 409, "parent-deleted")["detail"]
-    for parent in (theirs["id"], UNKNOWN):
-        problem = refused(served.post(path, {"parent_id": parent}), 404, "goal-not-found")
-        assert problem["errors"][0]["pointer"] == "/parent_id"
-    restored = served.order(made["b"], "restore", parent_id=made["c"]["id"])
-    assert restored["parent_id"] == made["c"]["id"]
-    assert outline(goals_of(served, user)) == {"c": {"b": {}}}
+    if on != "theirs":  # whose owner the path would name
+        alone = served.client.request(method, path.format(user=user, goal=ids.get(on)), json=body)
+        assert pointers(refused(alone, *problem)) == ([] if on and member in ("", "id") else [f"/{member}"])
+    several = served.post(f"/v2/users/{user}/commands", {"commands": [good, command]})
+    told = refused(several, *problem)
+    assert pointers(told) == ([f"/commands/1/{member}"] if member else [])
+    assert told.get("index", 1) == 1
+    assert head(served) == before
 
 
 # Several commands.
@@ -937,39 +862,6 @@ def test_each_result_counts_only_what_its_own_command_deleted(served: Served, us
 
     results = answer.json()["results"]
     assert [results[index] for index in (0, 2, 3)] == [{"deleted": 2}, {"deleted": 1}, {"deleted": 1}]
-
-
-def test_a_refused_command_refuses_all_of_them_and_is_named(served: Served, user: str) -> None:
-    goal = served.make_goal(user, "a")
-    good = {"type": "CreateGoal", "name": "new", "id": uuid7()}
-    refusals: list[tuple[Json, int, str, str]] = [
-        ({"type": "DeleteGoal", "id": UNKNOWN}, 404, "goal-not-found", "/id"),
-        ({"type": "CreateGoal", "name": "x", "parent_id": UNKNOWN}, 404, "goal-not-found", "/parent_id"),
-        ({"type": "CreateGoal", "name": "x", "id": goal["id"]}, 409, "goal-exists", "/id"),
-        ({"type": "CreateGoal", "name": "x", "id": good["id"]}, 409, "goal-exists", "/id"),
-        ({"type": "MoveGoal", "id": goal["id"], "parent_id": goal["id"]}, 409, "under-itself", "/parent_id"),
-        ({"type": "MoveGoal", "id": goal["id"], "before": goal["id"]}, 422, "not-a-sibling", "/before"),
-        ({"type": "ChangeGoal", "id": goal["id"], "name": " "}, 422, "invalid-value", "/name"),
-        ({"type": "CreateGoal", "name": "x", "id": str(uuid.uuid1())}, 422, "invalid-value", "/id"),
-    ]
-    before = head(served)
-
-    for bad, status, slug, member in refusals:
-        answer = served.post(f"/v2/users/{user}/commands", {"commands": [good, good | {"id": uuid7()}, bad]})
-        problem = refused(answer, status, slug)
-        assert problem["errors"][0]["pointer"] == f"/commands/2{member}"
-        assert problem.get("index", 2) == 2
-    assert head(served) == before
-    assert goals_of(served, user) == [served.get(f"/v2/goals/{goal['id']}")]
-
-
-def test_a_strangers_goal_is_no_goal_of_a_batch(served: Served, user: str, stranger: str) -> None:
-    theirs = served.make_goal(stranger, "theirs")
-
-    answer = served.post(f"/v2/users/{user}/commands", {"commands": [{"type": "DeleteGoal", "id": theirs["id"]}]})
-
-    refused(answer, 404, "goal-not-found")
-    assert names(goals_of(served, stranger)) == ["theirs"]
 
 
 def test_a_thousand_commands_are_taken_and_one_more_is_not(served: Served, user: str) -> None:
@@ -1161,18 +1053,11 @@ def test_every_command_takes_a_reason(served: Served, user: str) -> None:
     assert [event["reason"] for event in served.events(f"/goals/{goal['id']}")] == list("0123456")
 
 
-@pytest.mark.parametrize("bad", [quote("x" * 1_001), "%FF", "%00", quote("\u202e"), "é".encode()], ids=str)
-def test_a_reason_that_is_no_text_is_refused(served: Served, user: str, bad: str | bytes) -> None:
-    value = bad if isinstance(bad, bytes) else bad.encode()
-    answer = served.client.post(f"/v2/users/{user}/goals", json={"name": "a"}, headers=[(b"X-Reason", value)])
+@pytest.mark.parametrize("letter", ["a", "ü", "\u8dd1", "\U0001f3c3"])
+def test_a_reason_may_have_a_thousand_characters_in_the_header(served: Served, user: str, letter: str) -> None:
+    goal = served.post(f"/v2/users/{user}/goals", {"name": "a"}, X_Reason=quote(letter * 1_000)).json()
 
-    assert refused(answer, 422, "invalid-value")["errors"][0]["parameter"] == "X-Reason"
-
-
-def test_a_reason_may_have_a_thousand_characters_in_the_header(served: Served, user: str) -> None:
-    goal = served.post(f"/v2/users/{user}/goals", {"name": "a"}, X_Reason=quote("ü" * 1_000)).json()
-
-    assert served.events(f"/goals/{goal['id']}")[0]["reason"] == "ü" * 1_000
+    assert served.events(f"/goals/{goal['id']}")[0]["reason"] == letter * 1_000
 
 
 def test_a_request_id_is_taken_or_made_answered_and_logged(served: Served, user: str) -> None:

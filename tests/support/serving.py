@@ -40,18 +40,40 @@ def free_port() -> int:
         return port
 
 
-def refused(answer: httpx2.Response, status: int, slug: str) -> dict[str, Any]:
-    """The problem that is answered, which must be this one, in the one shape of all."""
-    assert (answer.status_code, answer.headers["Content-Type"]) == (status, "application/problem+json"), answer.text
+def problem_of(answer: httpx2.Response, *statuses: int) -> dict[str, Any]:
+    """The problem that is answered, with one of these statuses, in the one shape of all."""
+    assert answer.status_code in statuses, answer.text[:1_000]
+    assert answer.headers["Content-Type"] == "application/problem+json"
     problem: dict[str, Any] = answer.json()
-    assert problem["type"] == f"/problems/{slug}", problem
-    assert problem["status"] == status
+    assert problem["type"].startswith("/problems/")
+    assert problem["status"] == answer.status_code
     assert problem["request_id"] == answer.headers["X-Request-Id"]
     assert all(isinstance(problem[member], str) and problem[member] for member in ("title", "detail"))
-    assert set(problem) <= {"type", "title", "status", "detail", "request_id", "errors", "index"}
-    for fault in problem.get("errors", []):
-        assert set(fault) in ({"detail", "pointer"}, {"detail", "parameter"})
+    assert set(problem) <= {"type", "title", "status", "detail", "request_id", "errors", "index", "message"}
+    assert problem.get("message", problem["detail"]) == problem["detail"]
+    for one in problem.get("errors", []):
+        assert set(one) in ({"detail", "pointer"}, {"detail", "parameter"})
     return problem
+
+
+def refused(answer: httpx2.Response, status: int, slug: str) -> dict[str, Any]:
+    """The problem that is answered, which must be this one."""
+    problem = problem_of(answer, status)
+    assert problem["type"] == f"/problems/{slug}", problem
+    return problem
+
+
+def fault(answer: httpx2.Response) -> dict[str, str]:
+    """The only fault of a value that is refused."""
+    (found,) = refused(answer, 422, "invalid-value")["errors"]
+    only: dict[str, str] = found
+    return only
+
+
+def in_time(answer: httpx2.Response, seconds: float = 4.0) -> httpx2.Response:
+    """What grows as the square of its size takes minutes with a megabyte; a busy machine does not."""
+    assert answer.elapsed.total_seconds() < seconds, f"answered {answer.status_code} after {answer.elapsed}"
+    return answer
 
 
 class Served:
