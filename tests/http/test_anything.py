@@ -6,6 +6,7 @@ from typing import Any
 import httpx2
 import msgspec
 import pytest
+import regex
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
@@ -23,15 +24,25 @@ MANY = settings(
 )
 
 
+UNSEEN = regex.compile(
+    r"[\p{Default_Ignorable_Code_Point}\p{White_Space}\p{M}\ufff9-\ufffb\u2800\U0001d159\U00013430-\U0001343f"
+    r"\U00013441\U00013442]*"
+)
+
+
 def kept(text: str) -> str | None:
     """The name as it is kept, or None if it must be refused: the contract's words, once more."""
     name = unicodedata.normalize("NFC", text).strip()
     hidden = any(unicodedata.category(letter) in ("Cc", "Cs", "Zl", "Zp") or letter in BIDI for letter in name)
-    return None if hidden or not 1 <= len(name) <= 200 else name
+    unseen = UNSEEN.fullmatch(name) or regex.search(r"\p{Noncharacter_Code_Point}", name)
+    return None if hidden or unseen or not 1 <= len(name) <= 200 else name
 
 
 @MANY
-@given(name=st.text(max_size=250) | st.text(alphabet="a \t\n\0\u202e\u0301\u00e9\u1100\u1161", max_size=8))
+@given(
+    name=st.text(max_size=250)
+    | st.text(alphabet="a \t\n\0\u202e\u0301\u00e9\u1100\u1161\u200b\u3164\ufe0f\u2800\uffff", max_size=8)
+)
 def test_any_name_is_kept_or_refused_at_its_pointer(served: Served, user: str, name: str) -> None:
     answer = served.post(f"/v2/users/{user}/goals", {"name": name})
 

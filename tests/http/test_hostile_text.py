@@ -231,9 +231,8 @@ def test_huge_numbers_in_place_of_anything_else_are_refused(served: Served, goal
         "\\u0000",
         "../../etc/passwd",
         "null",
-        "\ufffe\uffff",
         "a\u200db",
-        "\ufeff",
+        "a\ufeff",
     ],
 )
 def test_a_text_that_is_only_dangerous_elsewhere_comes_back_as_it_was(served: Served, user: str, name: str) -> None:
