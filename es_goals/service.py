@@ -16,7 +16,6 @@ from es_goals.events import (
     moment,
 )
 from es_goals.goals.commands import (
-    DEFAULTS,
     Command,
     CreateGoal,
     GoalExists,
@@ -37,8 +36,6 @@ from es_goals.values import Rejected
 PAGE = 5_000  # events of a user read at once: finding where a page begins takes longer the more are behind it
 REGISTRATIONS = "account:"
 """With the id of who is signed in, if somebody is: the stream under which keys of registrations are remembered."""
-EVENTS = 100_000
-"""That a request may cause: what a delete of a whole tree needs."""
 GOAL_BYTES = 500  # that Python takes for a goal without its texts; measured: 470
 TEXT_BYTES = 8  # for a character at the most, as of emoji, whose UTF-8 stays with them once it was made
 DECIDING = 0.5  # of the seconds that a request has left; who waits behind it has the rest of theirs
@@ -139,10 +136,11 @@ class Service:
         log: Log,
         pool: Pool,
         cache: int,
+        limits: Limits,
+        events: int,
+        *,
         failed: Callable[[], None] = lambda: None,
         committed: Callable[[int], None] = lambda _: None,
-        limits: Limits = DEFAULTS,
-        events: int = EVENTS,
     ) -> None:
         self._bounds = _Bounds(limits, events)
         self._log, self._pool, self._bound = log, pool, cache

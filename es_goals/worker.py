@@ -52,7 +52,13 @@ class Worker:
         self.follower = Follower(settings.tick)
         pool = FairPool(settings.threads)
         self.service = Service(
-            log, pool, settings.deciding_cache, failed, self._committed, limits_of(settings), settings.events_limit
+            log,
+            pool,
+            settings.deciding_cache,
+            limits_of(settings),
+            settings.events_limit,
+            failed=failed,
+            committed=self._committed,
         )
         self.reads = self._reads(pool, failed)
         self._background: set[asyncio.Future[None]] = set()

@@ -65,7 +65,7 @@ async def _import(storage: Storage, outline: Outline, name: str, limits: Limits)
     names = names_at_the_top(_goals_of(storage.log, user.id))
     with FairPool(1) as pool:
         # At most two events a goal, and nobody waits for it but who called it.
-        service = Service(storage.log, pool, 0, limits=limits, events=2 * limits.goals)
+        service = Service(storage.log, pool, 0, limits, events=2 * limits.goals)
         try:
             if not user.created_at:
                 _would_pass(outline, commands, Goals(), limits)

@@ -1,7 +1,6 @@
 """What may be asked of a user's goals: the commands, their limits, and how they are refused."""
 
 from datetime import datetime
-from typing import Self
 
 from msgspec import UNSET, Struct, UnsetType
 
@@ -15,19 +14,11 @@ class Limits(Struct, frozen=True):
     since they can be restored; living goals under one parent, or at the top; characters of all names and descriptions
     together."""
 
-    name: int = 200
-    description: int = 16_384
-    goals: int = 100_000
-    children: int = 20_000
-    text: int = 20_000_000
-
-    @classmethod
-    def of(cls, settings: object) -> Self:
-        """As settings have them, each with `_limit` behind its name."""
-        return cls(*(getattr(settings, f"{name}_limit") for name in cls.__struct_fields__))
-
-
-DEFAULTS = Limits()
+    name: int
+    description: int
+    goals: int
+    children: int
+    text: int
 
 
 class Named(Struct, frozen=True):

@@ -25,7 +25,6 @@ from es_goals.events import (
     instant,
 )
 from es_goals.goals.commands import (
-    DEFAULTS,
     ChangeGoal,
     Command,
     CompleteGoal,
@@ -52,7 +51,7 @@ FIRST_YEAR = 1900
 _LINES = frozenset("\t\n\r")
 
 
-def decide(goals: Goals, command: Command, now: datetime, limits: Limits = DEFAULTS) -> tuple[GoalEvent, ...]:
+def decide(goals: Goals, command: Command, now: datetime, limits: Limits) -> tuple[GoalEvent, ...]:
     """The events that the command causes, none if it would change nothing. Raises Rejected."""
     match command:
         case CreateGoal():
@@ -84,7 +83,7 @@ def _create(goals: Goals, command: CreateGoal, now: datetime, limits: Limits) ->
         raise NameTaken(name)
     if len(goals.known) >= limits.goals:
         raise LimitReached(f"{limits.goals} goals of one user, deleted ones too", len(goals.known) + 1)
-    parent_id = None if command.parent is None else goals.find(command.parent, "parent_id", limits.name).id
+    parent_id = None if command.parent is None else goals.find(command.parent, "parent_id", length=limits.name).id
     _one_more(goals, parent_id, limits)
     room, rank = _room(goals, parent_id, *_gap(goals, parent_id, command.before, command.after))
     created = GoalCreated(

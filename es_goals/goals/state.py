@@ -19,7 +19,7 @@ from es_goals.events import (
     GoalScheduled,
     Instant,
 )
-from es_goals.goals.commands import DEFAULTS, MATCHES_NAMED, AmbiguousName, GoalNotFound, Ref
+from es_goals.goals.commands import MATCHES_NAMED, AmbiguousName, GoalNotFound, Ref
 from es_goals.values import composed
 
 
@@ -61,7 +61,7 @@ class Goals(Struct):
             raise GoalNotFound(goal_id, field)
         return goal
 
-    def find(self, ref: Ref, field: str = "id", length: int = DEFAULTS.name) -> Goal:
+    def find(self, ref: Ref, field: str = "id", *, length: int) -> Goal:
         """The goal meant by id or by name, of at most `length` characters. Raises GoalNotFound, AmbiguousName."""
         if isinstance(ref, str):
             return self.get(ref, field)

@@ -39,6 +39,7 @@ from es_goals.storage.log import Cause, Log, StoredKey, Transaction, User, all_l
 from es_goals.values import Rejected
 from tests.bench.bench import Bench
 from tests.support.engines import ROOT, open_storage
+from tests.support.limits import LIMITS
 
 USERS = 10_000
 EVENTS_A_USER = 100
@@ -117,7 +118,7 @@ class Author:
         planted: list[GoalEvent] = []
         for number in range(len(person.alive), len(person.alive) + goals):
             parent = person.alive[(number - 1) // BRANCHING] if number else None
-            (event,) = decide(person.goals, self._creation(transaction, parent), moment(transaction.at))
+            (event,) = decide(person.goals, self._creation(transaction, parent), moment(transaction.at), LIMITS)
             person.take(event, transaction.at)
             planted.append(event)
         self._keep(transaction, person, planted)
@@ -133,9 +134,9 @@ class Author:
         now = moment(transaction.at)
         for _ in range(TRIES if person.alive else 0):
             with suppress(Rejected):
-                if events := decide(person.goals, self._command(transaction, person, kind), now):
+                if events := decide(person.goals, self._command(transaction, person, kind), now, LIMITS):
                     return events
-        return decide(person.goals, self._creation(transaction, None), now)
+        return decide(person.goals, self._creation(transaction, None), now, LIMITS)
 
     def _command(self, transaction: Transaction, person: Person, kind: str) -> Command:
         goal = self.chance.choice(person.alive)

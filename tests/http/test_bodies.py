@@ -4,7 +4,7 @@ import gzip
 
 import pytest
 
-from tests.support.serving import Served, fault, in_time, refused
+from tests.support.serving import Served, in_time, refused
 
 pytestmark = pytest.mark.usefixtures("told_in_the_log")
 
@@ -73,16 +73,6 @@ def test_a_body_that_says_that_it_is_not_compressed_is_read(served: Served, user
     headers = {**JSON, "Content-Encoding": "Identity"}
 
     assert served.client.post(f"/v2/users/{user}/goals", content=b'{"name": "x"}', headers=headers).status_code == 201
-
-
-def test_of_members_given_twice_the_last_counts_and_is_checked(served: Served, user: str) -> None:
-    path = f"/v2/users/{user}/goals"
-
-    made = served.client.post(path, content=b'{"name":"first","name":"last"}', headers=JSON)
-    hidden = served.client.post(path, content=rb'{"name":"first","name":"la\u0000st"}', headers=JSON)
-
-    assert (made.status_code, made.json()["name"]) == (201, "last")
-    assert fault(hidden)["pointer"] == "/name"
 
 
 # Forms, which the original API takes.

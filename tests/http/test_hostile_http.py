@@ -87,7 +87,7 @@ def attack(served: Served, request: bytes, patience: float = 3.0) -> Heard:
 def slowest(served: Served, requests: int = 20) -> float:
     """Seconds that the slowest of some healthy requests took, each on a connection of its own; each makes a user."""
     took = []
-    for name in (uuid.uuid4().hex for _ in range(requests)):
+    for name in (f"u-{uuid.uuid4().hex}" for _ in range(requests)):
         begun = time.monotonic()
         answer = exchange(served.port, whole(name).replace(HOST, HOST + b"Connection: close\r\n"), patience=5.0)
         took.append(time.monotonic() - begun)
@@ -178,7 +178,7 @@ def test_a_head_may_come_a_byte_at_a_time(served: Served) -> None:
 def test_a_body_may_come_a_byte_at_a_time(served: Served) -> None:
     connection = connect(served.port)
     connection.sendall(POST + b"Connection: close\r\n" + CHUNKED + b"\r\n")
-    for byte in new_user(uuid.uuid4().hex):
+    for byte in new_user(f"u-{uuid.uuid4().hex}"):
         connection.sendall(b"1\r\n%c\r\n" % byte)
     connection.sendall(b"0\r\n\r\n")
 
@@ -238,9 +238,9 @@ def test_a_length_beyond_all_numbers_is_refused_at_once(served: Served, digits: 
 
 
 def test_a_body_of_the_limit_is_read_and_one_byte_more_is_not(served: Served) -> None:
-    padding = b" " * (MEBIBYTE - len(new_user("x" * 32)))
+    padding = b" " * (MEBIBYTE - len(new_user("x" * 34)))
     for more, status in ((b"", 201), (b" ", 413)):
-        body = new_user(uuid.uuid4().hex) + padding + more
+        body = new_user(f"u-{uuid.uuid4().hex}") + padding + more
         request = POST + b"Connection: close\r\nContent-Length: %d\r\n\r\n" % len(body) + body
         assert exchange(served.port, request).statuses == [status]
 
@@ -510,7 +510,7 @@ CORPUS = [
 
 def test_two_well_formed_requests_on_a_connection_are_both_answered(served: Served) -> None:
     """What the tests below would see if an attack came through."""
-    names = [uuid.uuid4().hex for _ in range(2)]
+    names = [f"u-{uuid.uuid4().hex}" for _ in range(2)]
 
     heard = exchange(served.port, whole(names[0]) + whole(names[1]).replace(HOST, HOST + b"Connection: close\r\n"))
 
@@ -639,7 +639,7 @@ def memory(served: Served) -> int:
 
 def test_an_answer_that_nobody_reads_is_given_up_and_one_that_is_read_slowly_is_not(own: Served) -> None:
     """Kept for ever, it would hold memory, and the worker when it is to stop."""
-    user = uuid.uuid4().hex
+    user = f"u-{uuid.uuid4().hex}"
     own.make_user(user)
     commands = [{"type": "CreateGoal", "name": "x", "description": "x" * 10_000}] * 90
     for _ in range(9):
@@ -693,7 +693,7 @@ def test_descriptors_that_run_out_are_waited_for(own: Served) -> None:
                 stack.enter_context(connect(own.port)).sendall(GET)
             wait_for(lambda: b"not_accepted" in own.output.read_bytes()[seen:], "no connection more to be taken")
 
-            assert own.post("/v2/users", {"name": uuid.uuid4().hex}).status_code == 201
+            assert own.post("/v2/users", {"name": f"u-{uuid.uuid4().hex}"}).status_code == 201
     finally:
         for pid, limit in limits.items():
             resource.prlimit(pid, resource.RLIMIT_NOFILE, limit)

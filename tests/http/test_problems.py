@@ -149,13 +149,19 @@ def _projection_behind(served: Served, user: str) -> httpx2.Response:
         return served.client.get(f"/v2/users/{user}/goals")
 
 
+def _bad_file(served: Served, user: str) -> httpx2.Response:
+    return served.client.post(
+        f"/v2/users/{user}/import", content=b"%PDF-1.7", headers={"Content-Type": "application/octet-stream"}
+    )
+
+
 PROVOKED: dict[str, Provoke] = {
     provoke.__name__.removeprefix("_").replace("_", "-"): provoke
     for provoke in (
         _malformed_request, _foreign_origin, _not_found, _user_not_found, _goal_not_found, _projection_not_found,
         _method_not_allowed, _goal_exists, _user_name_taken, _under_itself, _not_the_root, _parent_deleted, _changed,
         _body_too_large, _target_too_long, _head_too_large, _media_type, _misdirected, _invalid_value, _not_a_sibling,
-        _key_reused, _projection_behind, _no_accounts,
+        _key_reused, _projection_behind, _no_accounts, _bad_file,
     )
 }  # fmt: skip
 

@@ -13,6 +13,7 @@ from es_goals.goals.state import Goals, evolve
 from es_goals.outlines import BadOutline, Item, Limits, Outline, read, repeated, summary
 from tests.outlines.reading import at, goals, ics, notes, opml, outline, refusal, tree
 from tests.support.engines import NOW
+from tests.support.limits import LIMITS
 
 
 def named(*names: str) -> str:
@@ -256,6 +257,6 @@ def obey(outline: Outline) -> None:
             CreateGoal(str(number), item.name, None, item.description, item.start, item.due),
             CompleteGoal(str(number), item.end),
         ):
-            for event in decide(kept, command, at("2026-11-23 08:00")):
+            for event in decide(kept, command, at("2026-11-23 08:00"), LIMITS):
                 evolve(kept, event, NOW)
     assert [goal.name for goal in kept.known.values()] == [item.name for item in outline.items]

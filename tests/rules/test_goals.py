@@ -22,7 +22,6 @@ from es_goals.events import (
     instant,
 )
 from es_goals.goals.commands import (
-    DEFAULTS,
     AmbiguousName,
     ChangeGoal,
     Command,
@@ -46,6 +45,7 @@ from es_goals.goals.commands import (
 from es_goals.goals.rules import decide
 from es_goals.goals.state import Goal, Goals, evolve
 from es_goals.values import InvalidValue, Rejected
+from tests.support.limits import LIMITS, limited
 
 NOW = datetime(2026, 11, 23, 8, tzinfo=UTC)
 HOUR = timedelta(hours=1)
@@ -79,7 +79,7 @@ def when(goals: Goals, *commands: Command) -> tuple[GoalEvent, ...]:
     """What the last command causes, after all of them took effect."""
     events: tuple[GoalEvent, ...] = ()
     for command in commands:
-        events = decide(goals, command, NOW)
+        events = decide(goals, command, NOW, LIMITS)
         for event in events:
             evolve(goals, event, 1)
     return events
@@ -95,7 +95,7 @@ def live(goals: Goals) -> dict[str, tuple[str | None, str]]:
 
 
 def refused(
-    kind: type[Rejected], goals: Goals, command: Command, message: str | None = None, limits: Limits = DEFAULTS
+    kind: type[Rejected], goals: Goals, command: Command, message: str | None = None, limits: Limits = LIMITS
 ) -> str | None:
     """The field at fault."""
     with pytest.raises(Rejected, match=message) as refusal:
@@ -107,13 +107,13 @@ def refused(
 def test_a_goal_is_created_with_all_that_was_given() -> None:
     command = CreateGoal("n", "Run", "p", "daily", NOW + HOUR, NOW + 2 * HOUR)
 
-    assert decide(given(created("p")), command, NOW) == (
+    assert decide(given(created("p")), command, NOW, LIMITS) == (
         GoalCreated("n", "Run", LATER, "V00000", "p", "daily", instant(NOW + 2 * HOUR)),
     )
 
 
 def test_a_goal_without_parent_and_start_is_at_the_top_and_starts_now() -> None:
-    assert decide(given(), CreateGoal("n", "Run"), NOW) == (GoalCreated("n", "Run", NOW_TEXT, "V00000"),)
+    assert decide(given(), CreateGoal("n", "Run"), NOW, LIMITS) == (GoalCreated("n", "Run", NOW_TEXT, "V00000"),)
 
 
 def test_an_id_is_given_once_even_after_its_goal_was_deleted() -> None:
@@ -134,22 +134,22 @@ def test_a_parent_that_is_unknown_or_deleted_is_refused() -> None:
 def test_names_need_not_be_unique() -> None:
     goals = given(created("a", name="Run"))
 
-    assert decide(goals, CreateGoal("b", "Run"), NOW)
-    assert decide(goals, CreateGoal("b", "Run", "a"), NOW)
+    assert decide(goals, CreateGoal("b", "Run"), NOW, LIMITS)
+    assert decide(goals, CreateGoal("b", "Run", "a"), NOW, LIMITS)
 
 
 def test_a_name_that_is_asked_to_be_unique_must_not_be_taken() -> None:
     goals = given(created("p"), created("a", "p", name="Café"))
 
     assert refused(NameTaken, goals, CreateGoal("b", " Cafe\u0301 ", unique=True), "found 'Café'") == "name"
-    assert decide(goals, CreateGoal("b", "Cafe", unique=True), NOW)
+    assert decide(goals, CreateGoal("b", "Cafe", unique=True), NOW, LIMITS)
 
 
 @pytest.mark.parametrize("freed", [GoalDeleted("a", "a"), GoalRenamed("a", "Walk")])
 def test_the_name_of_a_goal_that_was_deleted_or_renamed_is_free_again(freed: GoalEvent) -> None:
     goals = given(created("a", name="Run"), freed)
 
-    assert decide(goals, CreateGoal("b", "Run", unique=True), NOW)
+    assert decide(goals, CreateGoal("b", "Run", unique=True), NOW, LIMITS)
 
 
 naming = pytest.mark.parametrize(
@@ -187,7 +187,7 @@ Given = Callable[[str], Command]
     ids=ascii,
 )
 def test_a_name_is_kept_in_nfc_and_trimmed(named: Given, text: str, kept: str) -> None:
-    (event,) = decide(given(created("a")), named(text), NOW)
+    (event,) = decide(given(created("a")), named(text), NOW, LIMITS)
 
     assert isinstance(event, GoalCreated | GoalRenamed)
     assert event.name == kept
@@ -235,7 +235,7 @@ def test_a_name_with_a_control_or_an_override_is_refused(named: Given, character
     ],
 )
 def test_a_description_is_kept_as_it_is(described: Given, text: str) -> None:
-    (event,) = decide(given(created("a")), described(text), NOW)
+    (event,) = decide(given(created("a")), described(text), NOW, LIMITS)
 
     assert isinstance(event, GoalCreated | GoalDescribed)
     assert event.description == text
@@ -293,7 +293,7 @@ def test_a_time_is_kept_in_utc_to_the_microsecond(
     if field == "end":
         evolve(goals, GoalScheduled("a", Instant("1900-01-01T00:00:00Z")), 0)
 
-    (event,) = decide(goals, timed(time), NOW)
+    (event,) = decide(goals, timed(time), NOW, LIMITS)
 
     assert getattr(event, field) == kept
 
@@ -317,13 +317,13 @@ def test_a_time_outside_of_1900_to_9999_in_utc_is_refused(
 
 
 def test_a_due_time_may_be_before_the_start() -> None:
-    assert decide(given(), CreateGoal("n", "Run", start=NOW, due=NOW - HOUR), NOW)
+    assert decide(given(), CreateGoal("n", "Run", start=NOW, due=NOW - HOUR), NOW, LIMITS)
 
 
 def test_each_changed_part_is_an_event_of_its_own() -> None:
     command = ChangeGoal("a", name="Run", description="daily", start=NOW, due=NOW + HOUR)
 
-    assert decide(given(created("a")), command, NOW) == (
+    assert decide(given(created("a")), command, NOW, LIMITS) == (
         GoalRenamed("a", "Run"),
         GoalDescribed("a", "daily"),
         GoalScheduled("a", NOW_TEXT, LATER),
@@ -333,16 +333,16 @@ def test_each_changed_part_is_an_event_of_its_own() -> None:
 def test_what_is_not_given_stays() -> None:
     goals = given(created("a"), GoalScheduled("a", NOW_TEXT, LATER))
 
-    assert decide(goals, ChangeGoal("a", due=NOW + 2 * HOUR), NOW) == (
+    assert decide(goals, ChangeGoal("a", due=NOW + 2 * HOUR), NOW, LIMITS) == (
         GoalScheduled("a", NOW_TEXT, instant(NOW + 2 * HOUR)),
     )
-    assert decide(goals, ChangeGoal("a", start=NOW - HOUR), NOW) == (GoalScheduled("a", EARLIER, LATER),)
+    assert decide(goals, ChangeGoal("a", start=NOW - HOUR), NOW, LIMITS) == (GoalScheduled("a", EARLIER, LATER),)
 
 
 def test_a_description_and_a_due_time_can_be_removed() -> None:
     goals = given(created("a"), GoalDescribed("a", "daily"), GoalScheduled("a", NOW_TEXT, LATER))
 
-    assert decide(goals, ChangeGoal("a", description=None, due=None), NOW) == (
+    assert decide(goals, ChangeGoal("a", description=None, due=None), NOW, LIMITS) == (
         GoalDescribed("a"),
         GoalScheduled("a", NOW_TEXT),
     )
@@ -352,8 +352,8 @@ def test_a_change_to_what_is_already_there_records_nothing() -> None:
     goals = given(created("a", name="Café"), GoalDescribed("a", "daily"), GoalScheduled("a", NOW_TEXT, LATER))
     in_delhi = NOW.astimezone(timezone(timedelta(hours=5, minutes=30)))
 
-    assert decide(goals, ChangeGoal("a"), NOW) == ()
-    assert decide(goals, ChangeGoal("a", " Cafe\u0301 ", "daily", in_delhi, NOW + HOUR), NOW) == ()
+    assert decide(goals, ChangeGoal("a"), NOW, LIMITS) == ()
+    assert decide(goals, ChangeGoal("a", " Cafe\u0301 ", "daily", in_delhi, NOW + HOUR), NOW, LIMITS) == ()
 
 
 def test_a_start_after_the_goals_end_is_refused() -> None:
@@ -361,14 +361,14 @@ def test_a_start_after_the_goals_end_is_refused() -> None:
     too_late = ChangeGoal("a", start=NOW + timedelta(microseconds=1))
 
     assert refused(InvalidValue, goals, too_late, f"the goal's end, {NOW_TEXT}; found") == "start"
-    assert decide(goals, ChangeGoal("a", start=NOW), NOW) == (GoalScheduled("a", NOW_TEXT),)
+    assert decide(goals, ChangeGoal("a", start=NOW), NOW, LIMITS) == (GoalScheduled("a", NOW_TEXT),)
 
 
 def test_a_goal_completes_now_unless_an_end_is_given() -> None:
     goals = given(created("a"))
 
-    assert decide(goals, CompleteGoal("a"), NOW) == (GoalCompleted("a", NOW_TEXT),)
-    assert decide(goals, CompleteGoal("a", NOW + HOUR), NOW) == (GoalCompleted("a", LATER),)
+    assert decide(goals, CompleteGoal("a"), NOW, LIMITS) == (GoalCompleted("a", NOW_TEXT),)
+    assert decide(goals, CompleteGoal("a", NOW + HOUR), NOW, LIMITS) == (GoalCompleted("a", LATER),)
 
 
 @pytest.mark.parametrize(
@@ -390,14 +390,14 @@ def test_a_given_end_before_the_start_is_refused(start: datetime, end: datetime)
 def test_a_goal_may_end_as_it_starts() -> None:
     goals = given(created("a", start=LATER))
 
-    assert decide(goals, CompleteGoal("a", NOW + HOUR), NOW) == (GoalCompleted("a", LATER),)
+    assert decide(goals, CompleteGoal("a", NOW + HOUR), NOW, LIMITS) == (GoalCompleted("a", LATER),)
 
 
 @pytest.mark.parametrize("later", [HOUR, timedelta(microseconds=1)])
 def test_a_goal_that_starts_later_than_now_completes_at_its_start(later: timedelta) -> None:
     goals = given(created("a", start=instant(NOW + later)))
 
-    assert decide(goals, CompleteGoal("a"), NOW) == (GoalCompleted("a", instant(NOW + later)),)
+    assert decide(goals, CompleteGoal("a"), NOW, LIMITS) == (GoalCompleted("a", instant(NOW + later)),)
 
 
 def unstarted(goal_id: str, under: str | None = None) -> GoalCreated:
@@ -420,8 +420,10 @@ def test_a_start_that_nobody_gave_moves_back_to_a_given_end() -> None:
 def test_a_start_that_nobody_gave_stays_where_the_end_is_not_before_it() -> None:
     goals = given(unstarted("a"), unstarted("b"))
 
-    assert decide(goals, CompleteGoal("a", datetime(1970, 1, 1, tzinfo=UTC)), NOW) == (GoalCompleted("a", instant(0)),)
-    assert decide(goals, CompleteGoal("b"), NOW) == (GoalCompleted("b", NOW_TEXT),)
+    assert decide(goals, CompleteGoal("a", datetime(1970, 1, 1, tzinfo=UTC)), NOW, LIMITS) == (
+        GoalCompleted("a", instant(0)),
+    )
+    assert decide(goals, CompleteGoal("b"), NOW, LIMITS) == (GoalCompleted("b", NOW_TEXT),)
 
 
 def test_a_start_that_was_given_later_is_held_against_an_earlier_end() -> None:
@@ -434,7 +436,7 @@ def test_a_start_that_was_given_later_is_held_against_an_earlier_end() -> None:
 def test_a_cascade_moves_back_each_start_that_nobody_gave() -> None:
     goals = given(unstarted("p"), created("a", "p", start=instant(BEFORE)), unstarted("b", "a"))
 
-    assert decide(goals, CompleteGoal("p", BEFORE, cascade=True), NOW) == (
+    assert decide(goals, CompleteGoal("p", BEFORE, cascade=True), NOW, LIMITS) == (
         GoalScheduled("b", instant(BEFORE)),
         GoalCompleted("b", instant(BEFORE)),
         GoalCompleted("a", instant(BEFORE)),
@@ -450,14 +452,14 @@ def test_one_given_start_after_the_end_refuses_a_cascade_whole() -> None:
 
 
 def test_sub_goals_are_left_alone_without_cascade() -> None:
-    assert decide(family(), CompleteGoal("p"), NOW) == (GoalCompleted("p", NOW_TEXT),)
+    assert decide(family(), CompleteGoal("p"), NOW, LIMITS) == (GoalCompleted("p", NOW_TEXT),)
 
 
 def test_a_cascade_completes_the_open_goals_below_children_first() -> None:
     goals = family()
     when(goals, CompleteGoal("a", NOW - HOUR), DeleteGoal("c"))
 
-    events = decide(goals, CompleteGoal("p", cascade=True), NOW)
+    events = decide(goals, CompleteGoal("p", cascade=True), NOW, LIMITS)
 
     assert events == tuple(GoalCompleted(goal_id, NOW_TEXT) for goal_id in "xbp")
 
@@ -465,7 +467,7 @@ def test_a_cascade_completes_the_open_goals_below_children_first() -> None:
 def test_a_cascade_ends_each_goal_at_the_later_of_now_and_its_own_start() -> None:
     goals = given(created("p"), created("a", "p", start=LATER), created("b", "a"))
 
-    assert decide(goals, CompleteGoal("p", cascade=True), NOW) == (
+    assert decide(goals, CompleteGoal("p", cascade=True), NOW, LIMITS) == (
         GoalCompleted("b", NOW_TEXT),
         GoalCompleted("a", LATER),
         GoalCompleted("p", NOW_TEXT),
@@ -478,7 +480,7 @@ def test_a_cascade_with_an_end_before_the_start_of_one_open_goal_is_refused() ->
 
     assert refused(InvalidValue, goals, command, f"the start of a, {LATER}") == "end"
     evolve(goals, GoalCompleted("a", LATER), 0)
-    assert decide(goals, command, NOW) == (GoalCompleted("b", NOW_TEXT), GoalCompleted("p", NOW_TEXT))
+    assert decide(goals, command, NOW, LIMITS) == (GoalCompleted("b", NOW_TEXT), GoalCompleted("p", NOW_TEXT))
 
 
 @pytest.mark.parametrize("end", [None, NOW, NOW - 2 * HOUR])
@@ -486,13 +488,13 @@ def test_a_cascade_with_an_end_before_the_start_of_one_open_goal_is_refused() ->
 def test_completing_again_keeps_the_first_end_and_records_nothing(end: datetime | None, cascade: bool) -> None:
     goals = given(created("a"), GoalCompleted("a", EARLIER))
 
-    assert decide(goals, CompleteGoal("a", end, cascade), NOW) == ()
+    assert decide(goals, CompleteGoal("a", end, cascade), NOW, LIMITS) == ()
 
 
 def test_a_cascade_reaches_open_goals_below_one_that_is_complete() -> None:
     goals = given(created("p"), created("a", "p"), GoalCompleted("p", NOW_TEXT))
 
-    assert decide(goals, CompleteGoal("p", cascade=True), NOW) == (GoalCompleted("a", NOW_TEXT),)
+    assert decide(goals, CompleteGoal("p", cascade=True), NOW, LIMITS) == (GoalCompleted("a", NOW_TEXT),)
 
 
 def test_reopening_clears_the_end_of_that_goal_alone() -> None:
@@ -506,13 +508,13 @@ def test_reopening_clears_the_end_of_that_goal_alone() -> None:
 
 
 def test_reopening_an_open_goal_records_nothing() -> None:
-    assert decide(given(created("a")), ReopenGoal("a"), NOW) == ()
+    assert decide(given(created("a")), ReopenGoal("a"), NOW, LIMITS) == ()
 
 
 def test_a_reopened_goal_completes_with_a_new_end() -> None:
     goals = given(created("a"), GoalCompleted("a", EARLIER), GoalReopened("a"))
 
-    assert decide(goals, CompleteGoal("a"), NOW) == (GoalCompleted("a", NOW_TEXT),)
+    assert decide(goals, CompleteGoal("a"), NOW, LIMITS) == (GoalCompleted("a", NOW_TEXT),)
 
 
 @pytest.mark.parametrize(
@@ -573,7 +575,7 @@ def test_a_goal_moves_last_or_next_to_a_sibling(
     ids=repr,
 )
 def test_a_move_to_where_the_goal_is_records_nothing(command: MoveGoal) -> None:
-    assert decide(family(), command, NOW) == ()
+    assert decide(family(), command, NOW, LIMITS) == ()
 
 
 @pytest.mark.parametrize(
@@ -718,7 +720,7 @@ def test_deleting_leaves_out_what_was_deleted_before() -> None:
     goals = family()
     when(goals, DeleteGoal("b"))
 
-    assert decide(goals, DeleteGoal("p"), NOW) == tuple(GoalDeleted(goal_id, "p") for goal_id in "cap")
+    assert decide(goals, DeleteGoal("p"), NOW, LIMITS) == tuple(GoalDeleted(goal_id, "p") for goal_id in "cap")
 
 
 def about(goal_id: str) -> Iterable[Command]:
@@ -789,14 +791,14 @@ def test_another_member_of_a_deletion_is_not_restored_and_the_root_is_named(
     when(goals, DeleteGoal("p"))
 
     with pytest.raises(NotTheRoot, match=r"restore p$") as refusal:
-        decide(goals, RestoreGoal(member, parent_id), NOW)
+        decide(goals, RestoreGoal(member, parent_id), NOW, LIMITS)
 
     assert refusal.value.root == "p"
 
 
 @pytest.mark.parametrize("parent_id", [UNSET, None, "q"])
 def test_restoring_a_goal_that_is_not_deleted_records_nothing(parent_id: str | None | UnsetType) -> None:
-    assert decide(family(), RestoreGoal("b", parent_id), NOW) == ()
+    assert decide(family(), RestoreGoal("b", parent_id), NOW, LIMITS) == ()
 
 
 def test_restoring_an_unknown_goal_or_one_by_name_is_refused() -> None:
@@ -815,7 +817,7 @@ def test_a_goal_whose_parent_is_gone_is_not_restored_in_its_place(parent_id: str
 
     refused(ParentDeleted, goals, command, "the old one, p, is deleted")
     when(goals, RestoreGoal("p"))
-    assert decide(goals, command, NOW) == (GoalRestored("b", "V0000b", "p"), GoalRestored("x", "V0000x", "b"))
+    assert decide(goals, command, NOW, LIMITS) == (GoalRestored("b", "V0000b", "p"), GoalRestored("x", "V0000x", "b"))
 
 
 @pytest.mark.parametrize(("parent_id", "top", "below_q"), [(None, "qyb", "z"), ("q", "qy", "zb")])
@@ -907,7 +909,7 @@ def test_only_the_root_needs_no_new_parent_and_comes_back_whole(root: str) -> No
     goals = family()
     when(goals, DeleteGoal(root))
 
-    assert decide(goals, RestoreGoal(root, only=True), NOW) == decide(goals, RestoreGoal(root), NOW)
+    assert decide(goals, RestoreGoal(root, only=True), NOW, LIMITS) == decide(goals, RestoreGoal(root), NOW, LIMITS)
 
 
 def test_a_root_may_come_back_under_what_was_below_it() -> None:
@@ -932,9 +934,9 @@ def test_a_goal_may_be_meant_by_a_name_that_it_alone_has() -> None:
     evolve(goals, GoalReopened("a"), 0)
 
     for name in ("Café", " Cafe\u0301\n"):
-        caused = [event.goal_id for command in by_name(name) for event in decide(goals, command, NOW)]
+        caused = [event.goal_id for command in by_name(name) for event in decide(goals, command, NOW, LIMITS)]
         assert caused == ["a"] * 4
-        assert decide(goals, CreateGoal("n", "Run", Named(name)), NOW)[0].goal_id == "n"
+        assert decide(goals, CreateGoal("n", "Run", Named(name)), NOW, LIMITS)[0].goal_id == "n"
 
 
 @pytest.mark.parametrize("name", ["unknown", "gone", "old", "café", "a", ""])
@@ -951,7 +953,7 @@ def test_a_name_that_several_goals_have_is_refused_with_their_ids_and_paths() ->
 
     for command in by_name("Run"):
         with pytest.raises(AmbiguousName, match=r"found 2 goals named 'Run': a \(Run\); b \(Home / Run\)$") as refusal:
-            decide(goals, command, NOW)
+            decide(goals, command, NOW, LIMITS)
         assert refusal.value.matches == {"a": "Run", "b": "Home / Run"}
         assert refusal.value.field == "name"
 
@@ -959,7 +961,7 @@ def test_a_name_that_several_goals_have_is_refused_with_their_ids_and_paths() ->
 def test_a_name_that_deleted_goals_share_is_clear() -> None:
     goals = given(created("a", name="Run"), created("b", name="Run"), GoalDeleted("a", "a"))
 
-    assert decide(goals, CompleteGoal(Named("Run")), NOW) == (GoalCompleted("b", NOW_TEXT),)
+    assert decide(goals, CompleteGoal(Named("Run")), NOW, LIMITS) == (GoalCompleted("b", NOW_TEXT),)
 
 
 def test_a_parents_name_that_is_not_clear_is_the_parents_fault() -> None:
@@ -1034,7 +1036,7 @@ def test_20_000_goals_in_a_chain_or_in_a_row_go_through_every_command(many: Call
 
 @pytest.mark.parametrize("length", [1, 200, 1000])
 def test_a_name_may_be_as_long_as_the_limit_and_no_longer(length: int) -> None:
-    goals, limits, name = given(created("a")), Limits(name=length), "\N{RUNNER}" * length
+    goals, limits, name = given(created("a")), limited(name=length), "\N{RUNNER}" * length
 
     assert decide(goals, CreateGoal("b", name), NOW, limits)
     assert decide(goals, ChangeGoal("a", name=name), NOW, limits)
@@ -1043,14 +1045,14 @@ def test_a_name_may_be_as_long_as_the_limit_and_no_longer(length: int) -> None:
 
 
 def test_a_goal_is_found_by_a_name_that_only_a_raised_limit_permits() -> None:
-    goals, limits = given(created("a", name="\xe9" * 900)), Limits(name=1000)
+    goals, limits = given(created("a", name="\xe9" * 900)), limited(name=1000)
 
     assert decide(goals, CompleteGoal(Named("e\N{COMBINING ACUTE ACCENT}" * 900)), NOW, limits)
 
 
 @pytest.mark.parametrize("length", [1, 16_384, 20_000])
 def test_a_description_may_be_as_long_as_the_limit_and_no_longer(length: int) -> None:
-    goals, limits, text = given(created("a")), Limits(description=length), "\N{RUNNER}" * length
+    goals, limits, text = given(created("a")), limited(description=length), "\N{RUNNER}" * length
 
     assert decide(goals, CreateGoal("b", "b", description=text), NOW, limits)
     assert decide(goals, ChangeGoal("a", description=text), NOW, limits)
@@ -1063,12 +1065,12 @@ def test_a_user_may_make_as_many_goals_as_the_limit_and_deleted_ones_count() -> 
     goals, command = family(), CreateGoal("n", "n")
     when(goals, DeleteGoal("p"))
 
-    assert decide(goals, command, NOW, Limits(goals=7))
+    assert decide(goals, command, NOW, limited(goals=7))
     message = "at most 6 goals of one user, deleted ones too; found 7$"
-    assert refused(LimitReached, goals, command, message, Limits(goals=6)) is None
+    assert refused(LimitReached, goals, command, message, limited(goals=6)) is None
 
 
-@pytest.mark.parametrize("limits", [Limits(goals=1), Limits(children=1), Limits(text=1)], ids=str)
+@pytest.mark.parametrize("limits", [limited(goals=1), limited(children=1), limited(text=1)], ids=str)
 def test_who_has_more_than_a_lowered_limit_may_still_change_complete_delete_and_shorten(limits: Limits) -> None:
     goals = family()
     commands: list[Command] = [
@@ -1096,9 +1098,9 @@ def test_a_parent_may_have_as_many_goals_as_the_limit_and_deleted_ones_do_not_co
     goals = family()
     when(goals, DeleteGoal("a"), DeleteGoal("x"))
 
-    assert decide(goals, command, NOW, Limits(children=3))
+    assert decide(goals, command, NOW, limited(children=3))
     message = "at most 2 goals under one parent; found 3$"
-    assert refused(LimitReached, goals, command, message, Limits(children=2)) == "parent_id"
+    assert refused(LimitReached, goals, command, message, limited(children=2)) == "parent_id"
 
 
 @pytest.mark.parametrize("command", [CreateGoal("n", "n"), MoveGoal("a", None), RestoreGoal("x", None)], ids=str)
@@ -1106,12 +1108,12 @@ def test_at_the_top_there_may_be_as_many_goals_as_the_limit(command: Command) ->
     goals = family()
     when(goals, DeleteGoal("x"))
 
-    assert decide(goals, command, NOW, Limits(children=3))
-    assert refused(LimitReached, goals, command, "at most 2 goals at the top; found 3$", Limits(children=2))
+    assert decide(goals, command, NOW, limited(children=3))
+    assert refused(LimitReached, goals, command, "at most 2 goals at the top; found 3$", limited(children=2))
 
 
 def test_a_place_that_is_full_takes_another_goal_once_one_has_left_it() -> None:
-    goals, limits, command = family(), Limits(children=3), CreateGoal("n", "n", "p")
+    goals, limits, command = family(), limited(children=3), CreateGoal("n", "n", "p")
 
     refused(LimitReached, goals, command, limits=limits)
     when(goals, MoveGoal("a", "q"))
@@ -1136,13 +1138,13 @@ def test_names_and_descriptions_may_have_as_many_characters_as_the_limit_togethe
     goals = family()  # of six characters
     when(goals, DeleteGoal("q"))
 
-    assert decide(goals, command, NOW, Limits(text=10))
+    assert decide(goals, command, NOW, limited(text=10))
     message = "at most 9 characters of names and descriptions of one user's goals; found 10$"
-    assert refused(LimitReached, goals, command, message, Limits(text=9)) is None
+    assert refused(LimitReached, goals, command, message, limited(text=9)) is None
 
 
 def test_a_description_that_is_taken_away_makes_room() -> None:
-    goals, limits = family(), Limits(text=10)
+    goals, limits = family(), limited(text=10)
     when(goals, ChangeGoal("a", description="four"))
 
     refused(LimitReached, goals, CreateGoal("n", "n"), limits=limits)

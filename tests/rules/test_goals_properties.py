@@ -27,6 +27,7 @@ from es_goals.goals.commands import (
 from es_goals.goals.rules import decide
 from es_goals.goals.state import Goals, evolve
 from es_goals.values import Rejected
+from tests.support.limits import LIMITS, limited
 
 NOW = datetime(2026, 11, 23, 8, tzinfo=UTC)
 REFERENCES = ("goal_id", "goal", "parent", "parent_id", "before", "after")
@@ -111,7 +112,7 @@ law = settings(deadline=None)
 def outcome(goals: Goals, command: Command) -> tuple[GoalEvent, ...] | str:
     """The events, or the refusal in words."""
     try:
-        return decide(goals, command, NOW)
+        return decide(goals, command, NOW, LIMITS)
     except Rejected as refusal:
         return f"{refusal.__class__.__name__}: {refusal}"
 
@@ -217,7 +218,7 @@ def test_what_is_counted_for_limits_is_what_there_is(history: list[Command]) -> 
 
 
 @law
-@given(histories, st.builds(Limits, goals=st.integers(1, 8), children=st.integers(1, 4), text=st.integers(1, 60)))
+@given(histories, st.builds(limited, goals=st.integers(1, 8), children=st.integers(1, 4), text=st.integers(1, 60)))
 def test_no_history_leads_beyond_a_limit(history: list[Command], limits: Limits) -> None:
     goals = Goals()
 
@@ -294,7 +295,7 @@ def test_restoring_what_was_just_deleted_brings_all_of_it_back(history: list[Com
     before = live(goals)
 
     for goal_id in before:
-        fold(decide(goals, DeleteGoal(goal_id), NOW), goals)
+        fold(decide(goals, DeleteGoal(goal_id), NOW, LIMITS), goals)
         assert goal_id not in live(goals)
-        fold(decide(goals, RestoreGoal(goal_id), NOW), goals)
+        fold(decide(goals, RestoreGoal(goal_id), NOW, LIMITS), goals)
         assert live(goals) == before

@@ -19,6 +19,7 @@ from es_goals.goals.rules import decide
 from es_goals.goals.state import Goals, evolve
 from tests.rules.test_goals import NOW, created, order, when
 from tests.rules.test_goals import given as folded
+from tests.support.limits import LIMITS
 
 DEEP = "V00000" + "z" * (LONGEST - 6)
 """A rank with no room above it, before the next number."""
@@ -115,8 +116,8 @@ def test_next_to_siblings_of_one_rank_there_is_room_in_the_very_place(side: str,
 def test_a_move_among_equal_ranks_to_where_the_goal_is_records_nothing() -> None:
     goals = folded(*(created(goal_id, rank="V00000") for goal_id in "abc"))
 
-    assert decide(goals, MoveGoal("b", after="a"), NOW) == ()
-    assert decide(goals, MoveGoal("b", before="c"), NOW) == ()
+    assert decide(goals, MoveGoal("b", after="a"), NOW, LIMITS) == ()
+    assert decide(goals, MoveGoal("b", before="c"), NOW, LIMITS) == ()
 
 
 def test_two_siblings_that_change_places_before_a_third_100_000_times_keep_short_ranks() -> None:
@@ -196,7 +197,7 @@ def test_next_to_longer_ranks_of_an_old_log_room_is_made_and_none_is_written_aga
     before = ids(goals, "p")
     expected = [*before[: before.index(beside)], "n", *before[before.index(beside) :]]
 
-    events = decide(goals, CreateGoal("n", "Run", "p", before=beside), NOW)
+    events = decide(goals, CreateGoal("n", "Run", "p", before=beside), NOW, LIMITS)
 
     assert max(map(len, written(events))) <= LONGEST
     for event in events[:-1]:
@@ -312,7 +313,7 @@ def test_any_moves_lead_to_the_place_that_was_asked_for_and_no_neighbour_notices
 
 
 def assert_led_to(goals: Goals, command: Command, expected: list[str], longest: int) -> None:
-    events = decide(goals, command, NOW)
+    events = decide(goals, command, NOW, LIMITS)
     own = command.goal_id if isinstance(command, CreateGoal) else str(command.goal)
     before = {goal.id: copy.copy(goal) for goal in goals.known.values() if goal.id != own}
     others = [goal_id for goal_id in ids(goals) if goal_id != own]

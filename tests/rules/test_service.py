@@ -43,6 +43,7 @@ from es_goals.storage.errors import Interrupted, OutcomeUnknown, StorageError, S
 from es_goals.storage.log import Cause, Head, Log, User, all_lines
 from es_goals.values import InvalidValue, Rejected
 from tests.support.engines import NOW, Engine, FaultyLog, HandClock, wait_until
+from tests.support.limits import EVENTS_LIMIT, LIMITS, limited
 
 CAUSE = Cause("command-1", "ann", "because")
 DIGEST, OTHER_DIGEST = b"\x01" * 32, b"\x02" * 32
@@ -51,9 +52,11 @@ ROOMY = 2**30
 
 
 @contextmanager
-def serving(log: Log, cache: int = ROOMY, **settings: Any) -> Iterator[Service]:
+def serving(
+    log: Log, cache: int = ROOMY, limits: Limits = LIMITS, events: int = EVENTS_LIMIT, **told: Any
+) -> Iterator[Service]:
     with FairPool(4) as pool:
-        service = Service(log, pool, cache, **settings)
+        service = Service(log, pool, cache, limits, events, **told)
         try:
             yield service
         finally:
@@ -514,7 +517,7 @@ def in_doubt(log: FaultyLog, kept: bool) -> Iterator[tuple[Service, list[bool]]]
     ended: list[bool] = []
     with (
         FairPool(1) as pool,
-        closing(Service(log.log, pool, ROOMY, failed=lambda: ended.append(True))) as own,
+        closing(Service(log.log, pool, ROOMY, LIMITS, EVENTS_LIMIT, failed=lambda: ended.append(True))) as own,
     ):
         do(own, "ann", new("top"))
         log.trouble, log.kept = OutcomeUnknown("the commit failed"), kept
@@ -709,7 +712,7 @@ class Model:
         goals, had = copy.deepcopy(self.of(user)), set(self.of(user).known)
         try:
             for command in commands:
-                for event in decide(goals, command, moment(at)):
+                for event in decide(goals, command, moment(at), LIMITS):
                     evolve(goals, event, at)
         except Rejected as error:
             return RejectedAt if len(commands) > 1 else type(error)
@@ -899,7 +902,7 @@ def test_in_a_batch_the_command_that_causes_too_many_events_is_named(log: Faulty
 
 
 def test_the_limits_of_goals_hold_for_commands_that_come_together(log: FaultyLog) -> None:
-    with serving(log.log, limits=Limits(goals=3)) as service:
+    with serving(log.log, limits=limited(goals=3)) as service:
         answers = at_once(*((service, request("ann", new(f"goal-{number}"))) for number in range(5)))
 
     assert Counter(map(type, answers)) == {Outcome: 3, LimitReached: 2}

@@ -25,6 +25,7 @@ from es_goals.storage.sqlite.log import APPLICATION_ID, SqliteLog
 from es_goals.storage.sqlite.views import SCHEMA as VIEWS_SCHEMA
 from tests.support.engines import NOW, open_storage
 from tests.support.histories import START, Model, created, folded, record
+from tests.support.limits import EVENTS_LIMIT, LIMITS
 
 # As sqlite.sql was at schema 1, without its comments.
 LOG_1 = """
@@ -196,7 +197,11 @@ def test_an_older_log_goes_on(path: str) -> None:
 
 
 def test_what_an_older_version_recorded_under_a_key_is_not_done_again(path: str) -> None:
-    with opened(path) as storage, FairPool(1) as pool, closing(Service(storage.log, pool, 1000)) as service:
+    with (
+        opened(path) as storage,
+        FairPool(1) as pool,
+        closing(Service(storage.log, pool, 1000, LIMITS, EVENTS_LIMIT)) as service,
+    ):
 
         def repeat(digest: bytes) -> Outcome:
             request = Request("ann", [CreateGoal("another id", "a")], Cause("repeat"), "key-1", digest)

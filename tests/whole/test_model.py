@@ -40,6 +40,7 @@ from projections import ALL, activity, goal_tree
 from projections.goal_tree import Row, tree
 from tests.support.engines import ENGINES, NEWEST, Engine, HandClock
 from tests.support.histories import folded
+from tests.support.limits import LIMITS
 
 USERS = ("ann", "bob")
 
@@ -282,7 +283,7 @@ class Commands(RuleBasedStateMachine):
     def record(self, user: str, command: Command) -> int:
         state, stream = self.states[user], goals_stream(user)
         with self.storage.log.writing() as transaction:
-            events = decide(state, command, moment(transaction.at))
+            events = decide(state, command, moment(transaction.at), LIMITS)
             if events:
                 transaction.append(stream, state.version, events, Cause(f"command-{transaction.head().position}"))
         for event in events:
