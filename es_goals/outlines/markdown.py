@@ -22,11 +22,11 @@ _BOX = re.compile(r"(?:\[([ xX✓✔-])\]|([☐☑☒✓✔✅]))(?:\s+|$)")
 _RULE = re.compile(r"(?:(?:-\s*){3,}|(?:\*\s*){3,}|(?:_\s*){3,})")
 _UNDERLINE = re.compile(r"={2,}|-{3,}")
 _FENCE = re.compile(r"(`{3,})[^`]*|(~{3,}).*")
-_COMMENT = re.compile(r"<!--.*-->")
+_COMMENT, _TABLE = re.compile(r"<!--.*-->"), re.compile(r"\|.*\|")
 _KEY = re.compile(r"[\w-]+\s*[:=]")
 
 
-class Mark(Enum):
+class _Mark(Enum):
     """What a row began with."""
 
     HEADING = auto()
@@ -39,7 +39,7 @@ class _Open(Struct):
 
     row: Row
     width: int
-    mark: Mark
+    mark: _Mark
 
 
 def read(text: str, notes: Notes) -> list[Row]:
@@ -120,10 +120,10 @@ class _Reader:
         if self._blank or width or not _UNDERLINE.fullmatch(body) or not self._open:
             return False
         above = self._open[-1]
-        if above.mark is not Mark.NOTHING or above.width:
+        if above.mark is not _Mark.NOTHING or above.width:
             return False
         above.row.level = above.width = -6 if body[0] == "=" else -5
-        above.mark = Mark.HEADING
+        above.mark = _Mark.HEADING
         del self._open[:-1]
         return True
 
@@ -137,29 +137,29 @@ class _Reader:
     def _words(self, body: str, width: int, number: int) -> None:
         if heading := _HEADING.match(body):
             name = _CLOSED_HEADING.sub("", body[heading.end() :])
-            self._add(Row(len(heading[1]) - 7, name, number), Mark.HEADING)
+            self._add(Row(len(heading[1]) - 7, name, number), _Mark.HEADING)
         elif (bullet := _BULLET.match(body)) or _BOX.match(body):
             rest = body[bullet.end() :] if bullet else body
-            self._add(_task(rest, width, number, self._notes), Mark.BULLET)
-        elif _COMMENT.fullmatch(body):
-            self._notes.leave_out("comments", number)
+            self._add(_task(rest, width, number, self._notes), _Mark.BULLET)
+        elif _COMMENT.fullmatch(body) or _TABLE.fullmatch(body):
+            self._notes.leave_out("comments" if body[0] == "<" else "table rows", number)
         elif not self._continues(body, width):
-            self._add(Row(width, body, number), Mark.NOTHING)
+            self._add(Row(width, body, number), _Mark.NOTHING)
 
     def _continues(self, body: str, width: int) -> bool:
-        if not self._blank and self._open and self._open[-1].mark is Mark.BULLET and width > self._open[-1].width:
+        if not self._blank and self._open and self._open[-1].mark is _Mark.BULLET and width > self._open[-1].width:
             row = self._open[-1].row
             (row.notes if row.notes else row.more).append(body)
             return True
         if self._blank:
             self._close(width)
-            if self._open and self._open[-1].mark is Mark.BULLET:
+            if self._open and self._open[-1].mark is _Mark.BULLET:
                 notes = self._open[-1].row.notes
                 notes += ["", body] if notes else [body]
                 return True
         return False
 
-    def _add(self, row: Row, mark: Mark) -> None:
+    def _add(self, row: Row, mark: _Mark) -> None:
         self._close(row.level)
         self._open.append(_Open(row, row.level, mark))
         self.rows.append(row)

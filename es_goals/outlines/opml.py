@@ -18,9 +18,7 @@ _START = ("start", "_start", "startdate", "_startdate", "start_date")
 _NOTES = ("_note", "note", "description", "comment", "url", "htmlurl", "xmlurl")
 
 _DECLARATION = re.compile(r"\s*<\?xml\b[^>]*\?>")
-# What stands in comments and CDATA sections is no reference. One that does not end takes all the rest.
-_REFERENCE = re.compile(r"<!--.*?(?:-->|\Z)|<!\[CDATA\[.*?(?:\]\]>|\Z)|&([A-Za-z][A-Za-z0-9]{1,40});", re.DOTALL)
-_OF_XML = {"amp", "lt", "gt", "quot", "apos"}
+_REFERENCE = re.compile(r"&([A-Za-z][A-Za-z0-9]{1,40});")
 _IN_XML = str.maketrans(
     {"&": "&amp;", "<": "&lt;", ">": "&gt;", '"': "&quot;", "\t": "&#9;", "\n": "&#10;", "\r": "&#13;"}
 )
@@ -41,11 +39,9 @@ def read(text: str, notes: Notes) -> list[Row]:
 
 
 def _numbered(reference: re.Match[str]) -> str:
-    """HTML's names for characters, which XML does not know, as numbers."""
-    name = reference[1]
-    if name is None or name in _OF_XML or (characters := html5.get(f"{name};")) is None:
-        return reference[0]
-    return "".join(f"&#{ord(one)};" for one in characters)
+    """HTML's names for characters, most of which XML does not know, as numbers."""
+    characters = html5.get(f"{reference[1]};")
+    return reference[0] if characters is None else "".join(f"&#{ord(one)};" for one in characters)
 
 
 class _Outlines:

@@ -129,7 +129,7 @@ def _keywords(lines: list[str]) -> tuple[set[str], set[str]]:
             at = words.index("|") if "|" in words else len(words) - 1
             still_open |= set(words[:at])
             done |= set(words[at:])
-    return still_open - done, done
+    return still_open, done
 
 
 def _ends_of_drawers(lines: list[str]) -> list[int]:

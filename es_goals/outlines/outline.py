@@ -110,7 +110,7 @@ class Notes(Struct):
 def _counted(what: str, lines: list[int]) -> str:
     things, as_, meaning = what.partition(" as ")
     if len(lines) == 1:
-        things = f"{things[:-3]}y" if things.endswith("ies") else things[:-1]
+        things = f"{things[:-3]}y" if things.endswith("ies") else things.removesuffix("s")
     return f"{len(lines)} {things}{as_}{meaning}" + ("" if what == BLANK else f" ({_places(lines)})")
 
 

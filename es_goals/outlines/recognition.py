@@ -36,9 +36,9 @@ _FILES = [
     (b"\x7fELF", "a program"),
 ]
 _DECLARED = re.compile(rb"""\s*<\?xml[^>]{0,200}?\sencoding\s{0,9}=\s{0,9}["']([A-Za-z][A-Za-z0-9._-]{0,30})["']""")
-# Some of Python's are no encodings of characters, and slow.
+# Some of Python's are no encodings of characters, and slow; in some the declaration itself would read otherwise.
 _ENCODINGS = re.compile(
-    r"(?:us-?)?ascii|utf|iso|latin|windows|cp\d|koi8|mac|gb|big5|euc|shift|sjis|ibm\d", re.IGNORECASE
+    r"(?:us-?)?ascii|utf-?8|iso|latin|windows|cp\d|koi8|mac|gb|big5|euc|shift|sjis|ibm\d", re.IGNORECASE
 )
 
 _JSON = re.compile(r"\{|\[\s*(?:[\[{\]\"]|-?\d|true|false|null|$)")
@@ -48,19 +48,9 @@ _ORG = re.compile(r"\*{2,}[ \t]|\*+[ \t]+(?:TODO|DONE|NEXT)[ \t]|#\+[A-Za-z_]+:|
 _TODO_TXT = re.compile(r"x \d{4}-\d\d-\d\d |\([A-Z]\) \S|\d{4}-\d\d-\d\d \S|\S.*?\sdue:\d{4}-\d\d-\d\d(?:\s|$)")
 _PROJECT = re.compile(r"\t*[^\s-].*:(?: @\w+)*\s*$")
 _TASK_TAG = re.compile(r"\s*-\s.*\s@(?:done|due|start|today|flag)\b")
-_COLUMNS = {
-    "name",
-    "title",
-    "task",
-    "task name",
-    "subject",
-    "summary",
-    "content",
-    "due",
-    "due date",
-    "status",
-    "priority",
-}
+_MARKDOWN = re.compile(r"#{1,6}\s|\s*[-*+]\s+\[[ xX]\]|\s*```")
+_COLUMNS = {"name", "title", "task", "task name", "subject", "summary", "content", "description", "notes", "list"}
+_COLUMNS |= {"due", "due date", "start date", "status", "priority", "project", "assignee"}
 
 
 def decoded(data: bytes) -> str:
@@ -79,8 +69,10 @@ def decoded(data: bytes) -> str:
     except UnicodeDecodeError as error:
         line = error.object[: error.start].decode(encoding, "replace").count("\n") + 1
         raise BadOutline(f"line {line}: expected {encoding.upper()}; found otherwise: {error.reason}") from None
-    if "\0" in text:
-        _refuse(f"no text: line {text.count(chr(10), 0, text.index(chr(0))) + 1} has a NUL")
+    before, nul, _ = text.partition("\0")
+    if nul:
+        line = before.count("\n") + 1
+        _refuse(f"no text: line {line} has a NUL")
     return text
 
 
@@ -105,7 +97,9 @@ def recognised(text: str) -> str:
     if begin.startswith("<") and (found := _XML.match(text)):
         return _of_xml(found[1].lower())
     if begin.upper().startswith("BEGIN:V"):
-        return "ics" if begin.upper().startswith(("BEGIN:VCALENDAR", "BEGIN:VTODO")) else _refuse("contacts (vCard)")
+        if begin.upper().startswith("BEGIN:VCARD"):
+            _refuse("contacts (vCard)")
+        return "ics"
     return _of_table(text) or _of_text(text)
 
 
@@ -125,9 +119,13 @@ def _of_json(text: str) -> str:
 
 
 def _of_xml(begin: str) -> str:
-    if begin.rpartition(":")[2] in ("opml",) or begin.split() == ["!doctype", "opml"]:
-        return "opml"
-    _refuse("a web page (HTML)" if begin.split()[-1] == "html" else f"XML other than OPML, with <{begin[:40]}>")
+    match begin.split()[-1]:
+        case "opml":
+            return "opml"
+        case "html":
+            _refuse("a web page (HTML)")
+        case _:
+            _refuse(f"XML other than OPML, with <{begin[:40]}>")
 
 
 def _of_table(text: str) -> str | None:
@@ -136,7 +134,7 @@ def _of_table(text: str) -> str | None:
         return "todoist"
     if columns >= set(OURS[:2]):
         return "csv"
-    if len(columns) > 2 and columns & _COLUMNS:
+    if len(columns) > 2 and len(columns & _COLUMNS) > 1:
         _refuse(f"a table of another program, with the columns {', '.join(sorted(columns)[:5])[:100]}")
     return None
 
@@ -146,10 +144,15 @@ def _of_text(text: str) -> str:
     bullets = sum(_BULLET.match(line) is not None for line in lines)
     if any(_ORG.match(line) for line in lines):
         return "org"
-    if any(map(_TASK_TAG.match, lines)) or (
-        any(map(_PROJECT.match, lines)) and any(line.startswith("\t- ") for line in lines)
-    ):
+    if _is_taskpaper(lines):
         return "taskpaper"
     if not bullets and any(map(_TODO_TXT.match, lines)) and not any(line[0].isspace() for line in lines):
         return "todotxt"
     return "markdown" if bullets else "text"
+
+
+def _is_taskpaper(lines: list[str]) -> bool:
+    if any(map(_MARKDOWN.match, lines)):
+        return False
+    has_projects = any(map(_PROJECT.match, lines)) and any(line.startswith("\t- ") for line in lines)
+    return has_projects or any(map(_TASK_TAG.match, lines))

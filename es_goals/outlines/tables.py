@@ -3,6 +3,7 @@
 import csv
 import re
 from collections.abc import Iterator, Sequence
+from itertools import zip_longest
 from types import SimpleNamespace
 
 from es_goals.outlines.json_ import sure_time
@@ -45,7 +46,7 @@ def _records(text: str) -> Iterator[tuple[int, dict[str, str]]]:
             if not names:
                 names = [cell.strip().lower() for cell in cells]
             elif any(cell.strip() for cell in cells):
-                yield line, dict(zip(names, cells, strict=False))
+                yield line, dict(zip_longest(names, cells[: len(names)], fillvalue=""))
             line = reader.line_num + 1
     except csv.Error as error:
         refuse(line, "a row of a table", str(error))

@@ -544,7 +544,7 @@ def test_an_old_request_needs_no_host(served: Served) -> None:
 @pytest.mark.parametrize(
     "target",
     [
-        b"http://127.0.0.1/v2/nothing", b"http://evil.example/v2/users/", b"//127.0.0.1/v2/users", b"/v2/users#a",
+        b"http://127.0.0.1/v2/nothing", b"//127.0.0.1/v2/users", b"/v2/users#a",
         b"/../v2/users", b"/./v2/users", b"/v2//users", b"/v2/users/", b"/v2\\users", b"/v2/users;a=b", b"/V2/users",
         b"/v2/users%00", b"/v2/users%0d%0aX:y", b"/v2/users%2f", b"/v2%2fusers%2fx%2fy%2fz",
     ],

@@ -127,6 +127,16 @@ def test_the_words_for_what_is_done_are_those_that_the_file_sets() -> None:
     assert [item.name for item in read if item.done] == ["c", "d", "f", "h"]
 
 
+def test_a_drawer_ends_before_the_next_heading_or_is_none() -> None:
+    text = "* a\n:NOTES:\nmore of a\n* b\n:ID:\n1\n:END:\n"
+
+    assert goals(text, "org") == [Item(0, "a", ":NOTES:\nmore of a"), Item(0, "b")]
+
+
+def test_what_was_closed_and_is_open_again_is_open() -> None:
+    assert goals("* TODO a\n  CLOSED: [2026-01-01 Thu 10:15]\n") == [Item(0, "a")]
+
+
 def test_headings_that_leave_a_level_out_are_nested_all_the_same() -> None:
     assert tree("** a\n***** b\n*** c\n* d\n") == [(0, "a"), (1, "b"), (1, "c"), (0, "d")]
 

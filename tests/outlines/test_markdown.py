@@ -112,6 +112,7 @@ def test_a_paragraph_below_a_bullet_is_its_description() -> None:
             "- a\n\n````\n```\n- b\n````", "left out 1 code block (line 3)", id="a code block with another's end"
         ),
         pytest.param("> b\n> - c\n\n- a\n> d", "left out 2 quotes (lines 1, 5)", id="quotes"),
+        pytest.param("- a\n\n| b | c |\n|---|---|\n", "left out 2 table rows (lines 3, 4)", id="a table"),
         pytest.param("<!-- b -->\n- a", "left out 1 comment (line 1)", id="a comment"),
     ],
 )

@@ -64,7 +64,7 @@ def test_times_have_many_names(due: str, start: str) -> None:
         ('<outline text="a" _note=""/>', "a", ""),
         ('<outline text="a&nbsp;&eacute;&NotEqualTilde;"/>', "a\u00a0é≂̸", None),
         ('<outline text="Roof&#10;&#10;"/>', "Roof", None),
-        ("<!-- &nbsp; --><outline text='a'/><![CDATA[ &nbsp; <x ]]>", "a", None),
+        ('<outline text="a"><note><![CDATA[caf&eacute; <br> b]]></note></outline>', "a", "café \n b"),
     ],
 )
 def test_names_and_notes_stand_in_many_places(outline: str, name: str, note: str | None) -> None:
@@ -124,8 +124,8 @@ def test_what_can_be_nothing_but_utf_8_is_read_so_whatever_is_declared() -> None
     assert names(text.encode()) == ["Läufe"]
 
 
-@pytest.mark.parametrize("encoding", ["idna", "unicode_escape", "punycode", "rot13"])
-def test_pythons_other_codecs_are_no_encodings(encoding: str) -> None:
+@pytest.mark.parametrize("encoding", ["idna", "unicode_escape", "punycode", "rot13", "utf-7", "UTF-16"])
+def test_what_cannot_be_the_encoding_of_its_own_declaration_is_none(encoding: str) -> None:
     text = f'<?xml version="1.0" encoding="{encoding}"?>' + opml('<outline text="\\u0041"/>')
 
     assert names(text) == ["\\u0041"]

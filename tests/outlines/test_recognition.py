@@ -3,9 +3,12 @@
 import zipfile
 from contextlib import suppress
 from io import BytesIO
+from itertools import pairwise
 from time import process_time
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from es_goals.outlines import FORMATS, WRITTEN, BadOutline, read, recognise, summary
 from tests.outlines.reading import ics, names, opml, refusal
@@ -27,11 +30,15 @@ FILES = [
     ("markdown", "• a"),
     ("markdown", "[ ] a\n[x] b"),
     ("markdown", "a\n\n1. b"),
+    ("markdown", "# Plan\n\nLater:\n\t- a @due(2026-01-01)"),
+    ("markdown", "- [ ] a @done"),
+    ("markdown", "- a due:2026-01-01"),
     ("markdown", "[docs](http://x.example)\n- a"),
     ("markdown", "<!-- written by hand -->\n- a"),
     ("markdown", "* a\n* b"),
     ("text", "a\n\tb\n"),
     ("text", "Buy milk, eggs, bread\nCall Ann"),
+    ("text", "Ask for name, phone, mail\n"),
     ("text", ""),
     ("csv", "depth,name\n0,a\n"),
     ("csv", '"depth";"name";"description"\n0;a;\n'),
@@ -159,6 +166,36 @@ def test_a_long_line_of_marks_takes_time_as_its_length_does(format: str, piece: 
         read(data.encode(), format)
 
     assert process_time() - began < 3
+
+
+PIECES = [
+    "a", " ", "\t", "\n", "\r", "- ", "* ", "** ", "# ", "1. ", "> ", "```", "---", "[x] ", "[-] ", "☐", "|", ":",
+    ":END:", "TODO ", "#+TODO:", "DEADLINE: <2026-01-01>", "@done(", ")", "x ", "(A) ", "due:2026-01-01", "{", "}",
+    "[", "]", '"', ",", "name", "title", '"name":"a"', '"goals":', '"uuid":"1"', '"status":"pending"',
+    '"description":"b"', '"items":', '"kind":"tasks#tasks"', '"tasks":', '"depends":["1"]', '"sub_goals":', "null",
+    "1", "<outline text='a'>", "</outline>", "<opml><body>", "</body></opml>", "<note>", "</note>", "&", "<",
+    "BEGIN:VTODO\n", "END:VTODO\n", "SUMMARY:", "UID:1\n", "RELATED-TO:1\n", "DUE;TZID=", "RELATED-TO;RELTYPE=CHILD:",
+    "TYPE,CONTENT,INDENT,DATE\n", "task,a,", "note,", "depth,name,due\n", "0,", "2026-01-01", "\x00", "\ud800",
+    "\u202e", "\u2028", "\ufeff",
+]  # fmt: skip
+
+
+@given(st.none() | st.sampled_from([*FORMATS]), st.lists(st.sampled_from(PIECES), max_size=25).map("".join))
+def test_whatever_is_read_is_an_outline_or_refused(format: str | None, text: str) -> None:
+    try:
+        items = read(text.encode(errors="surrogatepass"), format).items
+    except BadOutline:
+        return
+
+    assert items[0].depth == 0
+    assert all(0 <= below.depth <= above.depth + 1 for above, below in pairwise(items))
+    assert all(item.name.strip() for item in items)
+
+
+@given(st.none() | st.sampled_from([*FORMATS]), st.binary(max_size=60))
+def test_so_are_any_bytes(format: str | None, data: bytes) -> None:
+    with suppress(BadOutline):
+        read(data, format)
 
 
 def test_every_format_is_documented() -> None:

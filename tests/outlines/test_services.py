@@ -58,9 +58,9 @@ def test_a_damaged_table_is_refused_with_its_line(line: str) -> None:
 
 
 def test_a_table_is_read_as_it_is_written() -> None:
-    text = "depth;name;status;due\n0;a;done;\n1;b;;2026-02-01\n"
+    text = "depth;name;status;due\n0;a;done;\n1;b;;2026-02-01\n0;c\n"
 
-    assert goals(text) == [Item(0, "a", done=True), Item(1, "b", due=at("2026-02-01 23:59:59"))]
+    assert goals(text) == [Item(0, "a", done=True), Item(1, "b", due=at("2026-02-01 23:59:59")), Item(0, "c")]
 
 
 @pytest.mark.parametrize(
@@ -255,6 +255,13 @@ def test_what_else_is_in_a_calendar_is_left_out_and_said() -> None:
         "left out 1 relation (line 12)",
         "left out 1 alarm (line 13)",
     ]
+
+
+def test_of_two_parents_the_first_one_counts_and_that_is_said() -> None:
+    text = ics("UID:a|SUMMARY:a", "UID:b|SUMMARY:b", "SUMMARY:c|RELATED-TO:a|RELATED-TO:b")
+
+    assert tree(text) == [(0, "a"), (1, "c"), (0, "b")]
+    assert notes(text) == "left out 1 relation (line 14)"
 
 
 def test_the_time_zones_of_windows_are_known() -> None:
