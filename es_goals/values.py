@@ -88,8 +88,8 @@ def folded(name: str) -> str:
 
 
 class Refolded(NamedTuple):
-    """A user whose name is to be compared by `folded` from now on. `keeper`: who is older and has the name; this user
-    is reached by the id, which `folded` is then, until renamed."""
+    """A user whose name is to be compared by `folded` from now on. `keeper`: who is older and has the name, or whose id
+    it is; this user is reached by the id, which `folded` is then, until renamed."""
 
     user_id: str
     folded: str
@@ -99,9 +99,10 @@ class Refolded(NamedTuple):
 def refolded(users: Iterable[tuple[str, str, int, str]]) -> list[Refolded]:
     """What changes where names were compared by another rule: of users by id, name, time of registration, and what they
     are compared by, those that must be compared by something else."""
-    keepers: dict[str, str] = {}
+    by_age = sorted(users, key=lambda user: (user[2], user[0]))
+    keepers = {user_id: user_id for user_id, *_ in by_age}
     changes = []
-    for user_id, name, _, stored in sorted(users, key=lambda user: (user[2], user[0])):
+    for user_id, name, _, stored in by_age:
         same = folded(name) or user_id
         keeper = keepers.setdefault(same, user_id)
         change = Refolded(user_id, same, None) if keeper == user_id else Refolded(user_id, user_id, keeper)

@@ -20,13 +20,14 @@ from es_goals.storage.log import (
     StoredKey,
     Token,
     User,
+    UserRow,
     all_streams,
     pages,
 )
 
 PAGE = 1000
 
-Row = TypeVar("Row", User, StoredKey, Password, Token, Identity)
+Row = TypeVar("Row", UserRow, StoredKey, Password, Token, Identity)
 K = TypeVar("K", str, tuple[str, str])
 
 
@@ -54,23 +55,25 @@ def copy(source: Log, target: Log, progress: Progress) -> Head:
 
 
 def _copy_users(source: Log, target: Log, known: Container[str]) -> None:
-    def differing() -> Iterator[Sequence[tuple[User, User | None]]]:
-        return _differing(source.users, target.users, lambda user: user.id, "")
+    def differing() -> Iterator[Sequence[tuple[UserRow, UserRow | None]]]:
+        return _differing(source.user_rows, target.user_rows, lambda row: row.user.id, "")
 
-    both = [(user, old) for users in differing() for user, old in users if old is not None]
-    _expect_none(user.id for user, old in both if (old.created_at, old.role) != (user.created_at, user.role))
+    both = [(row, old) for rows in differing() for row, old in rows if old is not None]
+    _expect_none(new.user.id for new, old in both if _for_good(new.user) != _for_good(old.user))
     # Somebody else may have a name by now; an id is nobody's.
-    if renamed := [old for user, old in both if old.name not in (user.name, old.id)]:
+    if renamed := [old.user for new, old in both if old.folded not in (new.folded, old.user.id)]:
         with target.writing() as transaction:
-            for one in renamed:
-                transaction.change_user(structs.replace(one, name=one.id))
-    for users in differing():
+            for user in renamed:
+                transaction.copy_user(UserRow(structs.replace(user, name=user.id), user.id))
+    for rows in differing():
         with target.writing() as transaction:
-            for user, old in users:
-                if old is not None:
-                    transaction.change_user(user)
-                elif account_stream(user.id) in known:  # else registered since we began
-                    transaction.add_user(user)
+            for row, old in rows:
+                if old is not None or account_stream(row.user.id) in known:  # else registered since we began
+                    transaction.copy_user(row)
+
+
+def _for_good(user: User) -> tuple[object, ...]:
+    return user.created_at, user.role
 
 
 def _copy_credentials(kind: type[C], source: Log, target: Log, known: Container[str]) -> None:

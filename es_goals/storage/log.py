@@ -66,6 +66,13 @@ class User(Struct, frozen=True):
     password_at: int = 0
 
 
+class UserRow(Struct, frozen=True):
+    """A user, and what the name is compared by: the id where the name cannot be seen, or is an older user's too."""
+
+    user: User
+    folded: str
+
+
 class Password(Struct, frozen=True):
     """What a user's password is checked against: argon2id, in the form of its reference implementation."""
 
@@ -143,10 +150,14 @@ class Reader(Protocol):
         """Return the user of this id."""
 
     def user_named(self, name: str) -> User | None:
-        """Return the user of this name, compared by NFKC case-folding."""
+        """Return the user of this name, compared by NFKC case-folding; of users who shared one when that rule came, the
+        oldest."""
 
     def users(self, after: str = "", limit: int = 1000) -> list[User]:
         """Return users in the order of their ids, from the one behind `after`."""
+
+    def user_rows(self, after: str = "", limit: int = 1000) -> list[UserRow]:
+        """Return the same, each with what the name is compared by."""
 
     def credentials(self, kind: type[C], after: str = "", limit: int = 1000) -> list[C]:
         """Return rows of a kind in the order of their first field, from the one behind `after`."""
@@ -198,6 +209,9 @@ class Transaction(Reader, Protocol):
 
     def change_user(self, user: User) -> None:
         """Set what may change: name, address, `disabled_at` and `password_at`. Raises UserNameTaken."""
+
+    def copy_user(self, row: UserRow) -> None:
+        """Store a user as another log has it, or what may change of one that is there. Raises UserNameTaken."""
 
     def add(self, credential: Credential) -> None:
         """Store a credential; a password in place of the user's old one. Raises CredentialTaken."""

@@ -1,7 +1,7 @@
 """Logs copied from engine to engine: the same, byte for byte; gone on with where it was cut off; never into another."""
 
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, closing, contextmanager
 from itertools import pairwise
 from pathlib import Path
 from typing import Any, cast
@@ -11,15 +11,28 @@ from msgspec import structs
 
 from es_goals.events import UserRegistered, account_stream
 from es_goals.ids import wall_clock
-from es_goals.storage import Storage
+from es_goals.storage import Storage, open_log
 from es_goals.storage import copying as module
 from es_goals.storage.copying import copy
 from es_goals.storage.errors import Conflict, StorageError
-from es_goals.storage.log import Cause, Credential, Head, Identity, Log, Password, StoredKey, Token, Transaction, User
+from es_goals.storage.log import (
+    Cause,
+    Credential,
+    Head,
+    Identity,
+    Log,
+    Password,
+    StoredKey,
+    Token,
+    Transaction,
+    User,
+    UserRow,
+)
 from es_goals.upkeep.verification import anchor, verify_log
-from tests.support.engines import ENGINES, NOW, HandClock, open_storage
+from tests.support.engines import ENGINES, NOW, Engine, HandClock, open_storage
 from tests.support.histories import created, many, record, register
 from tests.support.load import fill
+from tests.support.names import compared_before
 
 WAYS = [("sqlite", "postgres18"), ("postgres15", "sqlite"), ("sqlite", "sqlite"), ("postgres18", "postgres15")]
 CAUSE = Cause("command-ü", "ann@example.org", "since „it“ rained 🌧 \\ \t")
@@ -268,6 +281,49 @@ def test_a_name_that_somebody_else_has_by_now_is_theirs_in_the_target_too(
     copy(source, target, unheard)
 
     assert whole(target) == whole(source)
+
+
+@pytest.fixture(params=WAYS[:2], ids="-to-".join)
+def older_and_empty(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[tuple[Log, Log]]:
+    """A log that was of schema 3, where users have names that are the same by now; and an empty one of another
+    engine."""
+    source, target = request.param
+    with ExitStack() as opened:
+        engine = opened.enter_context(Engine(opened.enter_context(ENGINES[source](tmp_path))))
+        compared_before(engine.open().log)
+        yield engine.open().log, new(opened, target, tmp_path).log
+
+
+def test_names_are_compared_in_a_copy_of_an_older_log_as_there(
+    older_and_empty: tuple[Log, Log], tmp_path: Path
+) -> None:
+    older, other = older_and_empty
+    head = copy(older, other, unheard)
+    older.backup_into(str(tmp_path / "backup.db"), unheard)
+
+    assert other.user_rows() == older.user_rows()
+    assert other.user_named("Bob") == older.user("id-older")
+    assert anchor(other, head.position, unheard) == anchor(older, head.position, unheard)
+    with closing(open_log(str(tmp_path / "backup.db"), wall_clock)) as backup:
+        assert backup.user_rows() == older.user_rows()
+
+
+def test_a_copy_follows_where_somebody_else_has_the_name_and_nothing_else_is_new(
+    older_and_empty: tuple[Log, Log],
+) -> None:
+    older, other = older_and_empty
+    copy(older, other, unheard)
+    _, oldest, bob, _ = (row.user for row in older.user_rows())
+    with other.writing() as transaction:  # as where it was cut off before the oldest user came
+        transaction.copy_user(UserRow(oldest, "id-older"))
+        transaction.copy_user(UserRow(bob, "bob"))
+    copy(older, other, unheard)
+    assert other.user_rows() == older.user_rows()
+
+    change(older, structs.replace(oldest, name="Robert"), structs.replace(bob, name="Bobby"), bob)
+    copy(older, other, unheard)
+    assert other.user_rows() == older.user_rows()
+    assert [other.user_named("bob"), other.user("id-young")] == [bob, bob]
 
 
 @pytest.mark.parametrize(

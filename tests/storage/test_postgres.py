@@ -16,6 +16,7 @@ import psycopg
 import pytest
 from msgspec import structs
 from psycopg import errors
+from structlog.testing import capture_logs
 
 from es_goals.events import Event, GoalRenamed, Recorded
 from es_goals.ids import wall_clock
@@ -52,6 +53,7 @@ from tests.support.engines import (
     wait_until,
 )
 from tests.support.histories import Model, created, out_of_order, record
+from tests.support.names import MEETING, compared_before
 from tests.support.needs import fill_up, small_disk
 from tests.support.serving import free_port
 
@@ -852,6 +854,28 @@ def test_a_role_that_could_serve_before_an_upgrade_and_was_given_no_more_is_told
     migrate(older.owner, wall_clock, service=SERVICE)
     with opened(older.service) as storage:
         record(storage.log, "bob", created("b1"))
+
+
+def test_names_are_compared_anew_by_the_owner_and_not_by_who_serves(url: str) -> None:
+    roles = roles_on(url)
+    migrate(roles.owner, wall_clock, service=SERVICE)
+    with opened(roles.owner) as storage:
+        compared_before(storage.log)
+    with (
+        capture_logs() as logged,
+        pytest.raises(Unusable, match=r"expected a role that may do this: .*es-goals migrate"),
+    ):
+        open_storage(roles.service, wall_clock)
+    before = execute(url, "SELECT folded FROM es_goals.users ORDER BY id")
+    migrate(roles.owner, wall_clock)
+
+    assert (logged, before) == ([], [(row.folded,) for row in MEETING])
+    with opened(roles.service) as storage:
+        assert [row.folded for row in storage.log.user_rows()] == ["id-nobody", "bob", "id-young", "zoe"]
+        with storage.log.writing() as transaction:
+            transaction.change_user(structs.replace(MEETING[2].user, email="bob@example.org"))
+            transaction.copy_user(structs.replace(MEETING[2], folded="robert"))
+        assert storage.log.user_named("Robert") == MEETING[2].user
 
 
 def test_a_standby_that_has_not_followed_an_upgrade_yet_is_not_read_from(older: Roles) -> None:

@@ -9,6 +9,7 @@ from pathlib import Path
 import apsw
 import pytest
 from msgspec import structs
+from structlog.testing import capture_logs
 
 from es_goals.events import Recorded, encode
 from es_goals.goals.commands import CreateGoal
@@ -17,15 +18,18 @@ from es_goals.projector import Projector
 from es_goals.reads.pool import FairPool
 from es_goals.service import KeyReused, Outcome, Request, Service
 from es_goals.storage import Storage
-from es_goals.storage.errors import StorageError, Unusable
-from es_goals.storage.log import Cause, Identity, Password, StoredKey, User
+from es_goals.storage.errors import StorageError, Unusable, UserNameTaken
+from es_goals.storage.log import Cause, Identity, Log, Password, StoredKey, User
+from es_goals.storage.postgres import schema as postgres_schema
 from es_goals.storage.sql.log import BASE, SCHEMA, statements
+from es_goals.storage.sql.upgrades import Connection, Step, take
 from es_goals.storage.sqlite import log as module
 from es_goals.storage.sqlite.log import APPLICATION_ID, SqliteLog
 from es_goals.storage.sqlite.views import SCHEMA as VIEWS_SCHEMA
-from tests.support.engines import NOW, open_storage
+from tests.support.engines import NOW, Engine, open_storage
 from tests.support.histories import START, Model, created, folded, record
 from tests.support.limits import EVENTS_LIMIT, LIMITS
+from tests.support.names import MEETING, compared_before
 
 # As sqlite.sql was at schema 1, without its comments.
 LOG_1 = """
@@ -90,7 +94,8 @@ def make_log(path: str, tables: str, schema: int) -> None:
         connection.execute(tables)
         connection.pragma("application_id", APPLICATION_ID)
         connection.execute("INSERT INTO log VALUES (?, ?)", (LOG_ID, schema))
-        connection.execute("INSERT INTO users VALUES ('ann', 'Ann', 'ann', 'ann@example.org', ?)", (NOW,))
+        fields = "id, name, folded, email, created_at"
+        connection.execute(f"INSERT INTO users ({fields}) VALUES ('ann', 'Ann', 'ann', 'ann@example.org', ?)", (NOW,))
         columns = ", ".join(Recorded.__struct_fields__)
         for line, key in zip(EVENTS, KEYS, strict=True):
             row = tuple(getattr(line, column) for column in Recorded.__struct_fields__)
@@ -137,7 +142,12 @@ def keys_columns(path: str) -> list[str]:
 @pytest.mark.parametrize("number", range(1, SCHEMA))
 def test_an_older_log_keeps_its_events_users_and_keys(tmp_path: Path, number: int) -> None:
     path = str(tmp_path / "events.db")
-    make_log(path, LOG_1 if number == 1 else statements("sqlite/log.sql"), number)
+    tables = {
+        1: LOG_1,
+        2: statements("sqlite/log.sql"),
+        3: statements("sqlite/log.sql") + statements("sqlite/accounts.sql"),
+    }
+    make_log(path, tables[number], number)
     for _ in range(2):
         with opened(path) as storage:
             assert isinstance(storage.log, SqliteLog)
@@ -149,7 +159,7 @@ def test_an_older_log_keeps_its_events_users_and_keys(tmp_path: Path, number: in
         pass
 
     assert schema(path) == schema(str(tmp_path / "new.db"))
-    assert (schema(path)[0], BASE, SCHEMA) == (SCHEMA, 2, 3)
+    assert (schema(path)[0], BASE, SCHEMA) == (SCHEMA, 2, 4)
 
 
 def test_the_users_of_an_older_log_get_what_accounts_have(path: str) -> None:
@@ -231,8 +241,13 @@ def test_an_upgrade_that_fails_leaves_the_log_as_it_was_and_can_be_tried_again(
 ) -> None:
     before, steps = schema(path), module._UPGRADES
     for number, step in steps.items():
+
+        def failing(connection: Connection, step: Step = step) -> None:
+            take(step, connection)
+            connection.execute("DROP TABLE nothing")
+
         with monkeypatch.context() as patch:
-            patch.setattr(module, "_UPGRADES", {**steps, number: f"{statements(step)}; DROP TABLE nothing"})
+            patch.setattr(module, "_UPGRADES", {**steps, number: failing})
             with pytest.raises(StorageError):
                 open_storage(path, wall_clock)
 
@@ -240,6 +255,61 @@ def test_an_upgrade_that_fails_leaves_the_log_as_it_was_and_can_be_tried_again(
         assert (before[0], keys_columns(path)) == (1, ["stream", "key", "command", "digest", "first", "last"])
     with opened(path) as storage:
         assert storage.log.read() == EVENTS
+
+
+@pytest.fixture
+def meeting(engine: Engine) -> Log:
+    """A log of schema 3 that is opened now: Bob, whose name an older user wrote with a character that is not seen, and
+    somebody of no name that is seen."""
+    compared_before(engine.open().log)
+    with capture_logs() as logged:
+        log = engine.open().log
+    assert logged == [{"event": "name_shared", "log_level": "warning", "user": "id-young", "older": "id-older"}]
+    return log
+
+
+def test_of_users_whose_names_are_the_same_now_the_oldest_has_it_and_all_are_found_by_their_ids(
+    meeting: Log, engine: Engine
+) -> None:
+    def named(*names: str) -> list[str | None]:
+        return [found.id if found else None for found in map(meeting.user_named, names)]
+
+    assert [row.folded for row in meeting.user_rows()] == ["id-nobody", "bob", "id-young", "zoe"]
+    assert [meeting.user(one.user.id) for one in MEETING] == [one.user for one in MEETING]
+    assert named("bob", "Bob", "b\ufe0fob", "ZOE", "Zo\u034fe") == ["id-older"] * 3 + ["id-zoe"] * 2
+    assert named("\u3164", "\u115f", "\u1160") == [None] * 3
+    with capture_logs() as logged:
+        assert engine.open().log.user_rows() == meeting.user_rows()
+    assert logged == []
+
+
+def test_who_lost_a_name_can_be_changed_without_another_one_and_has_a_name_again_when_renamed(meeting: Log) -> None:
+    bob = MEETING[2].user
+    changed = structs.replace(bob, email="bob@example.org", disabled_at=NOW, password_at=NOW)
+    renamed = structs.replace(changed, name="Bobby")
+    with meeting.writing() as transaction:
+        transaction.change_user(changed)
+        assert transaction.user_named("Bob") == transaction.user("id-older")
+        with pytest.raises(UserNameTaken):
+            transaction.change_user(structs.replace(bob, name="BOB"))
+        transaction.change_user(renamed)
+
+    assert [meeting.user("id-young"), meeting.user_named("bobby")] == [renamed, renamed]
+    assert [row.folded for row in meeting.user_rows()] == ["id-nobody", "bob", "bobby", "zoe"]
+
+
+def test_names_are_compared_as_before_where_the_upgrade_fails(engine: Engine, monkeypatch: pytest.MonkeyPatch) -> None:
+    log = engine.open().log
+    compared_before(log)
+    for one in (module, postgres_schema):
+        monkeypatch.setattr(one, "SCHEMA", SCHEMA + 1)
+        monkeypatch.setattr(one, "_UPGRADES", {**one._UPGRADES, SCHEMA: "DROP TABLE nothing"})
+    with pytest.raises(StorageError):
+        engine.open()
+
+    assert log.user_rows() == MEETING
+    monkeypatch.undo()
+    assert engine.open().log.user_rows() != MEETING
 
 
 @pytest.mark.parametrize("number", [0, 1, VIEWS_SCHEMA + 1])

@@ -1,17 +1,20 @@
 """The schema in a PostgreSQL database: made, upgraded, recognised, and let to a role that serves."""
 
 import uuid
+from collections.abc import Mapping
+from functools import partial
 
 from psycopg.sql import SQL, Identifier
 
 from es_goals.storage.errors import Unusable
 from es_goals.storage.postgres.connections import Connection, Connections, transaction, translated, unbounded
 from es_goals.storage.sql.log import BASE, SCHEMA, statements
+from es_goals.storage.sql.upgrades import Step, refold, take
 
 MIGRATING = 0x0E5_60A15
 """Of an advisory lock: two that make or upgrade the schema at once wait for each other."""
 # What makes a log of an older schema one of the next. The first one on PostgreSQL was 2.
-_UPGRADES = {2: "postgres/accounts.sql"}
+_UPGRADES: Mapping[int, Step] = {2: "postgres/accounts.sql", 3: partial(refold, users="es_goals.users")}
 _OWNED = (
     "SELECT pg_has_role(tableowner::name, 'USAGE') FROM pg_tables"
     " WHERE (schemaname, tablename) = ('es_goals', 'events')"
@@ -73,8 +76,9 @@ def _make_or_upgrade(connection: Connection, service: str | None) -> None:
                 connection.execute(statements(file))
             connection.execute("INSERT INTO es_goals.log (id, schema) VALUES ($1, $2)", (str(uuid.uuid4()), BASE))
         for schema in range(found or BASE, SCHEMA):
-            connection.execute(statements(_UPGRADES[schema]))
+            # First, since this is what only the owner may.
             connection.execute("UPDATE es_goals.log SET schema = $1", (schema + 1,))
+            take(_UPGRADES[schema], connection)
         if service is not None and (found is None or found <= SCHEMA):
             _grant(connection, service)
 

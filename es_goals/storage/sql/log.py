@@ -25,10 +25,11 @@ from es_goals.storage.log import (
     StreamHead,
     Token,
     User,
+    UserRow,
 )
 from es_goals.values import folded
 
-SCHEMA = 3
+SCHEMA = 4
 """The log's version, on every engine."""
 BASE = 2
 """The version that sqlite/log.sql and postgres/log.sql make; the upgrades from there on make the rest, as they do of an
@@ -61,7 +62,16 @@ _USER = f"SELECT {_ABOUT_USER} FROM users WHERE id = $1"
 _USER_NAMED = f"SELECT {_ABOUT_USER} FROM users WHERE folded = $1"
 _USERS = f"SELECT {_ABOUT_USER} FROM users WHERE id > $1 ORDER BY id LIMIT $2"
 _ADD_USER = f"INSERT INTO users ({_ABOUT_USER}, folded) VALUES ($1, $2, $3, $4, $5, $6, $7, $8)"
-_CHANGE_USER = "UPDATE users SET name = $1, folded = $2, email = $3, disabled_at = $4, password_at = $5 WHERE id = $6"
+# Whose name an older user has keeps what it is compared by until it is another one.
+_CHANGE_USER = (
+    "UPDATE users SET name = $1, folded = CASE WHEN name = $1 THEN folded ELSE $2 END, email = $3, disabled_at = $4,"
+    " password_at = $5 WHERE id = $6"
+)
+_USER_ROWS = f"SELECT {_ABOUT_USER}, folded FROM users WHERE id > $1 ORDER BY id LIMIT $2"
+_MAY_CHANGE = ("name", "folded", "email", "disabled_at", "password_at")
+_COPY_USER = f"{_ADD_USER} ON CONFLICT (id) DO UPDATE SET " + ", ".join(
+    f"{one} = excluded.{one}" for one in _MAY_CHANGE
+)
 _TABLES: Mapping[type[Credential], str] = {Password: "passwords", Token: "tokens", Identity: "identities"}
 _TOKENS = f"SELECT {', '.join(Token.__struct_fields__)} FROM tokens WHERE user_id = $1 AND id > $2 ORDER BY id LIMIT $3"
 _REVOKE = "UPDATE tokens SET revoked_at = $1 WHERE id = $2"
@@ -172,6 +182,9 @@ class SqlReader(ABC):
 
     def users(self, after: str = "", limit: int = 1000) -> list[User]:
         return list(starmap(User, self._rows(_USERS, after, limit)))
+
+    def user_rows(self, after: str = "", limit: int = 1000) -> list[UserRow]:
+        return [UserRow(User(*about), compared) for *about, compared in self._rows(_USER_ROWS, after, limit)]
 
     def credentials(self, kind: type[C], after: str = "", limit: int = 1000) -> list[C]:
         first, *_ = fields = kind.__struct_fields__
@@ -322,18 +335,19 @@ class SqlTransaction(SqlReader):
         return StoredKey(*rows[0]) if rows else None
 
     def add_user(self, user: User) -> None:
-        self._write_pending()
-        try:
-            self._try(_ADD_USER, *structs.astuple(user), folded(user.name))
-        except ConstraintViolation as violation:
-            raise _taken(user) from violation
-        self.changes += 1
+        self._write_user(user, _ADD_USER, *structs.astuple(user), folded(user.name))
 
     def change_user(self, user: User) -> None:
-        self._write_pending()
         values = (user.name, folded(user.name), user.email, user.disabled_at, user.password_at, user.id)
+        self._write_user(user, _CHANGE_USER, *values)
+
+    def copy_user(self, row: UserRow) -> None:
+        self._write_user(row.user, _COPY_USER, *structs.astuple(row.user), row.folded)
+
+    def _write_user(self, user: User, sql: str, *values: str | int | None) -> None:
+        self._write_pending()
         try:
-            self._try(_CHANGE_USER, *values)
+            self._try(sql, *values)
         except ConstraintViolation as violation:
             raise _taken(user) from violation
         self.changes += 1

@@ -2,8 +2,9 @@
 
 import os
 import uuid
-from collections.abc import Callable, Generator, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager, suppress
+from functools import partial
 from itertools import starmap
 from pathlib import Path
 from typing import Any, cast
@@ -25,6 +26,7 @@ from es_goals.storage.sql.log import (
     as_json,
     statements,
 )
+from es_goals.storage.sql.upgrades import Step, refold, take
 from es_goals.storage.sqlite.connections import BUSY_MS, CACHE, Connections, connect, translated
 from es_goals.storage.sqlite.locks import FileLock
 
@@ -35,7 +37,11 @@ OLDEST_SQLITE = (3, 51, 3)
 CHECKPOINT_PAGES = 4_000
 PAGES_AT_MOST = 20_000
 # What makes a log of an older schema one of the next.
-_UPGRADES = {1: "ALTER TABLE commands DROP COLUMN command", 2: "sqlite/accounts.sql"}
+_UPGRADES: Mapping[int, Step] = {
+    1: "ALTER TABLE commands DROP COLUMN command",
+    2: "sqlite/accounts.sql",
+    3: partial(refold, users="users"),
+}
 APPLICATION_ID = 0x0E5_60A15
 PROBE_BUSY_MS = 200  # others wait for the lock meanwhile
 # Read from end to end and sorted, in files where there is much: 2.6 µs an event. By the index, whose events lie all
@@ -263,5 +269,5 @@ def _make(connection: apsw.Connection) -> None:
 
 def _upgrade(connection: apsw.Connection) -> None:
     for schema in range(int(connection.execute("SELECT schema FROM log").get), SCHEMA):
-        connection.execute(statements(_UPGRADES[schema]))
+        take(_UPGRADES[schema], connection)
         connection.execute("UPDATE log SET schema = ?", (schema + 1,))
