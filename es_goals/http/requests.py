@@ -10,6 +10,7 @@ from typing import Annotated, Any, TypeVar, cast
 from urllib.parse import parse_qsl, unquote_to_bytes
 
 import msgspec
+from falcon.errors import InvalidMediaType
 from falcon.util import mediatypes
 from msgspec import Meta, Struct
 
@@ -108,9 +109,12 @@ def query(req: Request, type: type[T]) -> T:
 
 
 def preferred(req: Request, media_types: Sequence[str]) -> str:
-    """Which of these the client would rather have; empty where it takes none. Their names have no case (RFC 9110,
-    section 8.3.1)."""
-    return mediatypes.best_match(media_types, req.accept.lower())
+    """Which of these the client would rather have; empty where it takes none, or what it takes cannot be read. Names
+    have no case (RFC 9110, section 8.3.1)."""
+    try:
+        return mediatypes.best_match(media_types, req.accept.lower())
+    except InvalidMediaType:
+        return ""
 
 
 def page_size(req: Request, given: int, most: int) -> int:

@@ -346,6 +346,13 @@ def test_media_types_have_no_case(served: Served, user: str, accept: str, given:
         assert answer.headers["Content-Type"] == given
 
 
+@pytest.mark.parametrize("accept", [";;;", "x", "*", "a/b;q=x", "/", ","])
+def test_who_takes_what_cannot_be_read_is_given_json(served: Served, user: str, accept: str) -> None:
+    answer = served.client.get(f"/v2/users/{user}/events", headers={"Accept": accept})
+
+    assert (answer.status_code, answer.headers["Content-Type"]) == (200, "application/json; charset=utf-8")
+
+
 def test_a_path_says_what_it_takes(served: Served, user: str) -> None:
     goal = served.make_goal(user, "x")
     options = served.client.options(f"/v2/goals/{goal['id']}").headers

@@ -71,7 +71,7 @@ BEFORE = Answer(200, {"etag": '"r1.v2.<generation 1>.ta"'}, {"id": "1", "name": 
     [
         (structs.replace(BEFORE, status=404), "+status 404"),
         (structs.replace(BEFORE, headers={"etag": '"r1.v3.<generation 1>.ta"'}), '+etag: "r1.v3.<generation 1>.ta"'),
-        (structs.replace(BEFORE, headers={**BEFORE.headers, "vary": "Accept"}), "+vary: Accept"),
+        (structs.replace(BEFORE, headers={**BEFORE.headers, "link": "</x>"}), "+link: </x>"),
         (structs.replace(BEFORE, headers={}), '-etag: "r1.v2.<generation 1>.ta"'),
         (structs.replace(BEFORE, body={"name": "Run", "id": "1"}), '+ "name": "Run",'),
         (structs.replace(BEFORE, body={"id": 1, "name": "Run"}), '+ "id": 1,'),

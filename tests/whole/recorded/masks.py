@@ -12,7 +12,8 @@ from datetime import UTC, datetime, timedelta
 _VOLATILE = re.compile(
     r"""(?P<secret>esg[st]_[0-9a-f]{64})
     | (?P<id>\b[0-9a-f]{8}-[0-9a-f]{4}-7[0-9a-f]{3}-[89ab][0-9a-f]{3}-[0-9a-f]{12}\b)
-    | (?P<time>\b\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(?:\.\d{6})?Z)
+    | (?P<time>\b\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(?:\.\d{6})?(?:Z|\+00:00))
+    | (?P<log>(?<=\d@)[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12})
     | (?P<quoted>(?<="generation":)\d+)
     | (?P<generation>(?<=\.)g[1-9]\d*(?=\.)|(?<=generation\ )\d+)
     | (?P<version>(?<="version":)"[^"]*"|(?<=,\ version\ ).*)
@@ -49,7 +50,7 @@ class Masks:
     def _hidden(self, found: re.Match[str], name: str) -> str:
         kind, value = str(found.lastgroup), found[0]
         match kind:
-            case "version" | "rate" | "size":
+            case "version" | "rate" | "size" | "log":
                 return f'"<{kind}>"' if value.startswith('"') else f"<{kind}>"
             case "quoted":
                 return f'"{self._generation(value)}"'
