@@ -310,11 +310,11 @@ def test_who_waits_for_a_look_gives_up_at_the_deadline_and_the_next_one_waits_fo
 def test_a_user_is_found_by_name_and_by_id_however_they_are_written(known: Known, log: Log) -> None:
     ann = register(log, ANN, "Ann")
 
-    texts = ("Ann", "ANN", "ａｎｎ", ANN, ANN.upper())
+    texts = ("Ann", "ANN", "ａｎｎ", ANN, ANN.upper(), ANN.replace("-", ""))
     assert known.of(lambda cache: [cache.user(text) for text in texts]) == [ann] * len(texts)
 
 
-@pytest.mark.parametrize("text", ["Eve", EVE, "", "Ann ", ANN[:-1], f"{ANN}0", ANN.replace("-", "")])
+@pytest.mark.parametrize("text", ["Eve", EVE, "", "Ann ", ANN[:-1], f"{ANN}0"])
 def test_who_is_nobody_is_not_found(known: Known, log: Log, text: str) -> None:
     register(log, ANN, "Ann")
 
