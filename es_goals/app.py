@@ -17,7 +17,7 @@ from es_goals.http.edge.middleware import Middleware
 from es_goals.http.edge.rates import Rates
 from es_goals.http.edge.streams import Streams
 from es_goals.http.exchange import Request
-from es_goals.http.goals import commands
+from es_goals.http.goals import commands, past
 from es_goals.http.operating import health
 from es_goals.http.operating import projections as read_models
 from es_goals.ids import wall_clock
@@ -55,6 +55,7 @@ def routes(worker: Worker) -> Routes:
     described = [
         *_of_accounts(worker, signing),
         *commands.routes(worker),
+        (past.DIFF, past.Diff(worker)),
         *_of_events(worker),
         *_of_operators(worker),
         ("/v1.0/goals", v1.Goals(worker)),

@@ -91,6 +91,7 @@ for command in (
     goals.export,
     goals.tree,
     goals.replay,
+    goals.diff,
     upkeep.rebuild,
     upkeep.rollback,
     upkeep.migrate,

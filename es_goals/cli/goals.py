@@ -19,8 +19,9 @@ from es_goals.events import TYPES, micros, moment
 from es_goals.goals.commands import Command, CompleteGoal, CreateGoal, Limits
 from es_goals.goals.rules import decide
 from es_goals.goals.state import Goals, evolve
-from es_goals.ids import Uuid7, wall_clock
-from es_goals.reads import TREE
+from es_goals.ids import Uuid7, uuid_of, wall_clock
+from es_goals.reads import TREE, history
+from es_goals.reads import diff as diffs
 from es_goals.reads.history import event_answer
 from es_goals.reads.pool import FairPool
 from es_goals.reads.trees import TreeOptions, UserTree, whole
@@ -144,6 +145,36 @@ def tree(settings: Settings, user: str, as_of: str | None) -> None:
 
 
 @click.command()
+@click.argument("user")
+@click.option("--from", "first", metavar="T", required=True, help="An RFC 3339 time or a log position.")
+@click.option("--to", "last", metavar="T", help="An RFC 3339 time or a log position; now if not given.")
+@click.option("--goal", metavar="ID", help="Only this goal, and what is or was below it.")
+@click.option("--json", "as_json", is_flag=True, help="For machines: as GET /v2/users/{user}/diff answers it.")
+@click.pass_obj
+def diff(settings: Settings, user: str, first: str, last: str | None, goal: str | None, as_json: bool) -> None:
+    """What differs between a user's goals at two points, a line a goal."""
+    with opened(settings) as storage:
+        found, log = user_of(storage.log, user), storage.log
+        span = _span(log, first, last)
+        goal_id = goal and (uuid_of(goal) or goal)
+        differing = diffs.between(log, found.id, span, goal_id)
+        if as_json:
+            click.echo(diffs.encoded(differing, found.name))
+            return
+        for line in diffs.text(differing, found.name).decode().splitlines():
+            click.secho(line, fg=terminal.DIFF_COLOURS.get(line[:2]))
+
+
+def _span(log: Log, first: str, last: str | None) -> history.Span:
+    """Raises BadParameter."""
+    try:
+        points = (_point(first, "--from"), None if last is None else _point(last, "--to"))
+        return history.span(log, wall_clock(), *points)
+    except history.NoSpan as error:
+        raise click.BadParameter(str(error), param_hint=f"--{error.field}") from error
+
+
+@click.command()
 @click.option("--user", "name", help="Only this user's.")
 @click.option("--goal", metavar="ID", help="Only this goal's.")
 @click.option("--type", "kind", type=click.Choice(TYPES), metavar="T", help="Only events of this type.")
@@ -175,6 +206,12 @@ def replay(
 
 def _position(log: Log, text: str, option: str) -> int:
     """The log position that a position or an RFC 3339 time names."""
+    point = _point(text, option)
+    return log.position_at(micros(point)) if isinstance(point, datetime) else point
+
+
+def _point(text: str, option: str) -> int | datetime:
+    """A log position or a time. Raises BadParameter."""
     if text.isascii() and text.isdigit() and len(text) < 20 and int(text) <= LARGEST:
         return int(text)
     try:
@@ -184,4 +221,4 @@ def _position(log: Log, text: str, option: str) -> int:
     except ValueError as error:
         raise click.BadParameter(f"expected an RFC 3339 time with an offset or a position; found {text!r}",
                                  param_hint=option) from error  # fmt: skip
-    return log.position_at(micros(time))
+    return time

@@ -34,6 +34,9 @@ from projections.goal_tree import Node
 
 LINES_EVERY_SECONDS = 2.0
 
+DIFF_COLOURS = {"+ ": "green", "- ": "red", "→ ": "yellow", "↕ ": "yellow", "✔ ": "green", "· ": "blue", "~ ": "cyan"}
+"""Of the lines of a diff, by what they begin with; on a terminal only."""
+
 
 def drawing(title: str, nodes: Sequence[Node]) -> Iterator[str]:
     """The tree, a line a goal that is not deleted: done or not, its name, and how far it is."""

@@ -18,11 +18,12 @@ class Request(falcon.asgi.Request):
 
     `id`: told in the answer and in logs; `started`: when, by `perf_counter`; `address`: the client's; `secure`: whether
     it came by TLS; `deadline`: until when it may wait for the storage; `look`: who is asking, and whose data the path
-    names; `operation`: what answers; `charge`: counts more requests for the caller, where they are counted; `raw`: the
+    names; `named_by_id`: whether it names the user by id; `operation`: what
+    answers; `charge`: counts more requests for the caller, where they are counted; `raw`: the
     body as it came.
     """
 
-    __slots__ = ("address", "charge", "deadline", "id", "look", "operation", "raw", "secure", "started")
+    __slots__ = ("address", "charge", "deadline", "id", "look", "named_by_id", "operation", "raw", "secure", "started")
 
     id: str
     started: float
@@ -33,6 +34,7 @@ class Request(falcon.asgi.Request):
     operation: Operation | None
     charge: Callable[[float], None] | None
     raw: bytes
+    named_by_id: bool
 
     @property
     def caller(self) -> Caller | None:
@@ -54,4 +56,5 @@ class Request(falcon.asgi.Request):
 
 def begin(req: Request) -> None:
     """What is so before anything is known."""
-    req.look, req.operation, req.charge, req.raw, req.deadline = NOBODY, None, None, b"", NEVER
+    req.look, req.named_by_id, req.operation, req.charge = NOBODY, False, None, None
+    req.raw, req.deadline = b"", NEVER

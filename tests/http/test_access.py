@@ -105,6 +105,7 @@ PLACES: dict[str, dict[str, Call]] = {
     "/v2/users/{user}/goals": {"GET": Call("user", 200), "POST": Call("user", 201, {"name": "made"})},
     "/v2/users/{user}/commands": {"POST": Call("user", 200, {"commands": [{"type": "CreateGoal", "name": "made"}]})},
     "/v2/users/{user}/events": {"GET": Call("user", 200)},
+    "/v2/users/{user}/diff?from=0": {"GET": Call("user", 200)},
     "/v2/goals/{goal_id}": {
         "GET": Call("user", 200),
         "PATCH": Call("user", 200, {"name": "changed"}),

@@ -149,6 +149,7 @@ def _resolve(req: Request, named: dict[str, Any]) -> None:
     if "user" in named:
         if owner is None:
             no_such_user(named["user"])
+        req.named_by_id = uuid_of(named["user"]) == owner.id
         named["user"] = owner
     if "goal_id" in named:
         known = uuid_of(named["goal_id"])

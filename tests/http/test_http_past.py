@@ -1,0 +1,181 @@
+"""What differs between two points, over HTTP, on both engines, for all who may ask."""
+
+import uuid
+from collections.abc import Iterator
+from contextlib import ExitStack
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import httpx2
+import msgspec
+import pytest
+
+from es_goals.reads.changes import DiffAnswer
+from tests.support.engines import ENGINES, NEWEST
+from tests.support.people import behind, issue, register
+from tests.support.serving import Served, refused
+
+Json = dict[str, Any]
+
+SETTLED = "private, max-age=3600, immutable"
+LIVE = "private, no-cache"
+UNKNOWN = "01990000-0000-7000-8000-000000000000"
+
+
+class World:
+    """A service with accounts, and clients of ann, of bob and of the auditor eve."""
+
+    def __init__(self, served: Served, stack: ExitStack) -> None:
+        self.served, self.ids = served, dict[str, str]()
+        secrets = {}
+        with behind(served) as storage, storage.log.writing() as transaction:
+            for name in ("ann", "bob", "eve"):
+                user = register(transaction, name, "auditor" if name == "eve" else "user")
+                self.ids[name], secrets[name] = user.id, issue(transaction, user)[0]
+        self.ann, self.bob, self.eve = (stack.enter_context(served.as_(secret)) for secret in secrets.values())
+        self.goals = {name: self.make(name)["id"] for name in ("Run", "Read")}
+        self.goals["Shoes"] = self.make("Shoes", parent_id=self.goals["Run"])["id"]
+        self.start = self.head()
+        self.do("move", "Shoes", parent_id=self.goals["Read"])
+        self.do("complete", "Run", reason="a test")
+        self.end = self.head()
+        self.theirs = self.bob.post("/v2/users/bob/goals", json={"name": "bob's"}).json()["id"]
+
+    def make(self, name: str, **members: Any) -> Json:
+        """A goal of ann's."""
+        made: Json = self.ann.post("/v2/users/ann/goals", json={"name": name, **members}).json()
+        return made
+
+    def do(self, what: str, name: str, **members: Any) -> None:
+        """A command on a goal of ann's."""
+        assert self.ann.post(f"/v2/goals/{self.goals[name]}/{what}", json=members).status_code == 200
+
+    def head(self) -> int:
+        """The log's last position."""
+        position: int = self.ann.get("/readyz").json()["position"]
+        return position
+
+    def diff(self, client: httpx2.Client | None = None, user: str = "ann", **query: Any) -> httpx2.Response:
+        """`from_`, `to` and `goal`."""
+        named = {name.rstrip("_"): value for name, value in query.items()}
+        return (client or self.ann).get(f"/v2/users/{user}/diff", params=named)
+
+
+@pytest.fixture(scope="module", params=NEWEST)
+def world(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[World]:
+    folder = tmp_path_factory.mktemp("past")
+    with ENGINES[request.param](folder) as url, ExitStack() as stack:
+        served = Served(folder, workers=1, db=url if "://" in url else "events.db", accounts=True)
+        try:
+            yield World(served, stack)
+            served.verified()
+        finally:
+            served.stop()
+
+
+def test_what_differs_is_told_goal_by_goal(world: World) -> None:
+    answer = world.diff(from_=world.start, to=world.end)
+
+    assert answer.status_code == 200, answer.text
+    assert msgspec.json.decode(answer.content, type=DiffAnswer)
+    told = answer.json()
+    assert (told["user"], told["from"]["position"], told["to"]["position"]) == ("ann", world.start, world.end)
+    assert {goal["name"]: [change["kind"] for change in goal["changes"]] for goal in told["goals"]} == {
+        "Run": ["completed"], "Shoes": ["moved"],
+    }  # fmt: skip
+    assert told["goals"][0]["events"][0]["reason"] == "a test"
+    assert told["goals"][0]["events"][0]["actor"] == world.ids["ann"]
+    assert told["summary"]["goals"] == 2
+    assert told["progress"] == {"from": {"completed": 0, "leaves": 2}, "to": {"completed": 1, "leaves": 2}}
+
+
+def test_what_differs_of_one_goal_leaves_the_others_out(world: World) -> None:
+    answer = world.diff(from_=world.start, to=world.end, goal=world.goals["Read"].upper())
+
+    assert [goal["name"] for goal in answer.json()["goals"]] == ["Shoes"]
+
+
+def test_what_differs_is_told_as_text_to_who_prefers_it(world: World) -> None:
+    answer = world.ann.get(
+        "/v2/users/ann/diff", params={"from": world.start, "to": world.end}, headers={"Accept": "text/plain"}
+    )
+
+    assert answer.headers["Content-Type"] == "text/plain; charset=utf-8"
+    assert "Accept" in answer.headers["Vary"]
+    assert answer.text.splitlines()[0].startswith("ann, ")
+    assert answer.text.splitlines()[2] == "→ Shoes  from “Run” to “Read”"
+
+
+def test_only_what_is_settled_and_asked_for_by_id_may_be_kept(world: World) -> None:
+    user = world.ids["ann"]
+
+    by_id = world.diff(user=user, from_=world.start, to=world.end)
+    by_name, until_now = world.diff(from_=world.start, to=world.end), world.diff(user=user, from_=world.start)
+
+    assert (by_id.headers["Cache-Control"], by_id.json()["user"]) == (SETTLED, user)
+    assert (by_name.headers["Cache-Control"], by_name.json()["user"]) == (LIVE, "ann")
+    assert (until_now.headers["Cache-Control"], until_now.json()["user"]) == (LIVE, "ann")
+    assert {**by_id.json(), "user": "ann"} == by_name.json()
+    assert until_now.json()["goals"] == by_name.json()["goals"]
+
+
+def test_a_later_time_is_now_and_only_as_the_end(world: World) -> None:
+    tomorrow = (datetime.now(UTC) + timedelta(days=1)).isoformat()
+
+    until = world.diff(user=world.ids["ann"], from_=world.start, to=tomorrow)
+
+    assert until.json()["to"] == world.diff(from_=world.start).json()["to"]
+    assert until.headers["Cache-Control"] == LIVE
+    queries: list[dict[str, str | int]] = [
+        {"from": tomorrow},
+        {"from": tomorrow, "to": world.end},
+        {"from": tomorrow, "to": tomorrow},
+    ]
+    for query in queries:
+        answer = world.ann.get("/v2/users/ann/diff", params=query)
+        assert refused(answer, 422, "invalid-value")["errors"][0]["parameter"] == "from"
+    refused(world.diff(from_=tomorrow), 422, "invalid-value")
+
+
+def test_times_name_what_was_then(world: World) -> None:
+    whole = world.diff(from_=world.start, to=world.end).json()
+
+    by_time = world.diff(from_=whole["from"]["at"], to=whole["to"]["at"]).json()
+
+    assert by_time == whole
+
+
+@pytest.mark.parametrize(
+    ("query", "parameter"),
+    [
+        ({}, "from"),
+        ({"from": "x"}, "from"),
+        ({"from": "1", "to": "x"}, "to"),
+        ({"from": "9999999"}, "from"),
+        ({"from": "1", "to": "9999999"}, "to"),
+        ({"from": "2", "to": "1"}, "from"),
+        ({"from": "2026-01-01T00:00:00Z", "to": "2025-12-31T23:59:59Z"}, "from"),
+        ({"from": "1", "as_of": "1"}, "as_of"),
+    ],
+)
+def test_what_is_no_span_is_refused(world: World, query: dict[str, str], parameter: str) -> None:
+    answer = world.ann.get("/v2/users/ann/diff", params=query)
+
+    assert refused(answer, 422, "invalid-value")["errors"][0]["parameter"] == parameter
+
+
+def test_one_s_own_and_the_auditor_s_only(world: World) -> None:
+    assert world.diff(world.eve, from_=0).json()["goals"] == world.diff(from_=0).json()["goals"]
+    for name in ("ann", world.ids["ann"], "nobody", str(uuid.uuid4())):
+        refused(world.diff(world.bob, name, from_=0), 404, "user-not-found")
+    for goal in (world.theirs, UNKNOWN, "no id"):
+        refused(world.diff(from_=0, goal=goal), 404, "goal-not-found")
+    refused(world.diff(world.eve, "bob", from_=0, goal=world.goals["Run"]), 404, "goal-not-found")
+    refused(world.eve.post("/v2/users/ann/diff?from=0", json={}), 403, "forbidden")
+
+
+def test_from_the_beginning_all_that_is_was_made(world: World) -> None:
+    told = world.diff(from_=0).json()
+
+    assert told["from"] == {"position": 0, "version": 0, "at": None}
+    assert [goal["changes"][0]["kind"] for goal in told["goals"]] == ["created"] * 3
