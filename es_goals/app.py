@@ -56,6 +56,7 @@ def routes(worker: Worker) -> Routes:
         *_of_accounts(worker, signing),
         *commands.routes(worker),
         (past.DIFF, past.Diff(worker)),
+        (past.BLAME, past.Blame(worker)),
         *_of_events(worker),
         *_of_operators(worker),
         ("/v1.0/goals", v1.Goals(worker)),

@@ -92,6 +92,7 @@ for command in (
     goals.tree,
     goals.replay,
     goals.diff,
+    goals.blame,
     upkeep.rebuild,
     upkeep.rollback,
     upkeep.migrate,

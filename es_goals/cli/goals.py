@@ -21,6 +21,7 @@ from es_goals.goals.rules import decide
 from es_goals.goals.state import Goals, evolve
 from es_goals.ids import Uuid7, uuid_of, wall_clock
 from es_goals.reads import TREE, history
+from es_goals.reads import blame as blames
 from es_goals.reads import diff as diffs
 from es_goals.reads.history import event_answer
 from es_goals.reads.pool import FairPool
@@ -136,10 +137,7 @@ def tree(settings: Settings, user: str, as_of: str | None) -> None:
         if as_of is None:
             view = projector.read(TREE, found.id)
         else:
-            until, head = _position(storage.log, as_of, "--as-of"), storage.log.head().position
-            if until > head:
-                raise click.BadParameter(f"expected a position up to {head}; found {until}", param_hint="--as-of")
-            view = projector.view(TREE, found.id, until)
+            view = projector.view(TREE, found.id, _reached(storage.log, as_of, "--as-of"))
         for line in terminal.drawing(found.name, in_order(view.rows)):
             click.echo(line)
 
@@ -163,6 +161,31 @@ def diff(settings: Settings, user: str, first: str, last: str | None, goal: str 
             return
         for line in diffs.text(differing, found.name).decode().splitlines():
             click.secho(line, fg=terminal.DIFF_COLOURS.get(line[:2]))
+
+
+@click.command()
+@click.argument("goal")
+@click.option("--as-of", metavar="T", help="An RFC 3339 time or a log position.")
+@click.option("--below", is_flag=True, help="Also of all goals below.")
+@click.option("--json", "as_json", is_flag=True, help="For machines: as GET /v2/goals/{goal_id}/blame answers it.")
+@click.pass_obj
+def blame(settings: Settings, goal: str, as_of: str | None, below: bool, as_json: bool) -> None:
+    """Which event made each field of a goal what it is: when, who, why."""
+    goal_id = uuid_of(goal) or goal
+    with opened(settings) as storage:
+        log = storage.log
+        owner = log.owner(goal_id)
+        if owner is None:
+            raise click.ClickException(f"expected the id of a goal; found {goal!r}")
+        until = log.head().position if as_of is None else _reached(log, as_of, "--as-of")
+        if below:
+            goals = blames.of_branch(log, owner, goal_id, until)
+            data = blames.encoded_branch(goals, goal_id, until) if as_json else None
+        else:
+            goals = iter([one := blames.of_goal(log, goal_id, until)])
+            data = blames.encoded(one, until) if as_json else None
+        for line in terminal.blamed(log, goals) if data is None else [data]:
+            click.echo(line)
 
 
 def _span(log: Log, first: str, last: str | None) -> history.Span:
@@ -202,6 +225,14 @@ def replay(
         read = partial(user_events, storage.log, owner, until=end, subject=goal, type=kind)
         for line in chain.from_iterable(pages(read, attrgetter("position"), after)):
             click.echo(msgspec.json.encode(event_answer(line)) if as_json else teller.line(line))
+
+
+def _reached(log: Log, text: str, option: str) -> int:
+    """As `_position`, of what the log has got to. Raises BadParameter."""
+    until, head = _position(log, text, option), log.head().position
+    if until > head:
+        raise click.BadParameter(f"expected a position up to {head}; found {until}", param_hint=option)
+    return until
 
 
 def _position(log: Log, text: str, option: str) -> int:

@@ -57,6 +57,7 @@ CONTRACT = {
     "import": {"--user"},
     "export": {"--user", "--format"},
     "tree": {"--as-of"},
+    "blame": {"--as-of", "--below", "--json"},
     "diff": {"--from", "--to", "--goal", "--json"},
     "replay": {"--user", "--goal", "--type", "--after", "--until", "--json"},
     "rebuild": {"--user"},

@@ -116,6 +116,7 @@ PLACES: dict[str, dict[str, Call]] = {
     "/v2/goals/{goal_id}/move": {"POST": Call("user", 200, {"parent_id": None})},
     "/v2/goals/{goal_id}/restore": {"POST": Call("user", 200)},
     "/v2/goals/{goal_id}/history": {"GET": Call("user", 200)},
+    "/v2/goals/{goal_id}/blame": {"GET": Call("user", 200)},
     "/v2/events": {"GET": Call("auditor", 200)},
     "/v2/events?user={user}": {"GET": Call("user", 200)},
     "/v2/events?goal={goal_id}": {"GET": Call("user", 200)},

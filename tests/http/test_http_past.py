@@ -1,4 +1,4 @@
-"""What differs between two points, over HTTP, on both engines, for all who may ask."""
+"""What differs between two points, and who made a goal what it is, over HTTP, on both engines, for all who may ask."""
 
 import uuid
 from collections.abc import Iterator
@@ -10,6 +10,7 @@ import httpx2
 import msgspec
 import pytest
 
+from es_goals.reads.blame import BlameAnswer, BranchBlame
 from es_goals.reads.changes import DiffAnswer
 from tests.support.engines import ENGINES, NEWEST
 from tests.support.people import behind, issue, register
@@ -179,3 +180,56 @@ def test_from_the_beginning_all_that_is_was_made(world: World) -> None:
 
     assert told["from"] == {"position": 0, "version": 0, "at": None}
     assert [goal["changes"][0]["kind"] for goal in told["goals"]] == ["created"] * 3
+
+
+def test_each_field_is_told_with_the_event_that_made_it(world: World) -> None:
+    answer = world.ann.get(f"/v2/goals/{world.goals['Shoes']}/blame")
+
+    assert answer.headers["Cache-Control"] == LIVE
+    told = answer.json()
+    assert msgspec.json.decode(answer.content, type=BlameAnswer)
+    assert told["fields"]["name"]["value"] == "Shoes"
+    assert told["fields"]["parent_id"]["value"] == world.goals["Read"]
+    assert told["fields"]["parent_id"]["by"]["type"] == "GoalMoved"
+    assert [above["name"] for above in told["path"]] == ["Read"]
+    run = world.ann.get(f"/v2/goals/{world.goals['Run']}/blame").json()["fields"]
+    assert (run["status"]["value"], run["status"]["by"]["reason"]) == ("done", "a test")
+
+
+def test_blame_of_what_is_settled_may_be_kept(world: World) -> None:
+    path = f"/v2/goals/{world.goals['Shoes']}/blame"
+
+    then = world.ann.get(path, params={"as_of": world.start})
+
+    assert then.headers["Cache-Control"] == SETTLED
+    assert then.json()["position"] == world.start
+    assert then.json()["path"][0]["name"] == "Run"
+    for as_of in ("9999999", "x", "-1"):
+        problem = refused(world.ann.get(path, params={"as_of": as_of}), 422, "invalid-value")
+        assert problem["errors"][0]["parameter"] == "as_of"
+    refused(world.ann.get(path, params={"as_of": 1}), 404, "goal-not-found")
+
+
+def test_blame_tells_all_below_where_it_is_asked_to(world: World) -> None:
+    answer = world.ann.get(f"/v2/goals/{world.goals['Read']}/blame", params={"below": "true"})
+
+    told = msgspec.json.decode(answer.content, type=BranchBlame)
+    assert [goal.fields.name.value for goal in told.goals] == ["Read", "Shoes"]
+
+
+def test_blame_is_for_the_owner_and_the_auditor(world: World) -> None:
+    path = f"/v2/goals/{world.goals['Run']}/blame"
+
+    assert world.eve.get(path).json()["fields"] == world.ann.get(path).json()["fields"]
+    for client, goal in ((world.bob, world.goals["Run"]), (world.ann, world.theirs), (world.eve, UNKNOWN)):
+        refused(client.get(f"/v2/goals/{goal}/blame"), 404, "goal-not-found")
+    refused(world.eve.post(path), 403, "forbidden")
+
+
+def test_blame_of_a_deleted_goal_goes_on(world: World) -> None:
+    gone = world.make("gone")["id"]
+    assert world.ann.delete(f"/v2/goals/{gone}").status_code == 200
+
+    fields = world.ann.get(f"/v2/goals/{gone}/blame").json()["fields"]
+
+    assert (fields["status"]["value"], fields["status"]["by"]["type"]) == ("deleted", "GoalDeleted")

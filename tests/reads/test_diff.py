@@ -34,7 +34,7 @@ from projections import goal_tree
 from projections.goal_tree import Row, tree
 from tests.reads.test_goal_tree import hardly_any_stack
 from tests.support.histories import START, created, folded, recorded
-from tests.support.lives import NOW, lived, steps
+from tests.support.lives import NOW, lived, parts, position_of, steps
 
 Json = dict[str, Any]
 Order = dict[str | None, list[str]]
@@ -42,7 +42,7 @@ Order = dict[str | None, list[str]]
 END = Instant("2026-11-24T08:00:00Z")
 MANY = 20_000
 
-law = settings(deadline=None)
+law = settings(deadline=None, max_examples=100)
 
 
 def lines_of(*events: Event) -> list[Recorded]:
@@ -147,14 +147,11 @@ class Forest:
                 self.values[goal_id] = (*self.values[goal_id][:4], to)
 
 
-points = st.integers(0, 160)
-
-
 @law
-@given(steps, points, points)
+@given(steps, parts, parts)
 def test_the_first_tree_and_what_differs_give_the_second_tree(taken: Any, one: int, other: int) -> None:
     lines = lived(taken)
-    first, last = sorted((one, other))
+    first, last = sorted(position_of(lines, part) for part in (one, other))
 
     forest = Forest(rows_at(lines, first))
     forest.apply(diff(lines, first, last)["goals"])
@@ -163,10 +160,10 @@ def test_the_first_tree_and_what_differs_give_the_second_tree(taken: Any, one: i
 
 
 @law
-@given(steps, points, points, points)
+@given(steps, parts, parts, parts)
 def test_what_differs_in_two_steps_gives_what_differs_in_one(taken: Any, one: int, other: int, third: int) -> None:
     lines = lived(taken)
-    first, between, last = sorted((one, other, third))
+    first, between, last = sorted(position_of(lines, part) for part in (one, other, third))
 
     twice, once = Forest(rows_at(lines, first)), Forest(rows_at(lines, first))
     twice.apply(diff(lines, first, between)["goals"])
@@ -177,10 +174,10 @@ def test_what_differs_in_two_steps_gives_what_differs_in_one(taken: Any, one: in
 
 
 @law
-@given(steps, points, points)
+@given(steps, parts, parts)
 def test_nothing_differs_exactly_where_the_trees_are_equal(taken: Any, one: int, other: int) -> None:
     lines = lived(taken)
-    first, last = sorted((one, other))
+    first, last = sorted(position_of(lines, part) for part in (one, other))
 
     same = Forest(rows_at(lines, first)) == Forest(rows_at(lines, last))
 
@@ -229,10 +226,10 @@ def expected(old: dict[str, Row], new: dict[str, Row]) -> dict[str, list[str]]:
 
 
 @law
-@given(steps, points, points)
+@given(steps, parts, parts)
 def test_each_goal_differs_as_its_two_states_do_and_is_counted(taken: Any, one: int, other: int) -> None:
     lines = lived(taken)
-    first, last = sorted((one, other))
+    first, last = sorted(position_of(lines, part) for part in (one, other))
     wanted = expected(rows_at(lines, first), rows_at(lines, last))
 
     answer = diff(lines, first, last)
@@ -248,10 +245,10 @@ def test_each_goal_differs_as_its_two_states_do_and_is_counted(taken: Any, one: 
 
 
 @law
-@given(steps, points, points)
+@given(steps, parts, parts)
 def test_every_entry_has_the_events_of_its_goal_in_between(taken: Any, one: int, other: int) -> None:
     lines = lived(taken)
-    first, last = sorted((one, other))
+    first, last = sorted(position_of(lines, part) for part in (one, other))
 
     for goal in diff(lines, first, last)["goals"]:
         between = [line for line in lines if first < line.position <= last and line.subject == goal["id"]]
@@ -277,10 +274,10 @@ def is_at(place: Json, rows: dict[str, Row], goal_id: str) -> bool:
 
 
 @law
-@given(steps, points, points)
+@given(steps, parts, parts)
 def test_what_is_said_of_a_goal_equals_the_trees_at_both_ends(taken: Any, one: int, other: int) -> None:
     lines = lived(taken)
-    first, last = sorted((one, other))
+    first, last = sorted(position_of(lines, part) for part in (one, other))
     old, new = rows_at(lines, first), rows_at(lines, last)
 
     for goal in diff(lines, first, last)["goals"]:
@@ -317,10 +314,10 @@ def below(rows: dict[str, Row], goal_id: str) -> set[str]:
 
 
 @law
-@given(steps, points, points, st.integers(0, 12))
+@given(steps, parts, parts, st.integers(0, 12))
 def test_of_a_goal_only_what_is_or_was_under_it_differs(taken: Any, one: int, other: int, number: int) -> None:
     lines = lived(taken)
-    first, last = sorted((one, other))
+    first, last = sorted(position_of(lines, part) for part in (one, other))
     old, new = rows_at(lines, first), rows_at(lines, last)
     chosen = sorted(new)[number % len(new)] if new else "none"
     if not new:
@@ -343,9 +340,10 @@ def test_of_a_goal_only_what_is_or_was_under_it_differs(taken: Any, one: int, ot
 
 
 @law
-@given(steps, points)
-def test_all_since_the_beginning_is_what_was_made(taken: Any, last: int) -> None:
+@given(steps, parts)
+def test_all_since_the_beginning_is_what_was_made(taken: Any, part: int) -> None:
     lines = lived(taken)
+    last = position_of(lines, part)
 
     answer = diff(lines, 0, last)
 
