@@ -25,14 +25,14 @@ from es_goals.reads import blame as blames
 from es_goals.reads import diff as diffs
 from es_goals.reads.history import event_answer
 from es_goals.reads.pool import FairPool
-from es_goals.reads.trees import TreeOptions, UserTree, whole
+from es_goals.reads.search import Query, parse
+from es_goals.reads.trees import TreeOptions, UserTree, shown, whole
 from es_goals.service import RejectedAt, Request, Service
 from es_goals.settings import Settings
 from es_goals.storage import Storage
 from es_goals.storage.log import Cause, Log, User, pages, user_events
 from es_goals.upkeep import verification
-from es_goals.values import Rejected
-from projections.goal_tree import tree as in_order
+from es_goals.values import InvalidValue, Rejected
 
 LARGEST = 2**63 - 1
 
@@ -128,9 +128,11 @@ def _print_events(log: Log, user: User | None) -> None:
 @click.command()
 @click.argument("user")
 @click.option("--as-of", metavar="T", help="An RFC 3339 time or a log position.")
+@click.option("--find", metavar="WORDS", help="Only goals in which all these words occur, and those above them.")
 @click.pass_obj
-def tree(settings: Settings, user: str, as_of: str | None) -> None:
+def tree(settings: Settings, user: str, as_of: str | None, find: str | None) -> None:
     """A user's goals, drawn."""
+    options = TreeOptions(find=None if find is None else _query(find))
     with opened(settings) as storage:
         found = user_of(storage.log, user)
         projector = read_models(storage)
@@ -138,8 +140,16 @@ def tree(settings: Settings, user: str, as_of: str | None) -> None:
             view = projector.read(TREE, found.id)
         else:
             view = projector.view(TREE, found.id, _reached(storage.log, as_of, "--as-of"))
-        for line in terminal.drawing(found.name, in_order(view.rows)):
+        for line in terminal.drawing(found.name, shown(UserTree(view, found.name), options)):
             click.echo(line)
+
+
+def _query(words: str) -> Query:
+    """Raises BadParameter."""
+    try:
+        return parse(words)
+    except InvalidValue as error:
+        raise click.BadParameter(str(error), param_hint="--find") from error
 
 
 @click.command()

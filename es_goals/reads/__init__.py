@@ -202,7 +202,7 @@ class Reads:
         return await self.in_thread(lambda: self._make(question, look), asker)
 
     def _is_small(self, question: TreeQuestion, look: Look, known: UserTree | None) -> bool:
-        if question.until is not None or not self.log.is_local:
+        if question.until is not None or question.options.find is not None or not self.log.is_local:
             return False
         if known is None:
             return look.version <= SMALL
@@ -214,7 +214,8 @@ class Reads:
         answer = _answer(question, tree)
         kept = tree if until is None else self._trees.get(owner.id)
         if kept is not None:
-            kept.put_answer((question.goal_id, question.view), answer)
+            if question.options.find is None:  # what is typed is seldom typed twice
+                kept.put_answer((question.goal_id, question.view), answer)
             self._trees.put(owner.id, kept)
         return answer
 

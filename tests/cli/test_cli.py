@@ -56,7 +56,7 @@ CONTRACT = {
     "serve": {"--host", "--port", "--workers", "--open"},
     "import": {"--user"},
     "export": {"--user", "--format"},
-    "tree": {"--as-of"},
+    "tree": {"--as-of", "--find"},
     "blame": {"--as-of", "--below", "--json"},
     "diff": {"--from", "--to", "--goal", "--json"},
     "replay": {"--user", "--goal", "--type", "--after", "--until", "--json"},

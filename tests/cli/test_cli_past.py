@@ -105,3 +105,10 @@ def test_blame_of_what_is_not_there_is_refused() -> None:
     assert "expected the id of a goal" in refused(cli("blame", "unknown"))
     assert "expected a goal of this user" in refused(cli("blame", "c", "--as-of", "3"))
     assert "up to 6" in misused(cli("blame", "c", "--as-of", "7"))
+
+
+def test_a_tree_can_be_drawn_of_what_is_found() -> None:
+    assert done(cli("tree", "alice", "--find", "ZOE")) == "alice\n└── · Read  0/1\n    └── · Zoë\n"
+    assert done(cli("tree", "alice", "--as-of", "4", "--find", "zoe -read")).splitlines()[1] == "└── · Run  0/1"
+    assert done(cli("tree", "alice", "--find", "nothing")) == "alice\n"
+    assert "--find" in misused(cli("tree", "alice", "--find", "-zoe"))

@@ -1,4 +1,5 @@
-"""What differs between two points, and who made a goal what it is, over HTTP, on both engines, for all who may ask."""
+"""What differs between two points, who made a goal what it is, and finding goals by words, as they are and were: over
+HTTP, on both engines, for all who may ask."""
 
 import uuid
 from collections.abc import Iterator
@@ -10,6 +11,7 @@ import httpx2
 import msgspec
 import pytest
 
+from es_goals.http.goals.queries import TreeAnswer
 from es_goals.reads.blame import BlameAnswer, BranchBlame
 from es_goals.reads.changes import DiffAnswer
 from tests.support.engines import ENGINES, NEWEST
@@ -233,3 +235,81 @@ def test_blame_of_a_deleted_goal_goes_on(world: World) -> None:
     fields = world.ann.get(f"/v2/goals/{gone}/blame").json()["fields"]
 
     assert (fields["status"]["value"], fields["status"]["by"]["type"]) == ("deleted", "GoalDeleted")
+
+
+def found(world: World, client: httpx2.Client | None = None, **query: Any) -> Json:
+    """What is answered to a search of ann's goals."""
+    answer = (client or world.ann).get("/v2/users/ann/goals", params=query)
+    assert answer.status_code == 200, answer.text
+    assert msgspec.json.decode(answer.content, type=TreeAnswer)
+    answered: Json = answer.json()
+    return answered
+
+
+def test_goals_are_found_by_words_with_those_above_them(world: World) -> None:
+    answer = found(world, q="SHÖES")
+
+    assert answer["matches"] == 1
+    assert [(goal["name"], "match" in goal) for goal in answer["goals"]] == [("Read", False)]
+    assert [(goal["name"], goal["match"]) for goal in answer["goals"][0]["sub_goals"]] == [("Shoes", "name")]
+    assert [goal["name"] for goal in found(world, q="-shoes r", view="flat")["goals"]] == ["Run", "Read"]
+    assert found(world, q="shoes", status="done") == {**answer, "matches": 0, "goals": []}
+    assert found(world, world.eve, q="shoes") == answer
+
+
+def test_the_best_finds_come_first(world: World) -> None:
+    for name in ("shoe", "a horseshoe", "my shoebox"):
+        world.make(name)
+
+    answer = found(world, q="shoe", view="flat", order="relevance", limit=3)
+
+    assert answer["matches"] == 4
+    assert [goal["name"] for goal in answer["goals"]] == ["shoe", "Shoes", "my shoebox"]
+
+
+def test_a_name_that_changed_is_found_where_it_was(world: World) -> None:
+    goal = world.make("Zoë's Straße")
+    before = world.head()
+    assert world.ann.patch(f"/v2/goals/{goal['id']}", json={"name": "Allee"}).status_code == 200
+
+    for words in ("zoe strasse", '"ZOE\'S STRASSE"', "ße"):
+        then, now = found(world, q=words, as_of=before), found(world, q=words)
+        assert ([goal["name"] for goal in then["goals"]], now["goals"]) == (["Zoë's Straße"], [])
+    assert [goal["name"] for goal in found(world, q="allee")["goals"]] == ["Allee"]
+
+
+def test_a_search_that_is_asked_again_is_not_sent_again(world: World) -> None:
+    path, query = "/v2/users/ann/goals", {"q": "shoes"}
+    tag = world.ann.get(path, params=query).headers["ETag"]
+
+    assert world.ann.get(path, params=query, headers={"If-None-Match": tag}).status_code == 304
+    assert world.ann.get(path, params={"q": "run"}, headers={"If-None-Match": tag}).status_code == 200
+    assert world.ann.get(path, headers={"If-None-Match": tag}).status_code == 200
+
+
+@pytest.mark.parametrize(
+    ("query", "parameter"),
+    [
+        ({"q": ""}, "q"),
+        ({"q": "-a"}, "q"),
+        ({"q": "a" * 201}, "q"),
+        ({"q": "a " * 17}, "q"),
+        ({"q": "a", "order": "relevance"}, "order"),
+        ({"view": "flat", "order": "relevance"}, "order"),
+        ({"q": "a", "view": "flat", "order": "name"}, "order"),
+        ({"q": "a", "view": "flat", "limit": "5"}, "limit"),
+        ({"q": "a", "view": "flat", "order": "relevance", "limit": "101"}, "limit"),
+        ({"q": "a", "view": "flat", "order": "relevance", "limit": "0"}, "limit"),
+    ],
+)
+def test_a_search_that_asks_for_nothing_or_too_much_is_refused(
+    world: World, query: dict[str, str], parameter: str
+) -> None:
+    answer = world.ann.get("/v2/users/ann/goals", params=query)
+
+    assert refused(answer, 422, "invalid-value")["errors"][0]["parameter"] == parameter
+
+
+def test_nobody_finds_what_is_another_s(world: World) -> None:
+    refused(world.bob.get("/v2/users/ann/goals", params={"q": "shoes"}), 404, "user-not-found")
+    assert found(world, q="bob")["goals"] == []
