@@ -116,6 +116,8 @@ for command in (
     goals.export,
     goals.tree,
     goals.replay,
+    goals.diff,
+    goals.blame,
     upkeep.rebuild,
     upkeep.rollback,
     upkeep.migrate,

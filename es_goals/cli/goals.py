@@ -21,17 +21,19 @@ from es_goals.goals.rules import decide
 from es_goals.goals.state import Goals, evolve
 from es_goals.ids import Uuid7, uuid_of, wall_clock
 from es_goals.outlines import Outline
-from es_goals.reads import TREE
+from es_goals.reads import TREE, history
+from es_goals.reads import blame as blames
+from es_goals.reads import diff as diffs
 from es_goals.reads.history import LARGEST, BeyondHead, event_answer, point_of, settle
 from es_goals.reads.pool import FairPool
-from es_goals.reads.trees import TreeOptions, UserTree, whole
+from es_goals.reads.search import Query, parse
+from es_goals.reads.trees import TreeOptions, UserTree, shown, whole
 from es_goals.service import RejectedAt, Request, Service
 from es_goals.settings import Settings
 from es_goals.storage import Storage, exists
 from es_goals.storage.log import Cause, Log, User, all_lines, pages, user_events
 from es_goals.upkeep import verification
 from es_goals.values import InvalidValue, Rejected
-from projections.goal_tree import tree as in_order
 
 
 @click.command("import")
@@ -141,9 +143,11 @@ def _print_events(log: Log, user: User | None) -> None:
 @click.command()
 @click.argument("user")
 @click.option("--as-of", metavar="T", help="An RFC 3339 time or a log position.")
+@click.option("--find", metavar="WORDS", help="Only goals in which all these words occur, and those above them.")
 @click.pass_obj
-def tree(settings: Settings, user: str, as_of: str | None) -> None:
+def tree(settings: Settings, user: str, as_of: str | None, find: str | None) -> None:
     """A user's goals, drawn."""
+    options = TreeOptions(find=None if find is None else _query(find))
     with opened(settings) as storage:
         found = user_of(storage.log, user)
         projector = read_models(storage)
@@ -151,8 +155,71 @@ def tree(settings: Settings, user: str, as_of: str | None) -> None:
             view = projector.read(TREE, found.id)
         else:
             view = projector.view(TREE, found.id, _position(storage.log, as_of, "--as-of"))
-        for line in terminal.drawing(found.name, in_order(view.rows)):
+        for line in terminal.drawing(found.name, shown(UserTree(view, found.name), options)):
             click.echo(line)
+
+
+def _query(words: str) -> Query:
+    """Raises BadParameter."""
+    try:
+        return parse(words)
+    except InvalidValue as error:
+        raise click.BadParameter(str(error), param_hint="--find") from error
+
+
+@click.command()
+@click.argument("user")
+@click.option("--from", "first", metavar="T", required=True, help="An RFC 3339 time or a log position.")
+@click.option("--to", "last", metavar="T", help="An RFC 3339 time or a log position; now if not given.")
+@click.option("--goal", metavar="ID", help="Only this goal, and what is or was below it.")
+@click.option("--json", "as_json", is_flag=True, help="For machines: as GET /v2/users/{user}/diff answers it.")
+@click.pass_obj
+def diff(settings: Settings, user: str, first: str, last: str | None, goal: str | None, as_json: bool) -> None:
+    """What differs between a user's goals at two points, a line a goal."""
+    with opened(settings) as storage:
+        found, log = user_of(storage.log, user), storage.log
+        span = _span(log, first, last)
+        goal_id = goal and (uuid_of(goal) or goal)
+        differing = diffs.between(log, found.id, span, goal_id)
+        if as_json:
+            click.echo(diffs.encoded(differing, found.name))
+            return
+        for line in diffs.text(differing, found.name).decode().splitlines():
+            click.secho(line, fg=terminal.DIFF_COLOURS.get(line[:2]))
+
+
+@click.command()
+@click.argument("goal")
+@click.option("--as-of", metavar="T", help="An RFC 3339 time or a log position.")
+@click.option("--below", is_flag=True, help="Also of all goals below.")
+@click.option("--json", "as_json", is_flag=True, help="For machines: as GET /v2/goals/{goal_id}/blame answers it.")
+@click.pass_obj
+def blame(settings: Settings, goal: str, as_of: str | None, below: bool, as_json: bool) -> None:
+    """Which event made each field of a goal what it is: when, who, why."""
+    goal_id = uuid_of(goal) or goal
+    with opened(settings) as storage:
+        log = storage.log
+        owner = log.owner(goal_id)
+        if owner is None:
+            raise click.ClickException(f"expected the id of a goal; found {goal!r}")
+        until = log.head().position if as_of is None else _position(log, as_of, "--as-of")
+        if below:
+            goals = blames.of_branch(log, owner, goal_id, until)
+            data = blames.encoded_branch(goals, goal_id, until) if as_json else None
+        else:
+            goals = iter([one := blames.of_goal(log, goal_id, until)])
+            data = blames.encoded(one, until) if as_json else None
+        for line in terminal.blamed(log, goals) if data is None else [data]:
+            click.echo(line)
+
+
+def _span(log: Log, first: str, last: str | None) -> history.Span:
+    """Raises BadParameter."""
+    try:
+        points = (point_of(first, "from"), None if last is None else point_of(last, "to"))
+        return history.span(log, wall_clock(), *points)
+    except (history.NoSpan, InvalidValue) as error:
+        raise click.BadParameter(str(error), param_hint=f"--{error.field}") from error
 
 
 @click.command()

@@ -1,8 +1,9 @@
 """What the command line shows: trees, history, progress."""
 
 import sys
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
+from datetime import datetime
 from time import monotonic
 from typing import assert_never
 
@@ -29,10 +30,17 @@ from es_goals.events import (
     instant,
     moment,
 )
+from es_goals.reads.blame import By, GoalBlame
+from es_goals.reads.history import EventBrief
 from es_goals.storage.log import Progress, Reader
 from projections.goal_tree import Node
 
 LINES_EVERY_SECONDS = 2.0
+
+WIDEST = 32  # characters of a value in a line
+
+DIFF_COLOURS = {"+ ": "green", "- ": "red", "→ ": "yellow", "↕ ": "yellow", "✔ ": "green", "· ": "blue", "~ ": "cyan"}
+"""Of the lines of a diff, by what they begin with; on a terminal only."""
 
 
 def drawing(title: str, nodes: Sequence[Node]) -> Iterator[str]:
@@ -128,6 +136,37 @@ class HistoryFormatter:
                 after, name = page[-1].position, event.name
         self._goals[goal_id] = (max(seen, position - 1), name)
         return name
+
+
+def blamed(log: Reader, goals: Iterable[GoalBlame]) -> Iterator[str]:
+    """Each field of goals in a line, with the event that made it what it is; behind them the path, if it is told."""
+    users: dict[str, str] = {}
+    for goal in goals:
+        yield f"{goal.fields.name.value}  {goal.id}"
+        for name in goal.fields.__struct_fields__:
+            field = getattr(goal.fields, name)
+            value = "" if isinstance(field, By) else "none" if field.value is None else _short(field.value)
+            yield f"  {name:<11}  {value:<{WIDEST}}  {_by(log, field.by, users)}"
+        for above in goal.path or ():
+            yield f"  {'named':<11}  {_short(above.name):<{WIDEST}}  {_by(log, above.named, users)}"
+            yield f"  {'placed':<11}  {'':<{WIDEST}}  {_by(log, above.placed, users)}"
+
+
+def _short(value: str | datetime) -> str:
+    """What fits into a column of a line."""
+    text = f"{value:%Y-%m-%dT%H:%M:%SZ}" if isinstance(value, datetime) else value
+    line = text.partition("\n")[0]
+    return line if len(line) <= WIDEST and line == text else f"{line[: WIDEST - 1]}…"
+
+
+def _by(log: Reader, event: EventBrief, users: dict[str, str]) -> str:
+    actor = event.actor
+    if actor is not None and actor not in users:
+        user = log.user(actor)
+        users[actor] = user.name if user else actor
+    who = f"  {users[actor]}" if actor is not None else ""
+    why = f"  ({event.reason})" if event.reason else ""
+    return f"{event.position:>7}  {event.at:%Y-%m-%d %H:%M:%S}{who}  {event.type}{why}"
 
 
 def _account(event: AccountEvent) -> str:

@@ -24,7 +24,7 @@ from es_goals.reads.trees import CachedAnswer, TreeCache, TreeOptions, UserTree
 from es_goals.storage import Storage
 from es_goals.storage.deadlines import Deadline
 from es_goals.storage.errors import Interrupted, StorageError
-from es_goals.storage.log import Clock, User
+from es_goals.storage.log import Clock, Reader, User
 
 TREE = "goal_tree"
 """The read model that trees are made from."""
@@ -183,12 +183,12 @@ class Reads:
 
     async def events(self, wanted: Filter, after: int, head: int, limit: int, asker: Asker) -> list[Recorded]:
         """Those behind a position, in order, from a log that has all up to `head` at least."""
-        return await self.in_thread(
-            lambda: self._read(
-                has_position(head), lambda source: history.events(source.storage.log, wanted, after, limit)
-            ),
-            asker,
-        )
+        return await self.of_log(head, lambda log: history.events(log, wanted, after, limit), asker)
+
+    async def of_log(self, position: int, work: Callable[[Reader], T], asker: Asker) -> T:
+        """What the work makes of a log that has all up to a position at least. Raises what the work raises."""
+        has = has_position(position)
+        return await self.in_thread(lambda: self._read(has, lambda source: work(source.storage.log)), asker)
 
     def tag(self, question: TreeQuestion, look: Look) -> str | None:
         """The tag of an answer that need not be made to know it: that of a whole tree as of now."""
@@ -210,7 +210,7 @@ class Reads:
         return await self.in_thread(lambda: self._make(question, look), asker)
 
     def _is_small(self, question: TreeQuestion, look: Look, known: UserTree | None) -> bool:
-        if question.until is not None or not self.log.is_local:
+        if question.until is not None or question.options.find is not None or not self.log.is_local:
             return False
         if known is None:
             return look.version <= SMALL
@@ -222,7 +222,8 @@ class Reads:
         answer = _answer(question, tree)
         kept = tree if until is None else self._trees.get(owner.id)
         if kept is not None:
-            kept.put_answer((question.goal_id, question.view), answer)
+            if question.options.find is None:  # what is typed is seldom typed twice
+                kept.put_answer((question.goal_id, question.view), answer)
             self._trees.put(owner.id, kept)
         return answer
 

@@ -1,16 +1,24 @@
 """The log as history: filters, pages, and how an event is shown everywhere."""
 
 import re
+from collections.abc import Iterable, Iterator
 from datetime import datetime
 
 import msgspec
 from msgspec import Struct
 
-from es_goals.events import EPOCH, Recorded, micros, moment
+from es_goals.events import EPOCH, Recorded, UndecodableEvent, micros, moment
+from es_goals.goals.commands import LimitReached
+from es_goals.projector import ProjectionBehind
+from es_goals.storage.deadlines import current
 from es_goals.storage.log import Reader, user_events
 from es_goals.values import InvalidValue, time_of
+from projections.goal_tree import Row, fold
 
 STREAM_PAGE = 1000
+
+MOST_BYTES = 128 * 2**20
+"""Of an answer that repeats texts: a user's limits on goals and texts do not bound how often it repeats them."""
 
 
 class EventAnswer(Struct, frozen=True):
@@ -26,6 +34,18 @@ class EventAnswer(Struct, frozen=True):
     command: str
     reason: str | None
     data: msgspec.Raw
+
+
+class EventBrief(Struct, frozen=True, gc=False):
+    """An event where it only explains something. `undoes`: the command whose effect it reverses."""
+
+    position: int
+    type: str
+    at: datetime
+    actor: str | None
+    command: str
+    reason: str | None
+    undoes: str | None
 
 
 class EventPage(Struct, frozen=True):
@@ -66,6 +86,20 @@ def point_of(text: str, field: str) -> int | datetime:
     return max(time, EPOCH)
 
 
+def brief(line: Recorded) -> EventBrief:
+    """An event as it explains something."""
+    undoes = getattr(line.event, "undoes", None) if b'"undoes"' in line.data else None
+    return EventBrief(line.position, line.type, moment(line.at), line.actor, line.command, line.reason, undoes)
+
+
+def folded(goal: Row | None, line: Recorded) -> Row:
+    """The goal after the event. Raises ProjectionBehind where the read model's fold does not take it."""
+    try:
+        return fold(goal, line)
+    except (UndecodableEvent, ValueError, TypeError) as error:
+        raise ProjectionBehind(f"expected every event to fold; found: {error}") from error
+
+
 class BeyondHead(Exception):
     """A position that the log has not reached."""
 
@@ -84,6 +118,55 @@ def settle(log: Reader, point: int | datetime) -> tuple[int, bool]:
     return point, True
 
 
+class Span(Struct, frozen=True):
+    """From one position to another. `settled`: what was at both will never be otherwise."""
+
+    first: int
+    last: int
+    settled: bool
+
+
+class NoSpan(Exception):
+    """Two points that have nothing between them; `field`, from or to, is at fault."""
+
+    def __init__(self, field: str, detail: str) -> None:
+        super().__init__(detail)
+        self.field = field
+
+
+def span(log: Reader, now: int, first: int | datetime, last: int | datetime | None) -> Span:
+    """What lies between two positions or times; without `last` up to now (µs), which a later time means too. Raises
+    NoSpan."""
+    begin, begin_settled = _settled(log, first, "from")
+    end, end_settled = (log.head().position, False) if last is None else _settled(log, last, "to")
+    if isinstance(first, datetime):
+        now = max(now, log.head().at)  # a clock may have been set back
+        latest = min(now, micros(last)) if isinstance(last, datetime) else now
+        if micros(first) > latest:
+            raise NoSpan("from", f"expected a time not later than to, {moment(latest)}; found {first}")
+    if begin > end:
+        raise NoSpan("from", f"expected what is not later than to, position {end}; found position {begin}")
+    return Span(begin, end, begin_settled and end_settled)
+
+
+def _settled(log: Reader, point: int | datetime, field: str) -> tuple[int, bool]:
+    try:
+        return settle(log, point)
+    except BeyondHead as error:
+        raise NoSpan(field, str(error)) from None
+
+
 def events(log: Reader, wanted: Filter, after: int, limit: int = STREAM_PAGE) -> list[Recorded]:
     """Those behind a position, in order."""
     return user_events(log, wanted.owner, after, limit, until=wanted.until, subject=wanted.subject, type=wanted.type)
+
+
+def bounded(parts: Iterable[bytes]) -> Iterator[bytes]:
+    """The parts of an answer, made before the deadline, and not too many bytes. Raises LimitReached, Interrupted."""
+    deadline, size = current(), 0
+    for part in parts:
+        deadline.check()
+        size += len(part)
+        if size > MOST_BYTES:
+            raise LimitReached(f"{MOST_BYTES} bytes of an answer; name a goal, or a shorter span", size)
+        yield part

@@ -2,8 +2,9 @@
 
 import threading
 from collections import OrderedDict
-from collections.abc import Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime
+from hashlib import blake2b
 from sys import getsizeof
 from typing import Any
 
@@ -14,6 +15,8 @@ from es_goals.events import Instant, moment
 from es_goals.goals.commands import GoalNotFound
 from es_goals.goals.state import Goal
 from es_goals.projector import View
+from es_goals.reads.search import Query, folded
+from es_goals.storage.deadlines import current
 from projections.goal_tree import Node, Row, renewed
 from projections.goal_tree import tree as in_places
 
@@ -27,6 +30,7 @@ ROW_BYTES = 640
 ID_BYTES = 85
 TEXT_BYTES = 250
 ANSWER_BYTES = 400
+FOLDED_BYTES = 150
 MOST_ANSWERS = 1_000
 """Of one user, in different views or of different goals."""
 
@@ -62,16 +66,24 @@ class TreeGoalAnswer(GoalAnswer, kw_only=True):
 
 
 class TreeOptions(Struct, frozen=True):
-    """Which part of a tree is shown, and how. `depth`: levels below the answered goals, None for all."""
+    """Which part of a tree is shown, and how. `depth`: levels below the answered goals, None for all; `find`: what must
+    be found in a goal; `ranked`: the best finds first, which takes a flat view, `limit` of them if it is given."""
 
     flat: bool = False
     status: str = "all"
     depth: int | None = None
     deleted: bool = False
+    find: Query | None = None
+    ranked: bool = False
+    limit: int | None = None
 
     def __str__(self) -> str:
         levels = "" if self.depth is None else self.depth
-        return f"{'f' if self.flat else 't'}{self.status[0]}{'d' if self.deleted else ''}{levels}"
+        view = f"{'f' if self.flat else 't'}{self.status[0]}{'d' if self.deleted else ''}{levels}"
+        if self.find is None:
+            return view
+        asked = blake2b(_encode((self.find, self.ranked, self.limit)), digest_size=12)
+        return f"{view}.{asked.hexdigest()}"
 
 
 class CachedAnswer(Struct, frozen=True):
@@ -98,6 +110,8 @@ class UserTree:
             before = None
         self._texts: dict[str, tuple[Row, bytes]] = {} if before is None else before._texts
         self._text_bytes: int = 0 if before is None else before._text_bytes
+        self._folded: dict[str, tuple[Row, str, str]] = {} if before is None else before._folded
+        self._folded_bytes: int = 0 if before is None else before._folded_bytes
         self.nodes, self._row_bytes = _placed(view, before)
         self._answers: OrderedDict[AnswerKey, CachedAnswer] = OrderedDict()
         self._answer_bytes = 0
@@ -109,7 +123,7 @@ class UserTree:
     @property
     def size(self) -> int:
         """Bytes, about."""
-        return self._row_bytes + self._text_bytes + self._answer_bytes
+        return self._row_bytes + self._text_bytes + self._folded_bytes + self._answer_bytes
 
     def is_of(self, version: int, generation: int, name: str) -> bool:
         """Whether it is what a reader sees at this version of the user's goals and in this generation of rows."""
@@ -136,6 +150,18 @@ class UserTree:
         self._texts[row.id] = (row, made)
         self._text_bytes += _text_bytes(made) - (_text_bytes(known[1]) if known else 0)
         return made
+
+    def folded(self, row: Row) -> tuple[str, str]:
+        """A goal's name and description as they are searched, made once as its JSON is. Raises Interrupted."""
+        known = self._folded.get(row.id)
+        if known is not None and known[0] is row:
+            return known[1], known[2]
+        current().check()
+        name, description = folded(row.name), folded(row.description or "")
+        self._folded[row.id] = (row, name, description)
+        old = 0 if known is None else FOLDED_BYTES + getsizeof(known[1]) + getsizeof(known[2])
+        self._folded_bytes += FOLDED_BYTES + getsizeof(name) + getsizeof(description) - old
+        return name, description
 
 
 def _placed(view: View, before: UserTree | None) -> tuple[Sequence[Node], int]:
@@ -205,8 +231,18 @@ def goal_answer(goal: Goal, user: str) -> GoalAnswer:
 
 
 def whole(tree: UserTree, options: TreeOptions) -> bytes:
-    """All of a user's goals, with the version and position they are as of."""
-    return _envelope(tree, _goals(tree, tree.nodes, options))
+    """All of a user's goals, or those that are found, with the version and position they are as of. Raises
+    Interrupted."""
+    if options.find is None:
+        return _envelope(tree, _goals(tree, tree.nodes, options))
+    found = _found(tree, options, options.find)
+    return _envelope(tree, _goals(tree, tree.nodes, options, found), b',"matches":%d' % len(found))
+
+
+def shown(tree: UserTree, options: TreeOptions) -> list[Node]:
+    """The nodes that a whole tree shows."""
+    found = None if options.find is None else _found(tree, options, options.find)
+    return [node for node, keep in zip(tree.nodes, _shown(tree.nodes, options, found), strict=True) if keep]
 
 
 def one(tree: UserTree, goal_id: str, options: TreeOptions) -> bytes:
@@ -218,33 +254,57 @@ def one(tree: UserTree, goal_id: str, options: TreeOptions) -> bytes:
     return _envelope(tree, goals) if options.flat else goals
 
 
-def _envelope(tree: UserTree, goals: bytes) -> bytes:
+def _envelope(tree: UserTree, goals: bytes, matches: bytes = b"") -> bytes:
     view = tree.view
-    return b'{"user":%b,"version":%d,"position":%d,"goals":[%b]}' % (
+    return b'{"user":%b,"version":%d,"position":%d%b,"goals":[%b]}' % (
         _encode(tree.name),
         view.version,
         view.position,
+        matches,
         goals,
     )
 
 
-def _goals(tree: UserTree, nodes: Sequence[Node], options: TreeOptions) -> bytes:
+Found = Mapping[int, str]
+"""Places of nodes in which something was found, and where: name, description or both."""
+
+
+def _found(tree: UserTree, options: TreeOptions, query: Query) -> Found:
+    passing = _passing(tree.nodes, options)
+    matches = ((place, query.match(*tree.folded(tree.nodes[place].row))) for place, so in enumerate(passing) if so)
+    return {place: match for place, match in matches if match is not None}
+
+
+def _goals(tree: UserTree, nodes: Sequence[Node], options: TreeOptions, found: Found | None = None) -> bytes:
     base = nodes[0].depth if nodes else 0
-    shown = _shown(nodes, options)
-    if options.flat:
-        limit = base + (options.depth if options.depth is not None else len(nodes))
-        kept = (node for node, keep in zip(nodes, shown, strict=True) if keep and node.depth <= limit)
-        return b",".join(b'%b%b,"depth":%d}' % (*_texts(tree, node), node.depth - base) for node in kept)
-    return _nested(tree, nodes, shown, base, options.depth)
+    keep = _shown(nodes, options, found)
+    if not options.flat:
+        return _nested(tree, nodes, keep, base, options.depth, found or {})
+    deepest = base + (options.depth if options.depth is not None else len(nodes))
+    places: Iterable[int] = (place for place, node in enumerate(nodes) if keep[place] and node.depth <= deepest)
+    if options.ranked and options.find is not None:
+        places = _ranked(tree, places, options.find)[: options.limit]
+    texts = ((*_texts(tree, nodes[place], (found or {}).get(place)), nodes[place].depth - base) for place in places)
+    return b",".join(b'%b%b,"depth":%d}' % text for text in texts)
 
 
-def _shown(nodes: Sequence[Node], options: TreeOptions) -> list[bool]:
-    """Which nodes pass the filter; in a tree those above them too."""
+def _ranked(tree: UserTree, places: Iterable[int], query: Query) -> list[int]:
+    """The best finds first, equal ones in pre-order."""
+    return sorted(places, key=lambda place: query.rank(tree.folded(tree.nodes[place].row)[0]))
+
+
+def _passing(nodes: Sequence[Node], options: TreeOptions) -> list[bool]:
+    """Which nodes have the status that is asked for."""
     if options.status == "all":
         return [options.deleted or node.row.root is None for node in nodes]
     done = options.status == "done"
-    shown = [node.row.root is None and done == (node.row.end is not None) for node in nodes]
-    if options.flat:
+    return [node.row.root is None and done == (node.row.end is not None) for node in nodes]
+
+
+def _shown(nodes: Sequence[Node], options: TreeOptions, found: Found | None = None) -> list[bool]:
+    """Which nodes pass the filters; in a tree those above them too."""
+    shown = _passing(nodes, options) if found is None else [place in found for place in range(len(nodes))]
+    if options.flat or (found is None and options.status == "all"):
         return shown
     path: list[int] = []
     for index, node in enumerate(nodes):
@@ -258,7 +318,9 @@ def _shown(nodes: Sequence[Node], options: TreeOptions) -> list[bool]:
     return shown
 
 
-def _nested(tree: UserTree, nodes: Sequence[Node], shown: list[bool], base: int, depth: int | None) -> bytes:
+def _nested(
+    tree: UserTree, nodes: Sequence[Node], shown: list[bool], base: int, depth: int | None, found: Found
+) -> bytes:
     out: list[bytes] = []
     lists = 0
     begun = True  # a list, in which nothing is yet
@@ -271,7 +333,7 @@ def _nested(tree: UserTree, nodes: Sequence[Node], shown: list[bool], base: int,
             begun = False
         if not begun:
             out.append(b",")
-        out += _texts(tree, node)
+        out += _texts(tree, node, found.get(index))
         begun = level != depth
         if begun:
             out.append(b',"sub_goals":[')
@@ -283,9 +345,10 @@ def _nested(tree: UserTree, nodes: Sequence[Node], shown: list[bool], base: int,
     return b"".join(out) + b"]}" * lists
 
 
-def _texts(tree: UserTree, node: Node) -> tuple[bytes, bytes]:
-    """A goal's JSON, and its progress, without the end of the object."""
-    return tree.text(node.row), b',"progress":{"completed":%d,"leaves":%d}' % (node.completed, node.leaves)
+def _texts(tree: UserTree, node: Node, match: str | None = None) -> tuple[bytes, bytes]:
+    """A goal's JSON, and its progress and where it was found, without the end of the object."""
+    progress = b',"progress":{"completed":%d,"leaves":%d}' % (node.completed, node.leaves)
+    return tree.text(node.row), progress if match is None else b'%b,"match":"%b"' % (progress, match.encode())
 
 
 def _fields(goal: Goal | Row, user: str) -> tuple[Any, ...]:

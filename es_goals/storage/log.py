@@ -305,10 +305,16 @@ def pages(ask: Callable[[K, int], list[R]], place: Callable[[R], K], after: K, l
 
 
 def all_lines(
-    log: Reader, after: int = 0, limit: int = PAGE, *, until: int | None = None, stream: str | None = None
+    log: Reader,
+    after: int = 0,
+    limit: int = PAGE,
+    *,
+    until: int | None = None,
+    stream: str | None = None,
+    subject: str | None = None,
 ) -> Iterator[Recorded]:
     """Yield all that `log.read` finds, read `limit` events at a time."""
-    read = partial(log.read, until=until, stream=stream)
+    read = partial(log.read, until=until, stream=stream, subject=subject)
     return chain.from_iterable(pages(read, attrgetter("position"), after, limit))
 
 

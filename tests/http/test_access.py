@@ -107,6 +107,7 @@ PLACES: dict[str, dict[str, Call]] = {
     "/v2/users/{user}/events": {"GET": Call("user", 200)},
     "/v2/users/{user}/import": {"POST": Call("user", 200, [{"name": "imported"}])},
     "/v2/users/{user}/export": {"GET": Call("user", 200)},
+    "/v2/users/{user}/diff?from=0": {"GET": Call("user", 200)},
     "/v2/goals/{goal_id}": {
         "GET": Call("user", 200),
         "PATCH": Call("user", 200, {"name": "changed"}),
@@ -117,6 +118,7 @@ PLACES: dict[str, dict[str, Call]] = {
     "/v2/goals/{goal_id}/move": {"POST": Call("user", 200, {"parent_id": None})},
     "/v2/goals/{goal_id}/restore": {"POST": Call("user", 200)},
     "/v2/goals/{goal_id}/history": {"GET": Call("user", 200)},
+    "/v2/goals/{goal_id}/blame": {"GET": Call("user", 200)},
     "/v2/events": {"GET": Call("auditor", 200)},
     "/v2/events?user={user}": {"GET": Call("user", 200)},
     "/v2/events?goal={goal_id}": {"GET": Call("user", 200)},

@@ -114,6 +114,7 @@ FOLDERS = {
 BESIDES = {
     "es_goals.accounts.provider": {"es_goals.settings"},
     "es_goals.http.v1": {"projections.goal_tree"},
+    "es_goals.reads.history": {"projections.goal_tree.fold"},
     "es_goals.storage.sqlite": {"es_goals.storage.Options", "es_goals.storage.Storage"},
     "es_goals.storage.postgres": {
         "es_goals.storage.Options",

@@ -1,6 +1,6 @@
 """Reading trees of goals as they are and as they were."""
 
-from typing import Annotated, Literal
+from typing import Annotated, Literal, NoReturn
 
 from falcon.asgi import Response
 from msgspec import UNSET, Meta, Struct, UnsetType
@@ -10,14 +10,21 @@ from es_goals.http.describe.operation import operation
 from es_goals.http.exchange import Request
 from es_goals.http.problems import Refusal
 from es_goals.http.resource import Resource
-from es_goals.reads import Reads, TreeQuestion, trees
+from es_goals.reads import Reads, TreeQuestion, search, trees
 from es_goals.reads.history import BeyondHead
 from es_goals.reads.trees import TreeOptions
 from es_goals.storage.log import User
+from es_goals.values import InvalidValue
 
 USER, GOAL = "/v2/users/{user}/goals", "/v2/goals/{goal_id}"
 
 AsOf = Annotated[str, Meta(description="an RFC 3339 time or a log position")]
+
+
+FINDING = (
+    "words, of which each must occur in a goal's name or description, whatever their case and accents; those in quotes"
+    " together, and none of those behind a -"
+)
 
 
 class TreeQuery(Struct, frozen=True, forbid_unknown_fields=True):
@@ -28,11 +35,28 @@ class TreeQuery(Struct, frozen=True, forbid_unknown_fields=True):
     depth: Annotated[int, Meta(ge=0, le=1_000_000, description="levels below the answered goals")] | UnsetType = UNSET
     view: Literal["tree", "flat"] = "tree"
     deleted: bool = False
+    q: Annotated[str, Meta(description=FINDING, examples=["berlin -marathon"])] | None = None
+    order: (
+        Annotated[
+            Literal["relevance"], Meta(description="with `q` in a flat view: the best finds first, not in pre-order")
+        ]
+        | None
+    ) = None
+    limit: Annotated[int, Meta(ge=1, le=100, description="with `order`: so many goals at most")] | None = None
 
     @property
     def options(self) -> TreeOptions:
-        """How the tree is shown."""
-        return TreeOptions(self.view == "flat", self.status, _levels(self.depth), self.deleted)
+        """How the tree is shown. Raises Refusal."""
+        flat = self.view == "flat"
+        if self.order is not None and (self.q is None or not flat):
+            raise Refusal(
+                "invalid-value", "expected `order` with `q` and view=flat; found it without", parameter="order"
+            )
+        if self.limit is not None and self.order is None:
+            raise Refusal("invalid-value", "expected `limit` with `order`; found it without", parameter="limit")
+        find = None if self.q is None else _parsed(self.q)
+        shown = (flat, self.status, _levels(self.depth), self.deleted)
+        return TreeOptions(*shown, find, self.order is not None, self.limit)
 
 
 class GoalQuery(Struct, frozen=True, forbid_unknown_fields=True):
@@ -50,20 +74,23 @@ class GoalQuery(Struct, frozen=True, forbid_unknown_fields=True):
 
 class ShownGoal(trees.TreeGoalAnswer, kw_only=True):
     """A goal with its sub-goals. Where `depth` cuts, `sub_goal_count` stands in place of `sub_goals`; a flat view has
-    `depth` instead of both."""
+    `depth` instead of both. `match`: where it was found; goals above those that were have none."""
 
     sub_goals: "list[ShownGoal] | UnsetType" = UNSET
     sub_goal_count: int | UnsetType = UNSET
     depth: int | UnsetType = UNSET
+    match: Literal["name", "description", "both"] | UnsetType = UNSET
 
 
 class TreeAnswer(Struct):
-    """A user's goals as of their event at this version and position (0: none yet)."""
+    """A user's goals as of their event at this version and position (0: none yet). `matches`: how many goals `q`
+    finds, those too that `depth` or `limit` leave out."""
 
     user: str
     version: int
     position: int
     goals: list[ShownGoal]
+    matches: int | UnsetType = UNSET
 
 
 class UserGoals(Resource):
@@ -112,6 +139,19 @@ async def _settle(reads: Reads, req: Request, as_of: str) -> tuple[int, bool]:
         return await reads.settle(point, req.asker)
     except BeyondHead as error:
         raise Refusal("invalid-value", str(error), parameter="as_of") from None
+
+
+def _lacking(parameter: str, needed: str) -> NoReturn:
+    """Raises Refusal."""
+    raise Refusal("invalid-value", f"expected `{parameter}` with {needed}; found it without", parameter=parameter)
+
+
+def _parsed(text: str) -> search.Query:
+    """Raises Refusal."""
+    try:
+        return search.parse(text)
+    except InvalidValue as error:
+        raise Refusal("invalid-value", str(error), parameter="q") from None
 
 
 def _levels(depth: int | UnsetType) -> int | None:
