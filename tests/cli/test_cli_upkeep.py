@@ -20,7 +20,6 @@ from es_goals.upkeep.digest import TreeHash, event_bytes
 from es_goals.upkeep.verification import lines
 from tests.support.commands import (
     add_user,
-    at_home,
     cli,
     done,
     head,
@@ -37,14 +36,11 @@ from tests.support.engines import NOW
 from tests.support.histories import START, created, many, record, tree_hash
 from tests.support.serving import PATIENCE
 
-
-@pytest.fixture(autouse=True)
-def _at_home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    at_home(tmp_path, monkeypatch)
+pytestmark = pytest.mark.usefixtures("at_home")
 
 
 @pytest.fixture(autouse=True)
-def _log(_at_home: None) -> None:
+def _log(at_home: None) -> None:
     """Alice's registration and three events, Bob's registration and goal."""
     make(created("a", name="Run"), created("b", "a", name="Shoes"), GoalCompleted("b", START))
     with opened() as storage:

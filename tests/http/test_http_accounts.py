@@ -111,11 +111,8 @@ class Two:
 def _two(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Two]:
     env = {"ES_GOALS_LOG_LEVEL": "debug", "ES_GOALS_URL": "http://127.0.0.1:1", "ES_GOALS_OIDC_CLIENT": "goals"}
     two = Two(tmp_path_factory.mktemp("accounts"), **env, **PLANTED, ES_GOALS_OIDC_ISSUER="https://127.0.0.1:1")
-    try:
+    with two.served:
         yield two
-        two.served.verified()
-    finally:
-        two.served.stop()
 
 
 @pytest.fixture

@@ -474,8 +474,7 @@ def test_many_follow_at_once_and_all_see_the_same(served: Served, user: str) -> 
 
 
 def test_streams_end_when_the_service_stops(tmp_path: Path) -> None:
-    served = Served(tmp_path)
-    try:
+    with Served(tmp_path) as served:
         served.make_user("ann")
         with ExitStack() as opened:
             live = [
@@ -492,8 +491,6 @@ def test_streams_end_when_the_service_stops(tmp_path: Path) -> None:
             assert time.monotonic() - stopped < 3
         wait_for(lambda: served.process.poll() is not None, "the service to end", 8)
         assert served.process.returncode == 0
-    finally:
-        served.stop()
 
 
 def test_the_head_of_a_stream_is_answered_at_once(served: Served) -> None:

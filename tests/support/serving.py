@@ -11,14 +11,18 @@ import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager
 from pathlib import Path
-from typing import Any
+from types import TracebackType
+from typing import Any, Self
 
 import httpx2
 
+import projections
 from es_goals.ids import wall_clock
+from es_goals.projector import Projector
 from es_goals.storage import Options, open_storage
 from es_goals.storage.place import is_file
 from es_goals.storage.views import ReadModel
+from es_goals.upkeep.verification import verify_log, verify_read_model
 
 PATIENCE = 20.0  # seconds until something that must happen is given up
 PROGRAM = (sys.executable, "-m", "es_goals")
@@ -107,6 +111,19 @@ class Served:
         # Of several nodes one is told.
         if accounts and (told := re.findall(r"esgt_[0-9a-f]{64}", self.output.read_text())):
             self.use(told[0])
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        """Check that all is sound, unless something failed, and stop."""
+        try:
+            if kind is None:
+                self.verified()
+        finally:
+            self.stop()
 
     def use(self, token: str) -> None:
         """Its client is who has this token."""
@@ -252,6 +269,14 @@ class Served:
         return goal
 
     def verified(self) -> None:
-        """`es-goals verify` agrees."""
-        result = self.run("verify")
-        assert result.returncode == 0, result.stdout + result.stderr
+        """As `es-goals verify` does, without a process of its own."""
+        with closing(open_storage(self.database, wall_clock, Options(deadline=60.0, connections=2))) as storage:
+            verify_log(storage.log, None, _unheard)
+            projector = Projector(storage.log, storage.views, projections.ALL)
+            for model in projector.models.values():
+                projector.catch_up(model)
+                verify_read_model(storage, model, _unheard)
+
+
+def _unheard(done: int, total: int) -> None:
+    del done, total
