@@ -489,6 +489,7 @@ def test_nobody_has_no_export() -> None:
 @pytest.fixture
 def history(at_home: None) -> None:
     """Alice's goals, an event a second; position 1 is her registration."""
+    del at_home
     clock = HandClock()
     make(clock=clock)
     with opened(clock=clock) as storage:
@@ -632,6 +633,7 @@ ACCOUNT_STORY = [
 @pytest.fixture
 def story(at_home: None) -> None:
     """Alice's story, an event a second, one for a reason, and then one goal of Bob's."""
+    del at_home
     clock = HandClock()
     make(clock=clock)
     with opened(clock=clock) as storage:

@@ -42,6 +42,7 @@ pytestmark = pytest.mark.usefixtures("at_home")
 @pytest.fixture(autouse=True)
 def _log(at_home: None) -> None:
     """Alice's registration and three events, Bob's registration and goal."""
+    del at_home
     make(created("a", name="Run"), created("b", "a", name="Shoes"), GoalCompleted("b", START))
     with opened() as storage:
         record(storage.log, add_user(storage, "bob"), created("z", name="Sleep"))

@@ -130,7 +130,7 @@ def starred(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
     try:
         yield served
     finally:
-        served.stop()
+        served.end()
 
 
 def test_a_new_command_has_its_route_its_form_in_a_batch_its_event_and_its_sentence(starred: Served) -> None:
