@@ -39,12 +39,8 @@ def engine(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Engine]:
 @pytest.fixture(scope="session")
 def served(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
     """A real service that many tests share, each with users of its own; sound at the end."""
-    served = Served(tmp_path_factory.mktemp("served"))
-    try:
+    with Served(tmp_path_factory.mktemp("served")) as served:
         yield served
-        served.verified()
-    finally:
-        served.stop()
 
 
 @pytest.fixture

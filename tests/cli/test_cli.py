@@ -37,7 +37,6 @@ from tests.support.commands import (
     DRAWN,
     OUTLINE,
     add_user,
-    at_home,
     cli,
     done,
     head,
@@ -52,6 +51,8 @@ from tests.support.commands import (
 )
 from tests.support.engines import HandClock
 from tests.support.histories import ACCOUNT, START, created, many, record
+
+pytestmark = pytest.mark.usefixtures("at_home")
 
 CONTRACT = {
     "serve": {"--host", "--port", "--workers", "--open"},
@@ -76,11 +77,6 @@ CONTRACT = {
 KINDS = ("json", *WRITTEN)
 SECOND = 1_000_000
 DEEP = 5_000
-
-
-@pytest.fixture(autouse=True)
-def _at_home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    at_home(tmp_path, monkeypatch)
 
 
 def test_commands_and_options_are_those_of_the_contract() -> None:
@@ -591,8 +587,9 @@ def test_nobody_has_no_export() -> None:
 
 
 @pytest.fixture
-def history() -> None:
+def history(at_home: None) -> None:
     """Alice's goals, an event a second; position 1 is her registration."""
+    del at_home
     clock = HandClock()
     make(clock=clock)
     with opened(clock=clock) as storage:
@@ -732,8 +729,9 @@ ACCOUNT_STORY = [
 
 
 @pytest.fixture
-def story() -> None:
+def story(at_home: None) -> None:
     """Alice's story, an event a second, one for a reason, and then one goal of Bob's."""
+    del at_home
     clock = HandClock()
     make(clock=clock)
     with opened(clock=clock) as storage:

@@ -26,8 +26,10 @@ from es_goals.events import (
 )
 from es_goals.storage.log import Cause, Token, User
 from es_goals.upkeep.verification import lines
-from tests.support.commands import at_home, cli, done, head, make, misused, opened, refused
+from tests.support.commands import cli, done, head, make, misused, opened, refused
 from tests.support.histories import START, created
+
+pytestmark = pytest.mark.usefixtures("at_home")
 
 CONTRACT = {
     "add": {"--role", "--password-stdin"},
@@ -41,11 +43,6 @@ CONTRACT = {
 GOOD, OTHER = "correct horse battery", "staple horse battery"
 PRINTED = r"esgt_[0-9a-f]{64}"
 DAY = 86_400_000_000
-
-
-@pytest.fixture(autouse=True)
-def _at_home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    at_home(tmp_path, monkeypatch)
 
 
 def user_of(name: str) -> User:

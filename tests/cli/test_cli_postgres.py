@@ -20,7 +20,6 @@ from tests.support import postgres
 from tests.support.commands import (
     DRAWN,
     add_user,
-    at_home,
     cli,
     done,
     head,
@@ -35,12 +34,9 @@ from tests.support.histories import START, created, record
 from tests.support.serving import free_port, wait_for
 from tests.whole.test_backup import TAMPERINGS
 
+pytestmark = pytest.mark.usefixtures("at_home")
+
 NEWEST = postgres.VERSIONS[-1]
-
-
-@pytest.fixture(autouse=True)
-def _at_home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    at_home(tmp_path, monkeypatch)
 
 
 @pytest.fixture

@@ -15,14 +15,11 @@ import httpx2
 import pytest
 
 from es_goals import __version__
-from tests.support.commands import OUTLINE, at_home, cli, make, process, sentence
+from tests.support.commands import OUTLINE, cli, make, process, sentence
 from tests.support.histories import created
 from tests.support.serving import PATIENCE, Served, free_port, wait_for
 
-
-@pytest.fixture(autouse=True)
-def _at_home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    at_home(tmp_path, monkeypatch)
+pytestmark = pytest.mark.usefixtures("at_home")
 
 
 class Service:

@@ -20,7 +20,6 @@ from es_goals.upkeep.digest import TreeHash, event_bytes
 from es_goals.upkeep.verification import lines
 from tests.support.commands import (
     add_user,
-    at_home,
     cli,
     done,
     head,
@@ -37,15 +36,13 @@ from tests.support.engines import NOW
 from tests.support.histories import START, created, many, record, tree_hash
 from tests.support.serving import PATIENCE
 
-
-@pytest.fixture(autouse=True)
-def _at_home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    at_home(tmp_path, monkeypatch)
+pytestmark = pytest.mark.usefixtures("at_home")
 
 
 @pytest.fixture(autouse=True)
-def _log(_at_home: None) -> None:
+def _log(at_home: None) -> None:
     """Alice's registration and three events, Bob's registration and goal."""
+    del at_home
     make(created("a", name="Run"), created("b", "a", name="Shoes"), GoalCompleted("b", START))
     with opened() as storage:
         record(storage.log, add_user(storage, "bob"), created("z", name="Sleep"))

@@ -221,14 +221,10 @@ class World:
 @pytest.fixture(scope="module")
 def world(tmp_path_factory: pytest.TempPathFactory) -> Iterator[World]:
     env = {"ES_GOALS_REQUESTS_LIMIT": "0", **PROVIDER}
-    served = Served(tmp_path_factory.mktemp("access"), workers=1, env=env, accounts=True)
-    try:
+    with Served(tmp_path_factory.mktemp("access"), workers=1, env=env, accounts=True) as served:
         world = World(served)
         yield world
-        served.verified()
         world.wire.close()
-    finally:
-        served.stop()
 
 
 def call_of(place: str, method: str) -> Call:

@@ -30,12 +30,9 @@ def behind(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
         "ES_GOALS_ORIGINS": f"{OURS},http://b.example:3000",
         "FORWARDED_ALLOW_IPS": "*",
     }
-    served = Served(tmp_path_factory.mktemp("behind"), workers=1, env=env)
-    try:
+    with Served(tmp_path_factory.mktemp("behind"), workers=1, env=env) as served:
         served.make_user("alice")
         yield served
-    finally:
-        served.stop()
 
 
 def policy(answer: httpx2.Response) -> set[str]:

@@ -111,11 +111,8 @@ class Two:
 def _two(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Two]:
     env = {"ES_GOALS_LOG_LEVEL": "debug", "ES_GOALS_URL": "http://127.0.0.1:1", "ES_GOALS_OIDC_CLIENT": "goals"}
     two = Two(tmp_path_factory.mktemp("accounts"), **env, **PLANTED, ES_GOALS_OIDC_ISSUER="https://127.0.0.1:1")
-    try:
+    with two.served:
         yield two
-        two.served.verified()
-    finally:
-        two.served.stop()
 
 
 @pytest.fixture
@@ -475,7 +472,7 @@ def test_failures_count_over_workers_and_over_a_restart(tmp_path: Path) -> None:
             again = Attempt(new_id(), "old", "192.0.2.1", 1)
             wait_for(lambda: not storage.sessions.attempt(again, 0, 1), "the old attempt to be forgotten")
     finally:
-        two.served.stop()
+        two.served.end()
 
 
 def test_a_guess_waits_for_others_no_longer_than_its_deadline(tmp_path: Path) -> None:

@@ -4,12 +4,11 @@ import json
 import time
 import uuid
 from collections.abc import Iterator
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, closing, contextmanager
 from datetime import datetime, timedelta
 from pathlib import Path
 from statistics import median
-from threading import Timer
 from typing import Any
 from urllib.parse import quote
 
@@ -85,30 +84,6 @@ def following(
     headers = LIVE if last is None else {**LIVE, "Last-Event-ID": f"{last}"}
     with (client or served.client).stream("GET", path, headers=headers) as answer:
         yield Follower(answer)
-
-
-@pytest.fixture(scope="module", autouse=True)
-def first_comment(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Future[float]]:
-    """Seconds until a stream of which nothing is wanted said so, though something happened half-way. It begins with
-    the module's first test, so that the last one need not wait long."""
-    served = Served(tmp_path_factory.mktemp("quiet"), workers=1)
-    served.make_user("ann")
-    begun = time.monotonic()
-
-    def follow() -> float:
-        with served.client.stream("GET", "/v2/events?type=GoalDeleted", headers=LIVE) as answer:
-            comments = (line for line in answer.iter_lines() if line.startswith(":"))
-            next(comments)
-            next(comments)
-            return time.monotonic() - begun
-
-    elsewhere = Timer(8, served.make_goal, ("ann", "unwanted"))
-    elsewhere.start()
-    with ThreadPoolExecutor(1) as thread:
-        yield thread.submit(follow)
-        elsewhere.join()
-        served.process.terminate()
-    served.stop()
 
 
 # Pages.
@@ -473,8 +448,7 @@ def test_many_follow_at_once_and_all_see_the_same(served: Served, user: str) -> 
 
 
 def test_streams_end_when_the_service_stops(tmp_path: Path) -> None:
-    served = Served(tmp_path)
-    try:
+    with Served(tmp_path) as served:
         served.make_user("ann")
         with ExitStack() as opened:
             live = [
@@ -491,15 +465,9 @@ def test_streams_end_when_the_service_stops(tmp_path: Path) -> None:
             assert time.monotonic() - stopped < 3
         wait_for(lambda: served.process.poll() is not None, "the service to end", 8)
         assert served.process.returncode == 0
-    finally:
-        served.stop()
 
 
 def test_the_head_of_a_stream_is_answered_at_once(served: Served) -> None:
     answer = served.client.head("/v2/events", headers=LIVE)
 
     assert (answer.status_code, answer.content) == (200, b"")
-
-
-def test_a_comment_after_fifteen_seconds_keeps_a_quiet_stream_open(first_comment: Future[float]) -> None:
-    assert 14.9 < first_comment.result(17) < 16

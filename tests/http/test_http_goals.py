@@ -1011,8 +1011,7 @@ def test_a_key_is_looked_up_before_the_tag_and_the_rules(served: Served, user: s
 
 
 def test_what_was_acknowledged_is_there_after_a_kill_and_is_not_done_again(tmp_path: Path) -> None:
-    served = Served(tmp_path)
-    try:
+    with Served(tmp_path) as served:
         served.make_user("ann")
         goal = served.make_goal("ann", "a")
         path, body = "/v2/users/ann/goals", {"name": "b", "parent_id": goal["id"]}
@@ -1027,8 +1026,6 @@ def test_what_was_acknowledged_is_there_after_a_kill_and_is_not_done_again(tmp_p
         assert (repeat.status_code, repeat.json()) == (201, first.json())
         assert served.events("/users/ann") == events
         refused(served.post(path, {"name": "c"}, Idempotency_Key="key"), 422, "key-reused")
-    finally:
-        served.stop()
 
 
 # Why, and which request.

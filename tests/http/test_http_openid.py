@@ -145,13 +145,8 @@ Opens = Callable[[Service], Browser]
 
 @contextmanager
 def service_of(folder: Path, **env: str) -> Iterator[Service]:
-    with serving() as server, provider(server, time.time, "") as mock:
-        service = Service(folder, mock, **env)
-        try:
-            yield service
-            service.verified()
-        finally:
-            service.stop()
+    with serving() as server, provider(server, time.time, "") as mock, Service(folder, mock, **env) as service:
+        yield service
 
 
 @pytest.fixture(scope="module")

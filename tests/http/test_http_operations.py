@@ -94,8 +94,7 @@ def test_an_unknown_read_model_is_not_found(served: Served) -> None:
 
 
 def test_a_rebuild_makes_a_new_generation_and_a_rollback_brings_the_old_one_back(tmp_path: Path) -> None:
-    served = Served(tmp_path)
-    try:
+    with Served(tmp_path) as served:
         served.make_user("ann")
         served.make_goal("ann", "a")
         for name in NAMES:
@@ -109,8 +108,6 @@ def test_a_rebuild_makes_a_new_generation_and_a_rollback_brings_the_old_one_back
             assert (new["position"], new["lag"], new["rows"]) == (2, 0, 1)
             assert (back.status_code, back.json()["generation"], back.json()["state"]) == (200, old, "live")
             assert (again.status_code, again.json()["generation"]) == (200, new["generation"])
-    finally:
-        served.stop()
 
 
 def test_a_generation_that_comes_back_knows_what_happened_since(served: Served, user: str) -> None:

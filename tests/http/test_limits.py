@@ -36,12 +36,8 @@ ENV = {f"ES_GOALS_{limit.upper()}_LIMIT": str(value) for limit, value in LIMITS.
 @pytest.fixture(scope="module")
 def small(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
     """A service of small limits, with one worker, which counts streams."""
-    served = Served(tmp_path_factory.mktemp("small"), workers=1, env=ENV)
-    try:
+    with Served(tmp_path_factory.mktemp("small"), workers=1, env=ENV) as served:
         yield served
-        served.verified()
-    finally:
-        served.stop()
 
 
 @pytest.fixture

@@ -25,9 +25,8 @@ MIB = 1_048_576
 @pytest.fixture(scope="module")
 def closed(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
     """A service with accounts."""
-    served = Served(tmp_path_factory.mktemp("closed"), workers=1, accounts=True)
-    yield served
-    served.stop()
+    with Served(tmp_path_factory.mktemp("closed"), workers=1, accounts=True) as served:
+        yield served
 
 
 # Each type of error, and how a client meets it.

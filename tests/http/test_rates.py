@@ -247,15 +247,12 @@ def test_a_command_that_recorded_many_events_counts_as_one_for_each_ten(inside: 
 
 
 def test_all_workers_of_a_service_count_together(tmp_path: Path) -> None:
-    served = Served(tmp_path, accounts=True, env={"ES_GOALS_REQUESTS_LIMIT": "1"})
-    try:
+    with Served(tmp_path, accounts=True, env={"ES_GOALS_REQUESTS_LIMIT": "1"}) as served:
         answers = []
         for worker in served.workers():
             with served.client_of(worker) as client:
                 headers = {"Authorization": f"Bearer {served.token}"}
                 answers += [client.get("/v2/users/admin", headers=headers).status_code for _ in range(10)]
-    finally:
-        served.stop()
 
     assert set(answers) == {200, 429}
     assert answers.count(429) > 10

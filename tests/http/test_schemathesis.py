@@ -34,14 +34,10 @@ CHECKS = (
 @pytest.fixture(scope="module")
 def own(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
     """A service of one's own, with accounts: its projections are rebuilt and rolled back at random."""
-    served = Served(tmp_path_factory.mktemp("described"), accounts=True, env={"ES_GOALS_REQUESTS_LIMIT": "0"})
-    try:
+    folder = tmp_path_factory.mktemp("described")
+    with Served(folder, accounts=True, env={"ES_GOALS_REQUESTS_LIMIT": "0"}) as served:
         served.make_goal(served.make_user("alice"), "Run a marathon")
         yield served
-        served.verified()
-    finally:
-        served.kill()
-        served.client.close()
 
 
 def run(served: Served, report: Path, *options: str) -> dict[str, Any]:

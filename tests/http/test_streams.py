@@ -4,18 +4,23 @@ import asyncio
 import gc
 from collections.abc import AsyncGenerator
 from pathlib import Path
+from time import monotonic
 
 import pytest
 from falcon.asgi import Response
 from falcon.testing import create_scope
 
+import projections
+from es_goals.http import audit as module
 from es_goals.http.audit import Events
 from es_goals.http.edge.middleware import Middleware
 from es_goals.http.edge.streams import Stream, Streams
 from es_goals.http.exchange import Request
 from es_goals.http.problems import Refusal
+from es_goals.ids import wall_clock
 from es_goals.settings import Settings
 from es_goals.worker import Worker
+from tests.support.histories import created, record
 from tests.support.inside import application
 from tests.support.people import issue, register
 
@@ -84,12 +89,13 @@ def test_a_stream_that_was_never_begun_frees_its_place_once_it_is_forgotten() ->
     assert opened(streams, "ann")
 
 
-async def follow(worker: Worker, streams: Streams, token: str | None) -> Response:
+async def follow(worker: Worker, streams: Streams, token: str | None, query: str = "") -> Response:
     """A request for a stream; its answer holds that."""
     headers = {"Accept": "text/event-stream"}
     if token is not None:
         headers["Authorization"] = f"Bearer {token}"
-    req, resp = Request(create_scope(host="localhost", headers=headers), None), Response()  # type: ignore[arg-type]
+    scope = create_scope(host="localhost", headers=headers, query_string=query)
+    req, resp = Request(scope, None), Response()  # type: ignore[arg-type]
     middleware, resource = Middleware(worker, None), Events(worker, streams)
     await middleware.process_request(req, resp)
     await middleware.process_resource(req, resp, resource, {})
@@ -116,3 +122,30 @@ def test_a_stream_counts_for_who_asks_for_it_where_somebody_is_signed_in(tmp_pat
 
     own = "too-many-own-streams"
     assert answers == (["open"] * 4 + ["too-many-streams"] if open_to_all else ["open", own, "open", own, own])
+
+
+def test_a_comment_keeps_a_quiet_stream_open_though_something_happens_that_is_not_wanted(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert module.KEEP_ALIVE_SECONDS == 15
+    monkeypatch.setattr(module, "KEEP_ALIVE_SECONDS", 1.0)
+
+    async def listen(worker: Worker) -> tuple[list[bytes], float]:
+        stream = (await follow(worker, Streams(1, 1), None, "type=GoalDeleted")).stream
+        assert isinstance(stream, Stream)
+        parts, begun = [await anext(stream)], monotonic()
+        asyncio.get_running_loop().call_later(0.5, record, worker.storage.log, "ann", created("a"))
+        parts.append(await anext(stream))
+        return parts, monotonic() - begun
+
+    async def serve() -> tuple[list[bytes], float]:
+        worker = Worker(Settings(str(tmp_path / "events.db"), open=True), projections.ALL, wall_clock, lambda: None)
+        await worker.start()
+        try:
+            return await listen(worker)
+        finally:
+            await worker.stop()
+
+    parts, seconds = asyncio.run(serve())
+    assert parts == [b": the log, live\n\n", b": still here\n\n"]
+    assert 0.9 < seconds < 1.4

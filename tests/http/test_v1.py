@@ -4,7 +4,6 @@ apply with them as they stand are run again in test_v1_accounts."""
 import re
 import uuid
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
@@ -12,7 +11,7 @@ from typing import Any
 import httpx2
 import pytest
 
-from tests.support.serving import Served
+from tests.support.serving import Served, in_time, refused
 
 GOALS, USERS = "/v1.0/goals", "/v1.0/users"
 MISSING_USER = {"message": "Missing required parameter user in json or the post body or the query string"}
@@ -41,28 +40,17 @@ def as_multipart(served: Served, method: str, parameters: dict[str, str]) -> htt
 EVERY_WAY = pytest.mark.parametrize("send", [as_form, as_json, as_query, as_multipart])
 
 
-@contextmanager
-def serving(folder: Path) -> Iterator[Served]:
-    served = Served(folder)
-    try:
-        yield served
-        served.verified()
-    finally:
-        served.kill()
-        served.client.close()
-
-
 @pytest.fixture(scope="module")
 def served(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
     """A service of this file's own: its answers cover all users, so they had better not be too many."""
-    with serving(tmp_path_factory.mktemp("v1")) as served:
+    with Served(tmp_path_factory.mktemp("v1")) as served:
         yield served
 
 
 @pytest.fixture
 def own(tmp_path: Path) -> Iterator[Served]:
     """A service of one's own, where an answer is about all of its users."""
-    with serving(tmp_path) as served:
+    with Served(tmp_path) as served:
         yield served
 
 
@@ -87,15 +75,7 @@ def goals(served: Served, user: str) -> dict[str, Any]:
 
 def refusal(answer: httpx2.Response, status: int, slug: str) -> dict[str, Any]:
     """The body of a better answer: problem members together with the old `message`."""
-    assert answer.status_code == status, answer.text
-    assert answer.headers["content-type"] == "application/problem+json"
-    body: dict[str, Any] = answer.json()
-    assert body["type"] == f"/problems/{slug}"
-    assert body["status"] == status
-    assert body["title"]
-    assert body["request_id"] == answer.headers["x-request-id"]
-    assert isinstance(body["message"], str)
-    assert body["message"]
+    body = refused(answer, status, slug)
     assert body["message"] == body["detail"]
     return body
 
@@ -556,11 +536,6 @@ def test_c23_a_long_chain_is_shown_extended_completed_and_deleted(own: Served, l
     assert own.client.put(GOALS, data={"name": "the last"}).json() is None
     assert own.client.delete(GOALS, params={"user": "deep", "name": "g0"}).json() is None
     assert own.client.get(GOALS).json() == {"deep": {}}
-
-
-def in_time(answer: httpx2.Response, seconds: float = 2.0) -> httpx2.Response:
-    assert answer.elapsed.total_seconds() < seconds, f"answered {answer.status_code} after {answer.elapsed}"
-    return answer
 
 
 def test_c20_many_siblings_of_one_name_are_shown_in_time(own: Served) -> None:

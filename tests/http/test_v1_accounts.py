@@ -61,14 +61,10 @@ Enrol = Callable[..., Person]
 @pytest.fixture(scope="module")
 def service(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
     """A service with accounts whose client is nobody's."""
-    served = Served(tmp_path_factory.mktemp("v1"), accounts=True, env={"ES_GOALS_REQUESTS_LIMIT": "0"})
-    try:
+    folder = tmp_path_factory.mktemp("v1")
+    with Served(folder, accounts=True, env={"ES_GOALS_REQUESTS_LIMIT": "0"}) as served:
         del served.client.headers["Authorization"]
         yield served
-        served.verified()
-    finally:
-        served.kill()
-        served.client.close()
 
 
 @pytest.fixture(scope="module")

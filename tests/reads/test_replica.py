@@ -24,7 +24,7 @@ class Pair:
         self.standby = self._started(Server("18", folder / "standby", copy_of=self.primary), stack)
         env = {"ES_GOALS_REPLICA": self.standby.url("goals")}
         self.served = Served(folder, db=self.primary.url("goals"), env=env)
-        stack.callback(self.served.stop)
+        stack.callback(self.served.end)
 
     def _started(self, server: Server, stack: ExitStack) -> Server:
         server.start()
@@ -95,7 +95,7 @@ def test_a_server_that_follows_another_log_is_never_read(tmp_path: Path, pair: P
     pair.primary.execute("CREATE DATABASE other")
     with ExitStack() as stack:
         stranger = Served(tmp_path, db=pair.primary.url("other"), env={"ES_GOALS_REPLICA": pair.standby.url("goals")})
-        stack.callback(stranger.stop)
+        stack.callback(stranger.end)
         stranger.make_user("ann")
         assert stranger.get("/v2/users/ann/events")["events"][0]["position"] == 1
 

@@ -130,7 +130,7 @@ def starred(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
     try:
         yield served
     finally:
-        served.stop()
+        served.end()
 
 
 def test_a_new_command_has_its_route_its_form_in_a_batch_its_event_and_its_sentence(starred: Served) -> None:
@@ -152,7 +152,7 @@ def test_a_new_command_has_its_route_its_form_in_a_batch_its_event_and_its_sente
         ("GoalCreated", None), ("GoalStarred", 3), ("GoalStarred", 5),
     ]  # fmt: skip
     assert "alice  gave “Run” 3 stars  (a good one)\n" in starred.run("replay").stdout
-    starred.verified()
+    assert starred.run("verify").returncode == 0
 
 
 def test_a_new_command_describes_itself(starred: Served) -> None:
