@@ -26,6 +26,12 @@ types: $(VENV)/test
 unit: $(VENV)/test
 	@PYTHONDONTWRITEBYTECODE= $(BIN)/pytest -n 2 --dist worksteal $(if $(CI),--cov)
 
+# A client that is generated from /openapi.json; in an environment of its own, since it shares nothing with ours.
+$(VENV)/client: $(VENV)/test
+	@$(PYTHON) -m venv $(VENV)/client
+	@$(VENV)/client/bin/pip install --quiet --disable-pip-version-check \
+		'openapi-spec-validator>=0.7,<1' 'openapi-python-client>=0.24,<1'
+
 clean:
 	rm -rf $(VENV)
 

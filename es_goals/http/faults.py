@@ -12,6 +12,8 @@ import msgspec
 from msgspec import inspect
 
 SHOWN = 100  # characters of what was found
+SECRET = frozenset({"password", "current", "new"})
+"""Members that no answer repeats."""
 
 TIME = "an RFC 3339 time with an offset, such as 2026-11-23T08:00:00Z"
 _KINDS: Mapping[str, str] = {
@@ -72,7 +74,7 @@ def of_json(raw: bytes) -> str:
     try:
         half = _SURROGATE.search(json.dumps(json.loads(text), ensure_ascii=False))
     except json.JSONDecodeError as error:
-        place = "its end" if error.pos >= len(text.rstrip()) else repr(text[error.pos : error.pos + 20])
+        place = "its end" if error.pos >= len(text.rstrip()) else repr(text[error.pos])
         return f"expected JSON; found {place} at line {error.lineno}, column {error.colno}"
     except (RecursionError, ValueError):
         return "expected JSON that is nested less deeply, with shorter numbers; found more"
@@ -124,6 +126,8 @@ def _expected(sentence: str, kind: Any, steps: Sequence[str]) -> str:
         return f"{_KINDS[found[1]]} of {_BOUNDS[found[2]]} {found[3]} {_ITEMS[found[1]]}"
     if found := _BOUND.fullmatch(sentence):
         return f"{_KINDS[found[1]]} of {_BOUNDS[found[2]]} {found[3]}"
+    if sentence == "Number out of range":
+        return "a number from -1.7e308 to 1.7e308"
     if "RFC3339" in sentence or "timezone" in sentence:
         return TIME
     if found := _KIND.fullmatch(sentence):
@@ -172,5 +176,9 @@ def _shown(document: Any, steps: Sequence[str]) -> str:
             value = value[int(step)] if isinstance(value, list) else value[step]
         except (KeyError, IndexError, TypeError, ValueError):
             return "none"
+        if step in SECRET:
+            return "another value, which is not shown"
+    if isinstance(value, list | dict):  # whatever it holds may be a secret
+        return "a list" if isinstance(value, list) else "an object"
     shown = msgspec.json.encode(value).decode()
     return shown if len(shown) <= SHOWN else f"{shown[:SHOWN]}…"

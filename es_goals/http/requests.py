@@ -1,6 +1,7 @@
 """Reads requests: bodies, queries and headers into types, in one pass each, refusing what does not fit."""
 
 import hashlib
+import json
 import re
 from collections.abc import Callable, Sequence
 from datetime import UTC, datetime
@@ -71,8 +72,14 @@ def _document(raw: bytes) -> Any:
     """JSON that does not fit, to show what was found. Raises Refusal where behind the fault it is no JSON at all."""
     try:
         return msgspec.json.decode(raw)
+    except msgspec.ValidationError:  # a number out of range, which is shown as it was written
+        return json.loads(raw, parse_int=_as_written, parse_float=_as_written)
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
         raise Refusal("malformed-request", faults.of_json(raw)) from None
+
+
+def _as_written(number: str) -> msgspec.Raw:
+    return msgspec.Raw(number.encode())
 
 
 def _refused(fault: Fault) -> Refusal:

@@ -79,14 +79,28 @@ def document(routes: Routes) -> Json:
         paths.setdefault(path, {})[method] = _operation(path, method, one, schema_of, components)
     used = {name: schema for name, schema in components.items() if not name.endswith("Query")}
     info = {"title": "Over Achiever", "version": __version__, "description": "An event-sourced goal service."}
-    return {
-        "openapi": "3.1.0",
-        "info": info,
-        "servers": [{"url": "/", "description": "This service."}],
-        "tags": [{"name": name, "description": text} for name, text in _TAGS.items()],
-        "paths": paths,
-        "components": {"schemas": used, "securitySchemes": _SCHEMES},
-    }
+    return _plainly_named(
+        {
+            "openapi": "3.1.0",
+            "info": info,
+            "servers": [{"url": "/", "description": "This service."}],
+            "tags": [{"name": name, "description": text} for name, text in _TAGS.items()],
+            "paths": paths,
+            "components": {"schemas": used, "securitySchemes": _SCHEMES},
+        }
+    )
+
+
+def _plainly_named(document: Json) -> Json:
+    """The same with names of schemas that every generator of clients takes: those of generic types have dots."""
+    text = msgspec.json.encode(document).decode()
+    for name in document["components"]["schemas"]:
+        plain = re.sub(r"\W", "_", name)
+        text = text.replace(f'"{name}":', f'"{plain}":').replace(
+            _REF.format(name=f'{name}"'), _REF.format(name=f'{plain}"')
+        )
+    plainly: Json = msgspec.json.decode(text)
+    return plainly
 
 
 def _schema(kind: type[Any]) -> Json:
