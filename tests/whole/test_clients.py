@@ -22,7 +22,9 @@ from generated.api.goals import (
     post_v2_users_user_goals,
 )
 from generated.api.users import post_v2_users, post_v2_users_user_commands
-from generated.models import Batch, Completion, CreateGoal, CreateGoalType, NewGoal, NewUser, Restoration
+from generated.models import (
+    Batch, Completion, CreateGoal, CreateGoalType, NewGoal, NewUser, Restoration,
+)
 
 client = Client(base_url=sys.argv[1], raise_on_unexpected_status=True)
 post_v2_users.sync(client=client, body=NewUser(name="alice"))
