@@ -29,9 +29,10 @@ from generated.models import (
 client = Client(base_url=sys.argv[1], raise_on_unexpected_status=True)
 post_v2_users.sync(client=client, body=NewUser(name="alice"))
 top = post_v2_users_user_goals.sync("alice", client=client, body=NewGoal(name="Run a marathon"))
-commands = [CreateGoal(type_=CreateGoalType.CREATEGOAL, name=name, parent_id=top.id) for name in ("Run 10 km", "Run 21 km")]
+kind, names = CreateGoalType.CREATEGOAL, ["Run 10 km", "Run 21 km"]
+commands = [CreateGoal(type_=kind, name=name, parent_id=top.id) for name in names]
 batch = post_v2_users_user_commands.sync("alice", client=client, body=Batch(commands=commands), idempotency_key="k")
-assert [one.name for one in batch.results] == ["Run 10 km", "Run 21 km"], batch
+assert [one.name for one in batch.results] == names, batch
 completed = post_v2_goals_goal_id_complete.sync(top.id, client=client, body=Completion(cascade=True))
 assert completed.status == "done" and completed.end is not None, completed
 assert delete_v2_goals_goal_id.sync(top.id, client=client).deleted == 3
