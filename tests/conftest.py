@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from hypothesis import settings
 
 from tests.support.engines import ENGINES, NEWEST, Engine
 from tests.support.serving import Served
@@ -20,6 +21,10 @@ MEMORY, ROOM = Path("/dev/shm"), 4 * 2**30  # noqa: S108
 if MEMORY.is_dir() and shutil.disk_usage(MEMORY).free > ROOM:
     # What tests write needs to outlive processes only, not the machine; on a disk all of it takes twice as long.
     os.environ["TMPDIR"] = tempfile.tempdir = str(MEMORY)
+
+settings.register_profile("few", max_examples=40)
+if "CI" not in os.environ:
+    settings.load_profile("few")
 
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:

@@ -25,6 +25,7 @@ from es_goals.accounts.changes import revoke, set_disabled
 from es_goals.accounts.passwords import hashed
 from es_goals.storage.errors import Interrupted
 from es_goals.storage.sessions import Attempt
+from tests.support.commands import on
 from tests.support.people import Answer, Inside, Wire, behind, cause, issue, new_id, register
 from tests.support.serving import Served, wait_for
 from tests.support.wire import connect, listen
@@ -297,7 +298,7 @@ def test_an_unknown_user_and_a_wrong_password_are_told_the_same(two: Two) -> Non
     known, _ = two.person()
     bare, _ = two.person(password=None)
     off, _ = two.person()
-    assert two.served.run("user", "disable", off).returncode == 0
+    assert on(two.served.database, "user", "disable", off).exit_code == 0
     cases = [(known, OTHER), ("nobody-of-this-name", GOOD), (bare, ""), (off, GOOD), ("x" * 5000, GOOD), ("\0", GOOD)]
 
     answers = [two.sign_in(*case) for case in cases]
@@ -862,7 +863,7 @@ def test_every_change_of_an_account_is_in_the_feed_with_its_actor_and_without_se
     two("DELETE", f"/v2/tokens/{made['id']}", two.root)
     two("PUT", f"/v2/users/{name}/password", two.root, {"new": OTHER})
     two("PATCH", f"/v2/users/{name}", two.root, {"email": "secret@example.org"})
-    assert two.served.run("user", "disable", name).returncode == 0
+    assert on(two.served.database, "user", "disable", name).exit_code == 0
 
     _, auditor = two.person("auditor")
     events = two("GET", f"/v2/users/{name}/events", auditor).json["events"]

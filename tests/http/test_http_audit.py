@@ -18,6 +18,7 @@ import pytest
 from es_goals.events import GoalCreated, Instant, goals_stream
 from es_goals.ids import wall_clock
 from es_goals.storage.log import Cause
+from tests.support.commands import on
 from tests.support.engines import open_storage
 from tests.support.serving import Served, refused, wait_for
 
@@ -376,9 +377,9 @@ def test_events_of_another_process_arrive_within_a_quarter_of_a_second(served: S
 
 def test_what_is_imported_from_the_command_line_arrives(served: Served) -> None:
     with following(served, f"/v2/events?after={last_position(served)}") as live:
-        result = served.run("import", "-", "--user", f"importer-{uuid.uuid4().hex}", stdin="- a\n  - b\n")
+        result = on(served.database, "import", "-", "--user", f"importer-{uuid.uuid4().hex}", stdin="- a\n  - b\n")
 
-        assert result.returncode == 0, result.stderr
+        assert result.exit_code == 0, result.stderr
         assert [event["type"] for event in live.take(3)] == ["UserRegistered", "GoalCreated", "GoalCreated"]
 
 

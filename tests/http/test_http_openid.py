@@ -24,7 +24,7 @@ from es_goals.http.edge.body import BodyGuard
 from es_goals.ids import Uuid7, wall_clock
 from es_goals.settings import Settings
 from es_goals.storage.log import Cause
-from tests.support.commands import at_home, cli, sentence
+from tests.support.commands import at_home, cli, on, sentence
 from tests.support.commands import refused as not_served
 from tests.support.engines import open_storage
 from tests.support.inside import application
@@ -229,13 +229,13 @@ def test_an_administrator_links_by_the_command_line_what_a_refusal_tells(closed:
     closed.make_user("linked")
     subject = closed.mock.claims["sub"] = "auth0|5f7c8ec7 'x'"
     problem = refused(browser_of(closed).sign_in(), 403, "not-linked")
-    linked = closed.run("user", "link", "linked", "--issuer", closed.mock.issuer, "--subject", subject)
-    again = closed.run("user", "link", "admin", "--issuer", closed.mock.issuer, "--subject", subject)
+    linked = on(closed.database, "user", "link", "linked", "--issuer", closed.mock.issuer, "--subject", subject)
+    again = on(closed.database, "user", "link", "admin", "--issuer", closed.mock.issuer, "--subject", subject)
 
     assert repr(subject) in problem["detail"]
     assert closed.mock.issuer in problem["detail"]
-    assert (linked.returncode, linked.stdout) == (0, f"linked may sign in as {subject} at {closed.mock.issuer}\n")
-    assert (again.returncode, "taken" in sentence(again.stderr)) == (1, True)
+    assert (linked.exit_code, linked.stdout) == (0, f"linked may sign in as {subject} at {closed.mock.issuer}\n")
+    assert (again.exit_code, "taken" in sentence(again.stderr)) == (1, True)
     assert closed.is_token_of(browser_of(closed).token(), "linked")
 
 

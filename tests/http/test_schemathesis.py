@@ -71,10 +71,9 @@ def operations(served: Served) -> dict[str, dict[str, Any]]:
     return {f"{method.upper()} {path}": one for path, item in paths.items() for method, one in item.items()}
 
 
-# No value is wrong for somebody who is not let in, so none is made that is.
-@pytest.mark.parametrize("tokens", ["false", "true"], ids=["no token", "bad tokens"])
-def test_nobody_is_answered_otherwise_than_described_nor_let_in(own: Served, tmp_path: Path, tokens: str) -> None:
-    options = ("--max-examples", "1", "--mode", "positive", "--generation-with-security-parameters", tokens)
+def test_nobody_is_answered_otherwise_than_described_nor_let_in(own: Served, tmp_path: Path) -> None:
+    # No value is wrong for somebody who is not let in, so none is made that is.
+    options = ("--max-examples", "1", "--mode", "positive", "--generation-with-security-parameters", "true")
     before = own.get("/readyz")["position"]
 
     report = run(own, tmp_path / "report.json", *options)
@@ -87,7 +86,7 @@ def test_nobody_is_answered_otherwise_than_described_nor_let_in(own: Served, tmp
 def test_no_request_made_from_the_description_is_answered_otherwise_than_described(own: Served, tmp_path: Path) -> None:
     token = f"Authorization: Bearer {own.token}"
 
-    report = run(own, tmp_path / "report.json", "--max-examples", "4", "--header", token)
+    report = run(own, tmp_path / "report.json", "--max-examples", "2", "--header", token)
 
     assert report["test_cases"]["generated"] > 1000
     assert report["warnings"]["missing_auth"] == []

@@ -358,7 +358,7 @@ def test_c21_a_goal_is_deleted_with_what_is_below_it(served: Served, user: str, 
 
 
 def test_c23_a_long_chain_is_shown_extended_completed_and_deleted(served: Served, user: str) -> None:
-    length = 20_000
+    length = 3_000
     chain(served, user, length, lambda index: f"g{index}")
 
     post(served, "the last", parent_name=f"g{length - 1}")

@@ -228,7 +228,7 @@ def forests(draw: st.DrawFn) -> list[Row]:
     return draw(st.permutations(rows))
 
 
-@settings(deadline=None, max_examples=100)
+@settings(deadline=None)
 @given(forests())
 def test_any_tree_equals_one_made_by_plain_recursion(rows: list[Row]) -> None:
     assert tree(rows) == naive(rows)

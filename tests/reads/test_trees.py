@@ -118,7 +118,7 @@ STEPS = st.tuples(
 )
 
 
-@settings(deadline=None, max_examples=60)
+@settings(deadline=None)
 @given(st.lists(STEPS, max_size=8), st.lists(st.lists(STEPS, max_size=3), max_size=4))
 def test_answers_from_an_earlier_tree_are_those_from_scratch_in_every_form(
     first: list[tuple[str, int, str]], later: list[list[tuple[str, int, str]]]
@@ -227,7 +227,7 @@ def measuring() -> Iterator[Callable[[], int]]:
 
 
 @pytest.mark.parametrize(("character", "length"), TEXTS)
-@pytest.mark.parametrize("answers", [0, 1, 10])
+@pytest.mark.parametrize("answers", [0, 3])
 def test_a_tree_takes_no_more_than_it_says_and_not_much_less(character: str, length: int, answers: int) -> None:
     with measuring() as taken:
         made = ready("ann", goals_of("ann", 100, character, length), SHAPES[:answers])

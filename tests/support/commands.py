@@ -57,9 +57,14 @@ def at_home(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def cli(*arguments: str, stdin: str | bytes | None = None) -> Result:
-    """Runs a command in this process, whose logs it must not set up."""
-    with mock.patch("es_goals.cli.configure"), capture_logs():
+    """Runs a command in this process, whose logs it must not set up, and which is in no less of a hurry after it."""
+    with mock.patch("es_goals.cli.configure"), mock.patch("os.nice", return_value=0), capture_logs():
         return CliRunner(catch_exceptions=False).invoke(main, arguments, input=stdin)
+
+
+def on(db: object, *arguments: str | Path, stdin: str | None = None) -> Result:
+    """The same, on this database."""
+    return cli("--db", str(db), *map(str, arguments), stdin=stdin)
 
 
 def process(*arguments: str, stdin: str | None = None, **env: str) -> subprocess.CompletedProcess[str]:

@@ -2,7 +2,6 @@
 
 import random
 import socket
-import subprocess
 import sys
 import threading
 import time
@@ -114,12 +113,6 @@ def _append_some(storage: Storage, user_id: str, goals: list[str], rank: str, ne
 def command_line(db: Path, *arguments: str | Path) -> list[str]:
     """A command of the command line on a database."""
     return [sys.executable, "-m", "es_goals", "--db", str(db), *map(str, arguments)]
-
-
-def run(db: Path, *arguments: str | Path) -> subprocess.CompletedProcess[str]:
-    """The same, done."""
-    command = command_line(db, *arguments)
-    return subprocess.run(command, capture_output=True, text=True, timeout=PATIENCE)  # noqa: S603
 
 
 class Told(NamedTuple):

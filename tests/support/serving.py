@@ -192,12 +192,6 @@ class Served:
         headers = {} if token is None else {"Authorization": f"Bearer {token}"}
         return httpx2.Client(base_url=self.url, timeout=30, headers=headers)
 
-    def issue(self, user: str, *options: str) -> str:
-        """A new API token of a user, by the command line."""
-        done = self.run("token", user, *options)
-        assert done.returncode == 0, done.stderr
-        return done.stdout.strip()
-
     @contextmanager
     def client_of(self, worker: int) -> Iterator[httpx2.Client]:
         """A client whose one connection is with this worker; the others stand still while it is made."""

@@ -14,7 +14,8 @@ import pytest
 from es_goals.ids import wall_clock
 from es_goals.upkeep import backup
 from es_goals.upkeep.verification import Anchor, Mismatch, parse_anchor, verify_log
-from tests.support.load import Load, command_line, fill, history, opened, run, serving
+from tests.support.commands import on
+from tests.support.load import Load, command_line, fill, history, opened, serving
 from tests.support.needs import small_disk
 from tests.support.serving import Served, wait_for
 
@@ -49,7 +50,7 @@ def test_a_backup_made_under_load_is_exactly_the_log_up_to_a_position_and_can_be
 ) -> None:
     with serving(tmp_path) as served:
         with Load(served) as load:
-            made = [back_up(served, load, tmp_path / f"backup-{number}") for number in range(3)]
+            made = [back_up(served, load, tmp_path / f"backup-{number}") for number in range(2)]
         log = history(served.db)
         load.check(log)
 
@@ -60,20 +61,20 @@ def test_a_backup_made_under_load_is_exactly_the_log_up_to_a_position_and_can_be
                 verify_log(storage.log, one.head, lambda _done, _total: None)
             elsewhere = one.folder.with_name(f"{one.folder.name}-restored") / "events.db"
             elsewhere.parent.mkdir()
-            restored = run(elsewhere, "restore", one.folder)
+            restored = on(elsewhere, "restore", one.folder)
 
-            assert restored.returncode == 0, restored.stderr
+            assert restored.exit_code == 0, restored.stderr
             assert history(elsewhere) == log[: one.head.position]
             assert beside_the_log(elsewhere, len(log)) == beside_the_log(served.db, one.head.position)
-        assert anchor_in(run(elsewhere, "verify", "--expect", str(made[0].head)).stdout) == made[-1].head
+        assert anchor_in(on(elsewhere, "verify", "--expect", str(made[0].head)).stdout) == made[-1].head
 
 
 def back_up(served: Served, load: Load, folder: Path) -> Made:
     """While the clients go on."""
     load.wait_for_more(50)
     acknowledged = max(told.position for told in load.told())
-    result = served.run("backup", str(folder))
-    assert result.returncode == 0, result.stderr
+    result = on(served.database, "backup", folder)
+    assert result.exit_code == 0, result.stderr
     assert {path.name for path in folder.iterdir()} == {"events.db", "manifest.json"}
     load.wait_for_more(1)
     return Made(folder, anchor_in(result.stdout), acknowledged)
@@ -90,8 +91,8 @@ def test_what_was_done_under_a_key_is_not_done_again_by_a_restored_service(tmp_p
     ]
     with serving(there) as served:
         first = [served.client.post(path, json=body, headers=key) for path, body in requests]
-        assert served.run("backup", str(tmp_path / "backup")).returncode == 0
-    assert run(here / "events.db", "restore", tmp_path / "backup").returncode == 0
+        assert on(served.database, "backup", tmp_path / "backup").exit_code == 0
+    assert on(here / "events.db", "restore", tmp_path / "backup").exit_code == 0
     with serving(here) as served:
         again = [served.client.post(path, json=body, headers=key) for path, body in requests]
         other = served.client.post("/v2/users/ann/goals", json={"name": "another"}, headers=key)
@@ -193,8 +194,8 @@ def test_a_restore_refuses_a_target_that_exists_and_leaves_it_alone(made: Path, 
     there = target.with_name(f"events.db{ending}")
     there.write_bytes(b"somebody's")
 
-    result = run(target, "restore", made)
-    assert (result.returncode, len(result.stderr.splitlines())) == (1, 1)
+    result = on(target, "restore", made)
+    assert (result.exit_code, len(result.stderr.splitlines())) == (1, 1)
     assert result.stderr.startswith(f"Error: expected no log there yet; found {there}")
     assert {path.name: path.read_bytes() for path in target.parent.iterdir()} == {there.name: b"somebody's"}
 
@@ -202,8 +203,8 @@ def test_a_restore_refuses_a_target_that_exists_and_leaves_it_alone(made: Path, 
 def test_a_backup_refuses_a_folder_that_exists_and_leaves_it_alone(made: Path, tmp_path: Path) -> None:
     before = {path.name: path.read_bytes() for path in made.iterdir()}
 
-    result = run(tmp_path / "original.db", "backup", made)
-    assert (result.returncode, len(result.stderr.splitlines())) == (1, 1)
+    result = on(tmp_path / "original.db", "backup", made)
+    assert (result.exit_code, len(result.stderr.splitlines())) == (1, 1)
     assert result.stderr.startswith("Error: expected a folder that does not exist yet")
     assert {path.name: path.read_bytes() for path in made.iterdir()} == before
 
@@ -215,8 +216,8 @@ def test_a_damaged_log_is_not_backed_up(tmp_path: Path) -> None:
     raw = db.read_bytes()
     db.write_bytes(raw.replace(b'"name":"goal 8"', b'"name":"goal 8!'))
 
-    result = run(db, "backup", tmp_path / "backup")
-    assert (result.returncode, len(result.stderr.splitlines())) == (1, 1)
+    result = on(db, "backup", tmp_path / "backup")
+    assert (result.exit_code, len(result.stderr.splitlines())) == (1, 1)
     assert "expected the JSON of a GoalCreated" in result.stderr
     assert not list(tmp_path.glob("backup*"))
 
@@ -246,9 +247,9 @@ def test_a_backup_that_was_killed_leaves_nothing_that_can_be_restored_and_the_ne
         for left in (target, unfinished):
             with pytest.raises(backup.Refused, match="expected a backup's folder"):
                 restored(left, tmp_path / "new.db")
-    result = run(db, "backup", target)
+    result = on(db, "backup", target)
 
-    assert result.returncode == 0, result.stderr
+    assert result.exit_code == 0, result.stderr
     assert not unfinished.exists()
     restored(target, tmp_path / "new.db")
     assert history(tmp_path / "new.db") == history(db)
@@ -265,8 +266,8 @@ def test_a_backup_for_which_there_is_no_space_is_told_in_a_sentence_and_leaves_n
     with opened(tmp_path / "events.db") as storage:
         fill(storage, 3_000)
     with small_disk(tmp_path / "disk", "256k") as disk:
-        result = run(tmp_path / "events.db", "backup", disk / "backup")
+        result = on(tmp_path / "events.db", "backup", disk / "backup")
 
-        assert (result.returncode, len(result.stderr.splitlines())) == (1, 1)
+        assert (result.exit_code, len(result.stderr.splitlines())) == (1, 1)
         assert result.stderr.startswith("Error: no space is left")
         assert list(disk.iterdir()) == []

@@ -77,7 +77,7 @@ def append_through_a_writer(url: str, process: str, count: str) -> None:
     writer.close()
 
 
-@pytest.mark.parametrize(("work", "events"), [(append_from_threads, 20_000), (append_through_a_writer, 2_000)])
+@pytest.mark.parametrize(("work", "events"), [(append_from_threads, 8_000), (append_through_a_writer, 800)])
 def test_every_event_of_many_writers_is_there_once_without_a_gap_and_in_order(
     engine: Engine, work: Callable[[str, str, str], None], events: int
 ) -> None:

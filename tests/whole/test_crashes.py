@@ -10,7 +10,7 @@ from tests.support.load import Load, history, serving
 from tests.support.serving import PATIENCE, Served, wait_for
 
 SECONDS_TO_BE_UP = 5.0
-VICTIMS = ("worker",) * 11 + ("everybody",) * 6 + ("master",) * 3
+VICTIMS = ("worker",) * 6 + ("everybody",) * 3 + ("master",) * 2
 ROUNDS = len(VICTIMS)
 
 

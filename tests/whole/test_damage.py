@@ -14,8 +14,9 @@ import pytest
 from es_goals.events import Recorded
 from es_goals.storage.errors import StorageError
 from es_goals.upkeep.verification import Anchor, Mismatch, verify_log
+from tests.support.commands import on
 from tests.support.engines import HandClock
-from tests.support.load import Load, fill, history, opened, run, serving
+from tests.support.load import Load, fill, history, opened, serving
 from tests.support.serving import free_port
 
 PAGE, FRAME = 4096, 4120
@@ -176,8 +177,8 @@ def folder(logs: Logs) -> Iterator[Path]:
 
 def complaint(folder: Path, *arguments: str) -> str:
     """The one sentence of a command that must fail."""
-    result = run(folder / DATABASE, *arguments)
-    assert result.returncode == 1, result.stdout + result.stderr
+    result = on(folder / DATABASE, *arguments)
+    assert result.exit_code == 1, result.stdout + result.stderr
     said = [line for line in result.stderr.splitlines() if not line.startswith("{")]  # what is logged is JSON
     assert len(said) == 1
     assert said[0].startswith("Error: ")
@@ -193,7 +194,7 @@ def replace(path: Path, old: bytes, new: bytes) -> None:
 
 
 def test_an_undamaged_log_is_as_it_must_be(logs: Logs, folder: Path) -> None:
-    assert run(folder / DATABASE, "verify", "--expect", str(logs["killed"].head)).returncode == 0
+    assert on(folder / DATABASE, "verify", "--expect", str(logs["killed"].head)).exit_code == 0
 
 
 def test_a_wal_cut_short_is_a_shorter_log_and_only_what_it_must_begin_with_tells(logs: Logs, folder: Path) -> None:
@@ -208,7 +209,7 @@ def test_a_wal_cut_short_is_a_shorter_log_and_only_what_it_must_begin_with_tells
     assert complaint(folder, "verify", "--expect", str(head)).startswith(
         f"Error: the log ends at position {len(short)}"
     )
-    assert run(folder / DATABASE, "verify").returncode == 0
+    assert on(folder / DATABASE, "verify").exit_code == 0
 
 
 def test_a_changed_letter_is_told_by_what_the_log_must_begin_with(logs: Logs, folder: Path) -> None:
@@ -273,7 +274,7 @@ def test_the_service_does_not_start_on_a_database_whose_header_is_damaged(folder
 
 
 def test_damaged_read_models_are_refused_and_folded_again_once_they_are_deleted(folder: Path) -> None:
-    assert run(folder / DATABASE, "rebuild").returncode == 0
+    assert on(folder / DATABASE, "rebuild").exit_code == 0
     views = folder / "projections.db"
     views.write_bytes(b"\xff" * len(views.read_bytes()))
     refused = complaint(folder, "verify")
@@ -281,4 +282,4 @@ def test_damaged_read_models_are_refused_and_folded_again_once_they_are_deleted(
         path.unlink()
 
     assert "projections.db" in refused
-    assert run(folder / DATABASE, "verify").returncode == 0
+    assert on(folder / DATABASE, "verify").exit_code == 0

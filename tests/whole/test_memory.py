@@ -21,11 +21,11 @@ LIMITS = {
     "description_limit": DESCRIPTION,
     "text_limit": GOALS * (NAME + DESCRIPTION),
 }
-USERS = 60
+USERS = 40
 VIEWS = ("", "?view=flat")
 BESIDES = 60_000
 """Of bytes, for what else grows by so many users: who is who, and counters."""
-CACHES = {"deciding_cache": 300_000, "reading_cache": 1_000_000}
+CACHES = {"deciding_cache": 200_000, "reading_cache": 700_000}
 """Of each a bound that a few users fill."""
 
 

@@ -12,6 +12,7 @@ import httpx2
 import pytest
 
 from es_goals.ids import wall_clock
+from tests.support.commands import on
 from tests.support.engines import open_storage
 from tests.support.postgres import fresh, shared
 from tests.support.serving import Served, refused, wait_for
@@ -203,7 +204,7 @@ def test_a_user_whom_the_command_line_disables_is_refused_by_both_nodes_at_once(
     token, bystander = session(nodes[0], name), session(nodes[1], user(nodes[1]))
     assert all(let_in(node, name, token) for node in nodes)
 
-    assert nodes[0].run("user", "disable", name).returncode == 0
+    assert on(nodes[0].database, "user", "disable", name).exit_code == 0
 
     assert not any(let_in(node, name, token) for node in nodes)
     assert not any(limited(sign_in(node, name, PASSWORD, next(addresses))) for node in nodes)
