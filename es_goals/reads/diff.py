@@ -8,7 +8,7 @@ that is the second tree.
 from collections.abc import Iterable, Iterator, Sequence
 
 import msgspec
-from msgspec import UNSET, UnsetType
+from msgspec import UNSET
 
 from es_goals.events import Recorded, goals_stream, moment
 from es_goals.goals.commands import GoalNotFound
@@ -66,25 +66,15 @@ class _Side:
         index = self.index.get(goal_id)
         return iter(()) if index is None else iter(self.nodes[index : index + self.nodes[index].size])
 
-    def path(self, row: Row) -> tuple[list[str], int | UnsetType]:
-        """The nearest names above a goal from the top down, and how many there are where those are not all."""
-        names: list[str] = []
-        while row.parent_id is not None and len(names) < SHOWN:
-            row = self.rows[row.parent_id]
-            names.append(row.name)
-        depth = self.nodes[self.index[row.id]].depth + len(names)
-        return names[::-1], UNSET if depth == len(names) else depth
-
     def place(self, row: Row) -> Place:
         """Where a goal is."""
-        path, count = self.path(row)
-        return Place(row.parent_id, path, self.after.get(row.id), count)
-
-    def fields(self, row: Row) -> Fields:
-        """All of a goal."""
-        path, count = self.path(row)
-        place = (row.parent_id, path, self.after.get(row.id), count)
-        return Fields(*place, name=row.name, description=row.description, start=row.start, due=row.due, end=row.end)
+        path: list[str] = []
+        above = row
+        while above.parent_id is not None and len(path) < SHOWN:
+            above = self.rows[above.parent_id]
+            path.append(above.name)
+        depth = self.nodes[self.index[row.id]].depth
+        return Place(row.parent_id, path[::-1], self.after.get(row.id), UNSET if depth == len(path) else depth)
 
     def progress(self, goal_id: str | None) -> Progress:
         """Of a goal, or of all."""
@@ -249,30 +239,31 @@ class Diff:
     def _entry(self, node: Node) -> GoalDiff:
         row, kinds = node.row, self._kinds[node.row.id]
         side = self._old if kinds == ["deleted"] else self._new
-        path, path_count = side.path(side.rows[row.id])
+        place = side.place(side.rows[row.id])
         under = self._moved_along(node) if "moved" in kinds else self._unders.get(row.id, 0)
-        found = [self._change(kind, row) for kind in kinds]
+        found = [self._change(kind, row, place) for kind in kinds]
         events, count = self._events[row.id], self._counts[row.id]
         return GoalDiff(
             row.id,
             side.rows[row.id].name,
-            path,
+            place.path,
             under,
             found,
             [brief(line) for line in events],
-            path_count,
+            place.path_count,
             UNSET if count == len(events) else count,
         )
 
-    def _change(self, kind: str, new: Row) -> AnyChange:
+    def _change(self, kind: str, new: Row, place: Place) -> AnyChange:
+        """`place`: the one that the entry is of."""
         if kind in ("created", "restored"):
-            return (Created if kind == "created" else Restored)(self._new.fields(new))
+            return (Created if kind == "created" else Restored)(_fields(new, place))
         old = self._old.rows[new.id]
         match kind:
             case "deleted":
-                return Deleted(self._old.place(old), Root(new.root))
+                return Deleted(place, Root(new.root))
             case "moved":
-                return Moved(self._old.place(old), self._new.place(new))
+                return Moved(self._old.place(old), place)
             case "reordered":
                 return Reordered(After(self._old.after[new.id]), After(self._new.after[new.id]))
             case "renamed":
@@ -283,6 +274,11 @@ class Diff:
                 return Scheduled(Times(old.start, old.due), Times(new.start, new.due))
             case _:
                 return (Completed if kind == "completed" else Reopened)(old.end, new.end)
+
+
+def _fields(row: Row, place: Place) -> Fields:
+    where = (place.parent_id, place.path, place.after, place.path_count)
+    return Fields(*where, name=row.name, description=row.description, start=row.start, due=row.due, end=row.end)
 
 
 def _displaced(before: Sequence[str], after: Sequence[str]) -> Iterator[str]:

@@ -82,8 +82,11 @@ def big(bench: Bench) -> Iterator[Sample]:
     log, size = made / "events.db", 500 if bench.small else 10_000
     whole = logs.trees(log, 1, size, "big")["big-0"]
     positions = logs.history(log, "old", size)
+    deepest = logs.trees(log, 1, size // 10, "deep", branching=1)["deep-0"][-1]
+    long = logs.history(log, "long", 10 * size)
     gets = [request("GET", goals_of(user)) for user in trees]
     with folded(made) as served, connections(served) as (client,):
+        yield from _past(bench, client, deepest, long)
         anew, ready = zip(*(_renamed_and_read(client, goal) for goal in whole[-20:]), strict=True)
         yield bench.sample("big.anew", median(anew), "ms")
         yield bench.sample("big.ready", median(ready), "ms")
@@ -97,6 +100,20 @@ def big(bench: Bench) -> Iterator[Sample]:
         # On a new connection, since the service has closed the one that was idle.
         with connections(served) as (client,), repeated(lambda: _renamed_and_read(client, whole[-1])):
             yield bench.sample("big.others_meanwhile.p99", others.put(bench.seconds).p99, "ms")
+
+
+def _past(bench: Bench, client: Connection, deepest: str, long: range) -> Iterator[Sample]:
+    """The time machine: what differs over a long history, all of it and the last hundredth; who made the last goal of a
+    chain what it is; a search of a big tree, whose texts are folded already."""
+    asked = {
+        "diff": f"/v2/users/long/diff?from={long[-len(long) // 100]}",
+        "diff_all": f"/v2/users/long/diff?from={long[0] - 1}",
+        "blame": f"/v2/goals/{deepest}/blame",
+        "search": f"{goals_of('big-0')}?view=flat&order=relevance&limit=20&q=berlin+-anna",
+    }
+    for name, path in asked.items():
+        client.timed("GET", path)
+        yield bench.sample(f"big.{name}", median(client.timed("GET", path)[0] for _ in range(5)), "ms")
 
 
 def side_by_side(bench: Bench, loads: Sequence[Load]) -> Iterator[Sample]:

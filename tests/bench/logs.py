@@ -112,12 +112,12 @@ class Author:
             person.take(event, transaction.at)
         self._keep(transaction, person, events)
 
-    def plant(self, transaction: Transaction, person: Person, goals: int) -> None:
-        """One command that adds so many goals to the user's only tree, in which a goal has BRANCHING sub-goals."""
+    def plant(self, transaction: Transaction, person: Person, goals: int, branching: int = BRANCHING) -> None:
+        """One command that adds so many goals to the user's only tree, in which a goal has so many sub-goals."""
         transaction.at += PAUSE
         planted: list[GoalEvent] = []
         for number in range(len(person.alive), len(person.alive) + goals):
-            parent = person.alive[(number - 1) // BRANCHING] if number else None
+            parent = person.alive[(number - 1) // branching] if number else None
             (event,) = decide(person.goals, self._creation(transaction, parent), moment(transaction.at), LIMITS)
             person.take(event, transaction.at)
             planted.append(event)
@@ -231,9 +231,11 @@ def _people(log: Log) -> list[Person]:
     return list(people.values())
 
 
-def trees(path: Path, users: int, goals: int, prefix: str = "reader") -> dict[str, list[str]]:
-    """New users with a tree of so many goals each, also in a new log. Answers the goals' ids, parents first, by the
-    users' names: `<prefix>-0`, `<prefix>-1` …"""
+def trees(
+    path: Path, users: int, goals: int, prefix: str = "reader", branching: int = BRANCHING
+) -> dict[str, list[str]]:
+    """New users with a tree of so many goals each, also in a new log; with `branching` 1 it is a chain. Answers the
+    goals' ids, parents first, by the users' names: `<prefix>-0`, `<prefix>-1` …"""
     author = Author(prefix)
     planted: dict[str, list[str]] = {}
     with _opened(path) as log:
@@ -242,7 +244,7 @@ def trees(path: Path, users: int, goals: int, prefix: str = "reader") -> dict[st
             with log.writing() as transaction:
                 author.register(transaction, person)
                 for first in range(0, goals, A_COMMAND):
-                    author.plant(transaction, person, min(A_COMMAND, goals - first))
+                    author.plant(transaction, person, min(A_COMMAND, goals - first), branching)
             planted[person.name] = person.alive
     fold(path)
     return planted

@@ -297,6 +297,7 @@ def test_a_search_that_is_asked_again_is_not_sent_again(world: World) -> None:
         ({"q": "a", "order": "relevance"}, "order"),
         ({"view": "flat", "order": "relevance"}, "order"),
         ({"q": "a", "view": "flat", "order": "name"}, "order"),
+        ({"order": "null"}, "order"),
         ({"q": "a", "view": "flat", "limit": "5"}, "limit"),
         ({"q": "a", "view": "flat", "order": "relevance", "limit": "101"}, "limit"),
         ({"q": "a", "view": "flat", "order": "relevance", "limit": "0"}, "limit"),

@@ -450,13 +450,30 @@ def test_what_was_taken_back_is_not_there(events: list[Event]) -> None:
 def test_goals_that_came_along_are_counted_and_not_listed() -> None:
     lines = lines_of(
         created("p"), created("q", rank="W"), created("a", "p"), created("b", "a"), created("c", "b"),
-        created("d", "b", "W"), GoalMoved("a", "V", "q"), GoalMoved("d", "W", "a"), created("new", "c"),
+        created("d", "b", "W"), created("e", "d"), GoalMoved("a", "V", "q"), GoalMoved("d", "W", "a"),
+        created("new", "c"),
     )  # fmt: skip
 
-    answer = diff(lines, 6)
+    answer = diff(lines, 7)
 
     assert entries(answer) == {"a": ["moved"], "new": ["created"], "d": ["moved"]}
-    assert {goal["id"]: goal["under"] for goal in answer["goals"]} == {"a": 2, "new": 0, "d": 0}
+    assert {goal["id"]: goal["under"] for goal in answer["goals"]} == {"a": 2, "new": 0, "d": 1}
+
+
+def test_a_goal_that_was_reached_at_another_time_is_completed() -> None:
+    lines = lines_of(created("a"), GoalCompleted("a", START), GoalReopened("a"), GoalCompleted("a", END))
+
+    assert diff(lines, 2)["goals"][0]["changes"] == [{"kind": "completed", "from": START, "to": END}]
+
+
+def test_of_a_goal_what_has_left_it_differs_too() -> None:
+    lines = lines_of(
+        created("p"), created("q", rank="W"), created("a", "p"), created("b", "q"), GoalMoved("a", "X"),
+        GoalRenamed("b", "x"), GoalRenamed("a", "y"),
+    )  # fmt: skip
+
+    assert entries(diff(lines, 4, goal="p")) == {"a": ["moved", "renamed"]}
+    assert entries(diff(lines, 4, goal="q")) == {"b": ["renamed"]}
 
 
 def test_of_many_events_the_first_are_told_and_how_many_there_are() -> None:

@@ -35,28 +35,23 @@ class TreeQuery(Struct, frozen=True, forbid_unknown_fields=True):
     depth: Annotated[int, Meta(ge=0, le=1_000_000, description="levels below the answered goals")] | UnsetType = UNSET
     view: Literal["tree", "flat"] = "tree"
     deleted: bool = False
-    q: Annotated[str, Meta(description=FINDING, examples=["berlin -marathon"])] | None = None
+    q: Annotated[str, Meta(description=FINDING, examples=["berlin -marathon"])] | UnsetType = UNSET
     order: (
-        Annotated[
-            Literal["relevance"], Meta(description="with `q` in a flat view: the best finds first, not in pre-order")
-        ]
-        | None
-    ) = None
-    limit: Annotated[int, Meta(ge=1, le=100, description="with `order`: so many goals at most")] | None = None
+        Annotated[Literal["relevance"], Meta(description="the best finds first; with `q` and a flat view")] | UnsetType
+    ) = UNSET
+    limit: Annotated[int, Meta(ge=1, le=100, description="so many goals at most; with `order`")] | UnsetType = UNSET
 
     @property
     def options(self) -> TreeOptions:
         """How the tree is shown. Raises Refusal."""
         flat = self.view == "flat"
-        if self.order is not None and (self.q is None or not flat):
-            raise Refusal(
-                "invalid-value", "expected `order` with `q` and view=flat; found it without", parameter="order"
-            )
-        if self.limit is not None and self.order is None:
-            raise Refusal("invalid-value", "expected `limit` with `order`; found it without", parameter="limit")
-        find = None if self.q is None else _parsed(self.q)
-        shown = (flat, self.status, _levels(self.depth), self.deleted)
-        return TreeOptions(*shown, find, self.order is not None, self.limit)
+        if self.order is not UNSET and (self.q is UNSET or not flat):
+            _lacking("order", "`q` and view=flat")
+        if self.limit is not UNSET and self.order is UNSET:
+            _lacking("limit", "`order`")
+        find = None if self.q is UNSET else _parsed(self.q)
+        shown = (flat, self.status, _given(self.depth), self.deleted)
+        return TreeOptions(*shown, find, self.order is not UNSET, _given(self.limit))
 
 
 class GoalQuery(Struct, frozen=True, forbid_unknown_fields=True):
@@ -69,7 +64,7 @@ class GoalQuery(Struct, frozen=True, forbid_unknown_fields=True):
     @property
     def options(self) -> TreeOptions:
         """How the tree is shown."""
-        return TreeOptions(self.view == "flat", "all", _levels(self.depth))
+        return TreeOptions(self.view == "flat", "all", _given(self.depth))
 
 
 class ShownGoal(trees.TreeGoalAnswer, kw_only=True):
@@ -154,5 +149,5 @@ def _parsed(text: str) -> search.Query:
         raise Refusal("invalid-value", str(error), parameter="q") from None
 
 
-def _levels(depth: int | UnsetType) -> int | None:
-    return None if depth is UNSET else depth
+def _given(number: int | UnsetType) -> int | None:
+    return None if number is UNSET else number
