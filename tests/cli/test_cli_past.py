@@ -104,7 +104,7 @@ def test_blame_tells_all_below_and_machines_what_the_service_answers() -> None:
 def test_blame_of_what_is_not_there_is_refused() -> None:
     assert "expected the id of a goal" in refused(cli("blame", "unknown"))
     assert "expected a goal of this user" in refused(cli("blame", "c", "--as-of", "3"))
-    assert "up to 6" in misused(cli("blame", "c", "--as-of", "7"))
+    assert "up to the head, 6" in misused(cli("blame", "c", "--as-of", "7"))
 
 
 def test_a_tree_can_be_drawn_of_what_is_found() -> None:

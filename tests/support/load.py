@@ -403,6 +403,6 @@ class Follower(threading.Thread):
     def _take(self, line: str) -> None:
         name, _, value = line.partition(": ")
         if name == "id":
-            assert int(value) == len(self.events) + 1
+            assert int(value.partition("@")[0]) == len(self.events) + 1
         elif name == "data":
             self.events.append(msgspec.json.decode(value))

@@ -66,7 +66,7 @@ def measured() -> Callable[[], int]:
 async def growth(app: Any, character: str, views: Sequence[str]) -> tuple[int, int]:
     """Bytes that one user takes, and many, in a worker that has served somebody already."""
     async with Client(app) as client:
-        await client.fill("the first one", "a", views)
+        await client.fill("the first one", character, views)
         taken = measured()
         await client.fill("user 0", character, views)
         one = taken()

@@ -72,9 +72,9 @@ def plant(served: Served, user: str) -> Planted:
 
 
 def shown(served: Served, user: str, **query: Any) -> list[dict[str, Any]]:
-    """A user's goals."""
+    """A user's goals; whose they are is the user's id where that is settled, else the name."""
     goals: list[dict[str, Any]] = served.get(f"/v2/users/{user}/goals", view="flat", **query)["goals"]
-    return goals
+    return [{name: value for name, value in goal.items() if name != "user"} for goal in goals]
 
 
 def planted_in(goals: list[dict[str, Any]], planted: Planted) -> set[str]:
