@@ -93,7 +93,7 @@ MAY_IMPORT: dict[str, set[str]] = {
         "es_goals.settings", "es_goals.configured", "es_goals.ids",
     },
     "es_goals.outlines": set(),
-    "es_goals.files": {"es_goals.goals", "es_goals.outlines"},
+    "es_goals.files": {"es_goals.goals", "es_goals.outlines", "projections.goal_tree.Node"},
     "es_goals.upkeep": {"es_goals.goals", "es_goals.storage", "es_goals.projector"},
     "es_goals.http": HTTP,
     "es_goals.http.edge": HTTP,

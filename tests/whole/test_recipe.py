@@ -84,7 +84,8 @@ STAR: dict[str, list[tuple[str, str]]] = {
             ')  # fmt: skip\n"""Adding a command',
             """    OnWire(
         tag="StarGoal", like="POST …/star", members=Starring, body=("Stars", "How many stars a goal gets."),
-        example={"stars": 5}, method="post", path=f"{GOAL}/star", summary="Star a goal", text="What was given before is replaced.",
+        example={"stars": 5},
+        method="post", path=f"{GOAL}/star", summary="Star a goal", text="What was given before is replaced.",
     ),
 """,
         ),
