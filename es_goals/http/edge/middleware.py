@@ -135,8 +135,9 @@ class Middleware:
         """Say what may keep the answer, count it and log it."""
         if succeeded and req.method in READING and resp.status_code == HTTP_OK and resp.get_header("ETag") is None:
             await answers.judge_untagged(req, resp)
-        answers.mark(resp, req.operation)
-        if req.method == "OPTIONS" or resp.status_code in (405, 415):
+        of_path = req.method == "OPTIONS"  # of all its operations, each of which may be for others
+        answers.mark(resp, None if of_path else req.operation)
+        if of_path or resp.status_code in (405, 415):
             answers.accepted(resp, resource)
         if self._origins:
             headers.share(resp, req.headers.get("origin"), self._origins)
