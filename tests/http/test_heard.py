@@ -353,6 +353,14 @@ def test_who_takes_what_cannot_be_read_is_given_json(served: Served, user: str, 
     assert (answer.status_code, answer.headers["Content-Type"]) == (200, "application/json; charset=utf-8")
 
 
+@pytest.mark.parametrize("header", ["Idempotency-Key", "If-None-Match", "If-Match"])
+@pytest.mark.parametrize("method", ["TRACE", "PUT"])
+def test_a_method_that_a_path_does_not_take_is_told_whatever_else_is_sent(
+    served: Served, method: str, header: str
+) -> None:
+    refused(served.client.request(method, "/v2/events", headers={header: '"x"'}), 405, "method-not-allowed")
+
+
 def test_a_path_says_what_it_takes(served: Served, user: str) -> None:
     goal = served.make_goal(user, "x")
     options = served.client.options(f"/v2/goals/{goal['id']}").headers

@@ -100,7 +100,7 @@ class Middleware:
             raise falcon.HTTPMethodNotAllowed([*taken, "OPTIONS"])
         if not (self._settings.open and one.needs == "credentials"):  # of which there are none
             _resolve(req, named)
-        if req.method not in READING:
+        if handled and req.method not in READING:
             requests.expect_unmatched(req)
             if not one.command:
                 requests.expect_no_key(req)
