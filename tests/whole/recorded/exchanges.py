@@ -115,15 +115,16 @@ def compared(exchange: Exchange, expected: Answer | UnsetType, found: Answer) ->
     if expected is UNSET:
         before, after = [], list(_lines(found))
     else:
-        before, after = list(_lines(_heeded(expected, expected))), list(_lines(_heeded(found, expected)))
+        first = expected if exchange.answer is UNSET else exchange.answer
+        before, after = list(_lines(_heeded(expected, first))), list(_lines(_heeded(found, first)))
     if before == after:
         return ""
     return "\n".join([str(exchange), *difflib.unified_diff(before, after, "expected", "found", n=2, lineterm="")])
 
 
-def _heeded(answer: Answer, expected: Answer) -> Answer:
-    """What is compared of it."""
-    left_out = RESAID | (ADDED - expected.headers.keys())
+def _heeded(answer: Answer, first: Answer) -> Answer:
+    """What is compared of it, where 1.3.0 answered as the first."""
+    left_out = RESAID | (ADDED - first.headers.keys())
     return replace(answer, headers={name: it for name, it in answer.headers.items() if name not in left_out})
 
 
