@@ -179,6 +179,12 @@ def test_a_place_among_siblings_is_no_place_under_a_parent() -> None:
     assert {name: positions(told(lines, "b"))[name] for name in ("order", "parent_id")} == {"order": 2, "parent_id": 4}
 
 
+def test_a_goal_that_was_restored_elsewhere_was_placed_by_that() -> None:
+    lines = of(created("p"), created("a", rank="W"), GoalDeleted("a", "a"), GoalRestored("a", "X", "p"))
+
+    assert [positions(told(lines, "a"))[name] for name in ("parent_id", "order", "status")] == [4, 4, 4]
+
+
 def test_an_event_is_told_with_who_and_why() -> None:
     line = msgspec.structs.replace(recorded(GoalRenamed("a", "b"), 5, 2), actor="id-of-bob", reason="a typo")
 
