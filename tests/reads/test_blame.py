@@ -179,6 +179,20 @@ def test_a_place_among_siblings_is_no_place_under_a_parent() -> None:
     assert {name: positions(told(lines, "b"))[name] for name in ("order", "parent_id")} == {"order": 2, "parent_id": 4}
 
 
+def test_a_goal_that_was_restored_elsewhere_was_placed_by_that() -> None:
+    lines = of(created("p"), created("a", rank="W"), GoalDeleted("a", "a"), GoalRestored("a", "X", "p"))
+
+    assert [positions(told(lines, "a"))[name] for name in ("parent_id", "order", "status")] == [4, 4, 4]
+
+
+def test_below_a_deleted_goal_the_deleted_ones_are_told_too() -> None:
+    lines = of(created("a"), created("b", "a"), created("c", "a", "W"), GoalDeleted("b", "b"))
+    gone = [*lines, recorded(GoalDeleted("c", "a"), 0, 5), recorded(GoalDeleted("a", "a"), 0, 6)]
+
+    assert [goal["id"] for goal in branch(lines, "a")["goals"]] == ["a", "c"]
+    assert [goal["id"] for goal in branch(gone, "a")["goals"]] == ["a", "b", "c"]
+
+
 def test_an_event_is_told_with_who_and_why() -> None:
     line = msgspec.structs.replace(recorded(GoalRenamed("a", "b"), 5, 2), actor="id-of-bob", reason="a typo")
 

@@ -8,13 +8,14 @@ from msgspec import Meta, Struct
 from es_goals.http import answers, requests
 from es_goals.http.describe.operation import operation
 from es_goals.http.exchange import Request
+from es_goals.http.goals.queries import settle
 from es_goals.http.problems import Refusal
 from es_goals.http.resource import Resource
 from es_goals.ids import uuid_of
 from es_goals.reads import blame, diff, history
 from es_goals.reads.blame import BlameAnswer, BranchBlame
 from es_goals.reads.changes import DiffAnswer
-from es_goals.reads.history import BeyondHead, NoSpan, Span
+from es_goals.reads.history import NoSpan, Span
 from es_goals.storage.log import Reader, User
 
 DIFF, BLAME = "/v2/users/{user}/diff", "/v2/goals/{goal_id}/blame"
@@ -87,7 +88,7 @@ class Blame(Resource):
         if query.as_of is None:
             until = await self.reads.head(req.deadline)
         else:
-            until, is_settled = await self._settle(req, query.as_of)
+            until, is_settled = await settle(self.reads, req, query.as_of)
             if is_settled:  # it names nobody but by id, so it never changes, although it is asked for by goal
                 answers.settled(resp)
 
@@ -97,11 +98,3 @@ class Blame(Resource):
             return blame.encoded(blame.of_goal(log, goal_id, until), until)
 
         answers.encoded(resp, await self.reads.of_log(until, work, req.asker))
-
-    async def _settle(self, req: Request, as_of: str) -> tuple[int, bool]:
-        """The position that `as_of` names, and whether what was then is settled. Raises Refusal."""
-        point = requests.moment_or_position(as_of, "as_of")
-        try:
-            return await self.reads.settle(point, req.asker)
-        except BeyondHead as error:
-            raise Refusal("invalid-value", str(error), parameter="as_of") from None

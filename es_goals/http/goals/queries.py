@@ -114,7 +114,7 @@ async def _answer(
 ) -> None:
     """The owner's tree (`goal_id` None) or one goal of it."""
     reads, look = resource.reads, req.look
-    until, settled = (None, False) if query.as_of is None else await _settle(reads, req, query.as_of)
+    until, settled = (None, False) if query.as_of is None else await settle(reads, req, query.as_of)
     # By a name, or by a goal whose owner is named in the answer, it may be another one tomorrow.
     if settled := settled and req.named_by_id:
         answers.settled(resp)
@@ -127,7 +127,7 @@ async def _answer(
         answers.encoded(resp, found.data)
 
 
-async def _settle(reads: Reads, req: Request, as_of: str) -> tuple[int, bool]:
+async def settle(reads: Reads, req: Request, as_of: str) -> tuple[int, bool]:
     """The position that `as_of` names, and whether what was then is settled. Raises Refusal."""
     point = requests.moment_or_position(as_of, "as_of")
     try:
