@@ -13,9 +13,11 @@ from multiprocessing.reduction import DupFd
 from typing import IO, Any, Protocol
 
 IMPORTED = [
-    "es_goals.cli.serve", "es_goals.server", "es_goals.app", "hypothesis", "pytest", "tests.support.histories",
-    "tests.support.postgres",
+    "es_goals.cli.serve", "es_goals.goals.rules", "es_goals.rebuild", "es_goals.storage.sqlite",
+    "es_goals.storage.postgres", "argon2", "falcon.asgi", "gunicorn.app.base", "gunicorn.asgi.protocol",
+    "gunicorn.workers.gasgi", "uvloop", "hypothesis", "pytest", "tests.support.histories", "tests.support.postgres",
 ]  # fmt: skip
+"""All but what counts: prometheus_client looks at its environment when it is imported."""
 
 _forks = multiprocessing.get_context("forkserver")
 _forks.set_forkserver_preload(IMPORTED)
@@ -103,6 +105,7 @@ class Forked:
 def _begin(
     run: Callable[..., object], arguments: Sequence[str], env: Mapping[str, str], folder: str, standard: Sequence[int]
 ) -> None:
+    assert "prometheus_client" not in sys.modules
     os.setsid()
     for number, fd in enumerate(standard):
         os.dup2(fd, number)
