@@ -21,11 +21,11 @@ LIMITS = {
     "description_limit": DESCRIPTION,
     "text_limit": GOALS * (NAME + DESCRIPTION),
 }
-USERS, FEW = 30, 5
+USERS, FEW = 50, 5
 VIEWS = ("", "?view=flat")
-BESIDES = 60_000
+BESIDES = 50_000
 """Of bytes, for what else grows by so many users: who is who, and counters."""
-CACHES = {"deciding_cache": 150_000, "reading_cache": 500_000}
+CACHES = {"deciding_cache": 200_000, "reading_cache": 500_000}
 """Of each a bound that a few users fill."""
 
 
