@@ -55,6 +55,12 @@ def test_an_unknown_method_is_told_which_are_known(served: Served, path: str, al
     assert {name.strip() for name in answer.headers["Allow"].split(",")} == allowed
 
 
+@pytest.mark.parametrize("header", ["Idempotency-Key", "If-Match", "If-None-Match", "If-Unmodified-Since", "X-Reason"])
+def test_an_unknown_method_is_told_so_whatever_else_the_request_asks_for(served: Served, header: str) -> None:
+    for method in ("PUT", "TRACE"):
+        refused(served.client.request(method, "/v2/users", headers={header: '"x"'}), 405, "method-not-allowed")
+
+
 def test_options_tells_which_methods_are_known(served: Served) -> None:
     answer = served.client.options("/v2/users")
 

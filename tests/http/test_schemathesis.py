@@ -2,7 +2,7 @@
 
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -40,11 +40,11 @@ def own(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
         yield served
 
 
-def run(served: Served, report: Path, *options: str) -> dict[str, Any]:
+def run(served: Served, report: Path, *options: str, phases: Mapping[str, str] = PHASES) -> dict[str, Any]:
     """The report of schemathesis, which must have found nothing."""
     command = [
         sys.executable, "-m", "schemathesis.cli", "run", f"{served.url}/openapi.json",
-        "--phases", ",".join(PHASES), "--checks", ",".join(CHECKS), "--seed", "1",
+        "--phases", ",".join(phases), "--checks", ",".join(CHECKS), "--seed", "1",
         "--continue-on-failure", "--request-timeout", "10", "--generation-database", "none", "--no-color",
         # With text/event-stream, which the description names too, an answer would have no end.
         "--header", "Accept: application/json",
@@ -59,7 +59,9 @@ def run(served: Served, report: Path, *options: str) -> dict[str, Any]:
     assert found["errors"] == [], said
     assert found["complete"], said
     assert found["operations"]["tested"] == found["operations"]["selected"] == len(operations(served)), said
-    assert {name: phase["status"] for name, phase in found["phases"].items()} == PHASES, said
+    assert {name: phase["status"] for name, phase in found["phases"].items()} == {
+        **dict.fromkeys(PHASES, "skip"), **phases,
+    }, said  # fmt: skip
     told = [msgspec.json.decode(line) for line in served.output.read_text().split("\n") if line.startswith("{")]
     assert [line for line in told if line["level"] not in ("info", "debug")] == []
     return found
@@ -76,7 +78,7 @@ def test_nobody_is_answered_otherwise_than_described_nor_let_in(own: Served, tmp
     options = ("--max-examples", "1", "--mode", "positive", "--generation-with-security-parameters", "true")
     before = own.get("/readyz")["position"]
 
-    report = run(own, tmp_path / "report.json", *options)
+    report = run(own, tmp_path / "report.json", *options, phases={"fuzzing": "success"})
 
     asking = {name for name, one in operations(own).items() if one["security"]}
     assert set(report["warnings"]["missing_auth"]) - {"POST /v2/sessions"} == asking

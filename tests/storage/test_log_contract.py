@@ -710,9 +710,9 @@ def test_reading_answers_what_every_filter_lets_through_in_order(several: Log) -
     lines = several.read()
     end = len(lines)
     filters = itertools.product(
-        (0, 1, 9, end - 1, end, end + 5),
-        (1000, 1, 4),
-        (None, 0, 1, 10, end, end + 5),
+        (0, 9, end - 1, end + 5),
+        (1000, 4),
+        (None, 0, 10, end + 5),
         (None, ANN, BOB, "user:eve"),
         (None, "a0", "b0", "b2", "nobody's"),
         (None, "GoalCreated", "GoalRenamed", "GoalDeleted", "GoalMoved"),

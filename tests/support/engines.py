@@ -6,7 +6,7 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, ExitStack, contextmanager, suppress
 from pathlib import Path
 from typing import Any, Self, cast
@@ -17,6 +17,7 @@ from es_goals.storage import Options, Storage
 from es_goals.storage.errors import StorageError
 from es_goals.storage.log import Clock, Log, Transaction
 from tests.support import postgres
+from tests.support.forks import Process, may_fork, piped
 
 ROOT = Path(__file__).parents[2]
 DEADLINE = 20.0
@@ -145,11 +146,32 @@ def endless(storage: Storage) -> object:
 
 
 @contextmanager
-def start(run: Callable[..., None], *arguments: str) -> Iterator[subprocess.Popen[str]]:
+def start(run: Callable[..., None], *arguments: str) -> Iterator[Process]:
     """Run a test module's function in a process of its own; what it prints and is told goes line by line.
     At the end, or after the deadline, it is killed with all that it forked."""
+    child: Process = piped(run, arguments) if may_fork({}) else _from_scratch(run, arguments)
+
+    def kill() -> None:
+        with suppress(ProcessLookupError):
+            os.killpg(child.pid, signal.SIGKILL)
+
+    watchdog = threading.Timer(2 * DEADLINE, kill)
+    watchdog.start()
+    try:
+        yield child
+    finally:
+        watchdog.cancel()
+        kill()
+        child.wait()
+        for pipe in (child.stdin, child.stdout):
+            with suppress(BrokenPipeError):
+                assert pipe is not None
+                pipe.close()
+
+
+def _from_scratch(run: Callable[..., None], arguments: Sequence[str]) -> subprocess.Popen[str]:
     program = f"import sys; from {run.__module__} import {run.__name__} as run; run(*sys.argv[1:])"
-    child = subprocess.Popen(  # noqa: S603
+    return subprocess.Popen(  # noqa: S603
         [sys.executable, "-c", program, *arguments],
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
@@ -159,27 +181,14 @@ def start(run: Callable[..., None], *arguments: str) -> Iterator[subprocess.Pope
         start_new_session=True,
     )
 
-    def kill() -> None:
-        with suppress(ProcessLookupError):
-            os.killpg(child.pid, signal.SIGKILL)
 
-    watchdog = threading.Timer(2 * DEADLINE, kill)
-    watchdog.start()
-    with child:
-        try:
-            yield child
-        finally:
-            watchdog.cancel()
-            kill()
-
-
-def hear(child: subprocess.Popen[str]) -> str:
+def hear(child: Process) -> str:
     """The next line that the child prints."""
     assert child.stdout is not None
     return child.stdout.readline().rstrip("\n")
 
 
-def tell(child: subprocess.Popen[str], line: str) -> None:
+def tell(child: Process, line: str) -> None:
     """One line for the child to read."""
     assert child.stdin is not None
     child.stdin.write(f"{line}\n")

@@ -17,12 +17,14 @@ from typing import Any, Self
 import httpx2
 
 import projections
+from es_goals.cli import main
 from es_goals.ids import wall_clock
 from es_goals.projector import Projector
 from es_goals.storage import Options, open_storage
 from es_goals.storage.place import is_file
 from es_goals.storage.views import ReadModel
 from es_goals.upkeep.verification import verify_log, verify_read_model
+from tests.support.forks import Forked, Process, may_fork
 
 PATIENCE = 20.0  # seconds until something that must happen is given up
 PROGRAM = (sys.executable, "-m", "es_goals")
@@ -102,7 +104,7 @@ class Served:
             *program, "--db", self.database,
             "serve", "--port", str(self.port), "--workers", str(workers), *([] if accounts else ["--open"]),
         ]  # fmt: skip
-        self._env = {**os.environ, **env}
+        self._env, self._forks = {**os.environ, **env}, program == PROGRAM and may_fork(env)
         self.output = folder / "output.txt"
         self._still = threading.Lock()
         self.client = httpx2.Client(base_url=self.url, timeout=30)
@@ -148,8 +150,12 @@ class Served:
         """Begin to serve, and wait until somebody answers: under load no worker may be made to stand still, since it
         may hold a lock that another one waits for."""
         with self.output.open("ab") as output:
-            self.process = subprocess.Popen(  # noqa: S603
-                self._arguments, stdout=output, stderr=output, env=self._env, start_new_session=True
+            self.process: Process = (
+                Forked(_serve, self._arguments[len(PROGRAM) :], self._env, [output.fileno()] * 3)
+                if self._forks
+                else subprocess.Popen(  # noqa: S603
+                    self._arguments, stdout=output, stderr=output, env=self._env, start_new_session=True, text=True
+                )
             )
         wait_for(lambda: self.answers() and len(self.workers()) == self._workers, "the service to answer")
 
@@ -279,6 +285,10 @@ class Served:
             for model in projector.models.values():
                 projector.catch_up(model)
                 verify_read_model(storage, model, _unheard)
+
+
+def _serve(*arguments: str) -> None:
+    main(arguments)
 
 
 def _unheard(done: int, total: int) -> None:
