@@ -4,18 +4,15 @@ from collections.abc import Callable, Sequence
 from functools import partial
 from typing import NoReturn, TypeVar
 
+from es_goals.deciding import Request as Commands
 from es_goals.goals.commands import Command, GoalNotFound
 from es_goals.http import requests
 from es_goals.http.exchange import Request
 from es_goals.http.problems import Refusal
 from es_goals.ids import uuid_of
 from es_goals.service import Outcome
-from es_goals.service import Request as Commands
 from es_goals.storage.log import Cause, Transaction, User
 from es_goals.worker import Worker
-
-EVENTS_A_REQUEST = 10
-"""What records more counts as so many requests more: the writer's time is everybody's."""
 
 T = TypeVar("T")
 
@@ -46,16 +43,13 @@ class Resource:
         asked = Commands(owner.id, commands, cause, key, digest, expected, batch, shown)
         if req.dry_run:
             return await self.worker.service.dry_run(asked, self.worker.clock(), req.deadline)
-        outcome = await self.worker.service.execute(asked, req.deadline)
-        if req.charge is not None and outcome.events > EVENTS_A_REQUEST:
-            req.charge(outcome.events / EVENTS_A_REQUEST - 1)
-        return outcome
+        return await self.worker.service.execute(asked, req.deadline)
 
     async def change(self, req: Request, work: Callable[[Transaction, Cause], T], reason: str | None = None) -> T:
         """Do what changes an account, in a transaction; what it raises is raised."""
         await self.expect_still_in(req)
         cause = requests.cause(req, self.worker.new_id(), reason)
-        return await self.worker.service.change(partial(_caused, work, cause), req.deadline)
+        return await self.worker.service.change(partial(_caused, work, cause), req.deadline, cause.actor)
 
     async def user_named(self, req: Request, name_or_id: str) -> User:
         """A user whom a query names, if the caller may see that one. Raises Refusal."""
