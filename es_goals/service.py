@@ -29,7 +29,7 @@ from es_goals.goals.rules import decide
 from es_goals.goals.state import Goals, evolve
 from es_goals.storage.deadlines import NEVER, Deadline
 from es_goals.storage.errors import Interrupted, SubjectTaken
-from es_goals.storage.log import Cause, Log, StoredKey, Transaction, User, all_lines
+from es_goals.storage.log import Cause, Head, Log, StoredKey, Transaction, User, all_lines
 from es_goals.storage.writer import Writer
 from es_goals.values import Rejected
 
@@ -89,8 +89,10 @@ class Request(Struct, frozen=True):
 
 class Outcome(Struct, frozen=True):
     """The answer to a request. `position` is that of its last event, of the user's last event where it
-    recorded nothing; `version` the user's then; `events` counts those that this request recorded; `tried`:
-    those that it would have recorded, had it not been a dry run."""
+    recorded nothing; `version` the user's then; `events` counts those that this request recorded.
+
+    Of a dry run `tried` are those that it would have recorded, and `end` is where the log ended, at the time that they
+    would have had; `instead`: JSON that is answered in place of the results."""
 
     position: int
     version: int
@@ -98,6 +100,8 @@ class Outcome(Struct, frozen=True):
     replayed: bool = False
     events: int = 0
     tried: Sequence[GoalEvent] | None = None
+    end: Head = Head()
+    instead: bytes | None = None
 
 
 class Registered(Struct, frozen=True):
@@ -207,7 +211,8 @@ class Service:
         folded = _folded(self._log, goals_stream(request.user_id))
         goals, version = folded.goals, folded.goals.version
         _check(goals, request)
-        at = max(now, self._log.head().at)
+        head = self._log.head()
+        at = max(now, head.at)
         events = _decided(goals, request, at, self._bounds, deadline)
         for event in events:
             if isinstance(event, GoalCreated) and self._log.owner(event.goal_id) is not None:
@@ -216,7 +221,7 @@ class Service:
             for event in events:
                 evolve(goals, event, at)
         results = _shown(goals, request, events)
-        return Outcome(folded.position, version, results, tried=events)
+        return Outcome(folded.position, version, results, tried=events, end=Head(head.position, at))
 
     def _repeat(self, request: Request, stream: str) -> Outcome:
         """The first answer again, from what was recorded."""
