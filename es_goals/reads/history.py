@@ -7,7 +7,7 @@ from datetime import datetime
 import msgspec
 from msgspec import Struct
 
-from es_goals.events import EPOCH, Recorded, UndecodableEvent, micros, moment
+from es_goals.events import EPOCH, GoalEvent, Recorded, UndecodableEvent, micros, moment
 from es_goals.goals.commands import LimitReached
 from es_goals.projector import ProjectionBehind
 from es_goals.storage.deadlines import current
@@ -88,8 +88,13 @@ def point_of(text: str, field: str) -> int | datetime:
 
 def brief(line: Recorded) -> EventBrief:
     """An event as it explains something."""
-    undoes = getattr(line.event, "undoes", None) if b'"undoes"' in line.data else None
+    undoes = undone_by(line)
     return EventBrief(line.position, line.type, moment(line.at), line.actor, line.command, line.reason, undoes)
+
+
+def undone_by(line: Recorded) -> str | None:
+    """The command whose effect the event reverses. Decodes only what may name one."""
+    return line.event.undoes if b'"undoes"' in line.data and isinstance(line.event, GoalEvent) else None
 
 
 def folded(goal: Row | None, line: Recorded) -> Row:
