@@ -1,10 +1,8 @@
 """The API's description, a page of it that works offline, and a page for each type of error."""
 
-import importlib.util
 from functools import cache
 from html import escape
 from importlib import resources
-from pathlib import Path
 from string import Template
 
 import msgspec
@@ -57,7 +55,7 @@ class File:
         """What the page loads."""
         if file not in _FILES:
             raise Refusal("not-found", f"expected one of {', '.join(_FILES)}; found {file[:100]!r}")
-        answers.public(req, resp, _own(file) if file == "docs.js" else _swagger(file), _FILES[file])
+        answers.public(req, resp, _own(file if file == "docs.js" else f"vendor/{file}"), _FILES[file])
 
 
 class ProblemPage:
@@ -95,12 +93,3 @@ def _page(req: Request, resp: Response, data: bytes) -> None:
 @cache
 def _own(file: str) -> bytes:
     return resources.files("es_goals").joinpath("page", file).read_bytes()
-
-
-@cache
-def _swagger(file: str) -> bytes:
-    # Only its files are used: importing the package would load a template engine.
-    package = importlib.util.find_spec("swagger_ui")
-    assert package is not None
-    assert package.origin is not None
-    return (Path(package.origin).parent / "static" / file).read_bytes()
