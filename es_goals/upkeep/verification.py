@@ -8,11 +8,11 @@ from msgspec import Struct, structs
 from es_goals.events import GoalEvent, Recorded, UndecodableEvent, goals_stream, subject_of
 from es_goals.goals.state import Goals, evolve
 from es_goals.projector import fold_into
+from es_goals.proving.digest import TreeHash, event_bytes
 from es_goals.storage import Storage
 from es_goals.storage.errors import StorageError
 from es_goals.storage.log import PAGE, Log, Progress, all_lines, all_streams
 from es_goals.storage.views import Key, ReadModel
-from es_goals.upkeep.digest import TreeHash, event_bytes
 
 
 class Mismatch(Exception):
