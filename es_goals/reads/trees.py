@@ -11,11 +11,11 @@ from typing import Any
 import msgspec
 from msgspec import Struct, structs
 
+from es_goals.compression import LEAST_BYTES, Coding, coded_tag, packed
 from es_goals.events import Instant, moment
 from es_goals.goals.commands import GoalNotFound
 from es_goals.goals.state import Goal
 from es_goals.projector import View
-from es_goals.reads.compression import LEAST_BYTES, Coding, coded_tag, packed
 from es_goals.reads.search import Query, folded
 from es_goals.storage.deadlines import current
 from projections.goal_tree import Node, Row, renewed

@@ -12,8 +12,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from es_goals.compression import CODINGS, LARGE_BYTES, WINDOW_LOG, Coding, packed, packer
 from es_goals.http.edge.codings import best
-from es_goals.reads.compression import CODINGS, LARGE_BYTES, WINDOW_LOG, Coding, packed, packer
 from tests.support.serving import Served, refused
 
 if sys.version_info >= (3, 14):

@@ -5,10 +5,10 @@ from functools import lru_cache, partial
 
 from falcon.asgi import Response
 
+from es_goals.compression import CODINGS, LARGE_BYTES, LEAST_BYTES, Coding, coded_tag, packed, packed_once, packer
 from es_goals.http.edge.streams import Stream
 from es_goals.http.exchange import Request
 from es_goals.reads import Reads
-from es_goals.reads.compression import CODINGS, LARGE_BYTES, LEAST_BYTES, Coding, coded_tag, packed, packer
 from es_goals.storage.errors import Interrupted
 
 _LONGEST_HEADER = 500
@@ -77,14 +77,10 @@ async def encode(req: Request, resp: Response, reads: Reads) -> None:
 async def _coded(req: Request, data: bytes, coding: Coding, reads: Reads, *, public: bool) -> bytes:
     """Raises Interrupted."""
     if public:
-        return _public(data, coding)
+        return packed_once(data, coding)
     if len(data) < LARGE_BYTES:
         return packed(data, coding)
     return await reads.in_thread(lambda: packed(data, coding), req.asker)
-
-
-_public = lru_cache(maxsize=64)(packed)
-"""What is the same for everybody is little, and coded once."""
 
 
 async def stream(parts: AsyncGenerator[bytes, None], coding: Coding) -> AsyncGenerator[bytes, None]:

@@ -3,7 +3,8 @@
 import gzip
 import sys
 import zlib
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from functools import lru_cache
 from typing import Literal, Protocol
 
 import brotli
@@ -78,17 +79,32 @@ def packer(coding: Coding) -> Packer:
     return _PACKERS[coding]()
 
 
+_ONCE: Mapping[Coding, int] = {"zstd": 12, "br": 9, "gzip": 9}
+_OFTEN: Mapping[Coding, int] = {"zstd": 1, "br": 3, "gzip": 6}
+_LARGE: Mapping[Coding, int] = {"zstd": 1, "br": 1, "gzip": 1}
+"""Levels: more takes more time."""
+
+
 def packed(data: bytes, coding: Coding) -> bytes:
-    """Return all of the data, coded."""
-    large = len(data) >= LARGE_BYTES
+    """Return all of the data, coded in little time."""
+    return _packed(data, coding, (_LARGE if len(data) >= LARGE_BYTES else _OFTEN)[coding])
+
+
+@lru_cache(maxsize=256)
+def packed_once(data: bytes, coding: Coding) -> bytes:
+    """Return all of what is little, the same for everybody and kept, coded in few bytes."""
+    return _packed(data, coding, _ONCE[coding])
+
+
+def _packed(data: bytes, coding: Coding, level: int) -> bytes:
     match coding:
         case "zstd":
-            return zstd.compress(data, level=1)
+            return zstd.compress(data, level=level)
         case "br":
-            made: bytes = brotli.compress(data, quality=1 if large else 3)
+            made: bytes = brotli.compress(data, quality=level)
             return made
         case "gzip":
-            return gzip.compress(data, 1 if large else 6, mtime=0)
+            return gzip.compress(data, level, mtime=0)
 
 
 def coded_tag(etag: str, coding: Coding) -> str:
