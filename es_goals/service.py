@@ -17,7 +17,7 @@ from es_goals.goals.outcome import Result, _results
 from es_goals.goals.state import Goals, Trial, evolve
 from es_goals.storage.deadlines import NEVER, Deadline, current
 from es_goals.storage.errors import Interrupted, SubjectTaken
-from es_goals.storage.log import Cause, Log, StoredKey, Transaction, User
+from es_goals.storage.log import Cause, Head, Log, StoredKey, Transaction, User
 from es_goals.storage.writer import Ticket, Writer
 
 REGISTRATIONS = "account:"
@@ -35,15 +35,21 @@ class KeyReused(Exception):
 
 class Outcome(Struct, frozen=True):
     """The answer to a request. `position` is that of its last event, of the user's last event where it
-    recorded nothing; `version` the user's then; `events` counts those that this request recorded; `tried`:
-    those that it would have recorded, had it not been a dry run."""
+    recorded nothing; `version` the user's then; `events` counts those that this request recorded, and `command` is the
+    id that they have, None where there are none.
+
+    Of a dry run `tried` are those that it would have recorded, and `end` is where the log ended, at the time that they
+    would have had; `instead`: JSON that is answered in place of the results."""
 
     position: int
     version: int
     results: Sequence[Result]
     replayed: bool = False
     events: int = 0
+    command: str | None = None
     tried: Sequence[GoalEvent] | None = None
+    end: Head = Head()
+    instead: bytes | None = None
 
 
 class Registered(Struct, frozen=True):
@@ -159,13 +165,14 @@ class Service:
         known = folded(self._log, goals_stream(request.user_id))
         goals, version = known.goals, known.goals.version
         expect_seen(goals, request)
-        at = max(now, self._log.head().at)
+        head = self._log.head()
+        at = max(now, head.at)
         events = decided(Trial(goals), request, at, self._bounds, self._log.taken(request.brought), deadline)
         if not request.several:
             for event in events:
                 evolve(goals, event, at)
         results = _shown(goals, request, events)
-        return Outcome(known.position, version, results, tried=events)
+        return Outcome(known.position, version, results, tried=events, end=Head(head.position, at))
 
     def _repeat(self, request: Request, stream: str) -> Outcome:
         """The first answer again, from what was recorded."""
@@ -178,7 +185,8 @@ class Service:
         newest = lines or self._log.read(done.last - 1, 1, until=done.last)
         then = shown_then(self._log, stream, request, events, done.last)
         version = newest[-1].version if newest else 0
-        return Outcome(done.last, version, _shown(then, request, events), True, len(events))
+        command = lines[0].command if lines else None
+        return Outcome(done.last, version, _shown(then, request, events), True, len(events), command)
 
     def _timed(self, transaction: Transaction, work: _Work) -> Outcome | _Later | None:
         """In the writer: decide, and charge what it took, also where it is refused."""
@@ -218,7 +226,8 @@ class Service:
             raise
         cached.position = last
         self._cache.changed(stream)
-        return Outcome(last, goals.version, results, events=len(events)), size
+        command = request.cause.command if events else None
+        return Outcome(last, goals.version, results, events=len(events), command=command), size
 
     def _events(self, transaction: Transaction, work: _Work, trial: Trial) -> list[GoalEvent] | _Later:
         """What is to be recorded. What takes longer than others should wait is decided outside of the writer."""
