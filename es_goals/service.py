@@ -29,7 +29,7 @@ from es_goals.goals.rules import decide
 from es_goals.goals.state import Goals, evolve
 from es_goals.storage.deadlines import NEVER, Deadline
 from es_goals.storage.errors import Interrupted, SubjectTaken
-from es_goals.storage.log import Cause, Head, Log, StoredKey, Transaction, User, all_lines
+from es_goals.storage.log import Cause, Head, Log, Reader, StoredKey, Transaction, User, all_lines
 from es_goals.storage.writer import Writer
 from es_goals.values import Rejected
 
@@ -67,10 +67,21 @@ class Expected(Struct, frozen=True):
     none_of: frozenset[int] = frozenset()
 
 
+class Decider(Protocol):
+    """Decides the commands of a request itself, and keeps what it has to with what they cause."""
+
+    def decide(self, log: Reader, goals: Goals, at: int, deadline: Deadline) -> list[GoalEvent]:
+        """Return what the commands cause at the time `at` (µs), evolved into the goals, which are as of the log's end.
+        `log`: the transaction, or in a dry run the log. Raises what refuses them all, Interrupted at the deadline."""
+
+    def recorded(self, transaction: Transaction, position: int) -> None:
+        """Called behind the append, in its transaction; `position`: of the user's last event."""
+
+
 class Request(Struct, frozen=True):
     """Commands of one user, recorded all or none under one command id. `key` and `digest` are the client's
     Idempotency-Key and the SHA-256 of its request. `batch`: a refusal tells which command it is about, also where there
-    is one only. `shown`: the goals are answered."""
+    is one only. `shown`: the goals are answered. `decider`: what decides them as a batch, if not the rules alone."""
 
     user_id: str
     commands: Sequence[Command]
@@ -80,6 +91,7 @@ class Request(Struct, frozen=True):
     expected: Expected | None = None
     batch: bool = False
     shown: bool = True
+    decider: Decider | None = None
 
     @property
     def several(self) -> bool:
@@ -213,7 +225,7 @@ class Service:
         _check(goals, request)
         head = self._log.head()
         at = max(now, head.at)
-        events = _decided(goals, request, at, self._bounds, deadline)
+        events = _decided(self._log, goals, request, at, self._bounds, deadline)
         for event in events:
             if isinstance(event, GoalCreated) and self._log.owner(event.goal_id) is not None:
                 raise _taken(request, event.goal_id)
@@ -244,10 +256,13 @@ class Service:
         goals, version = cached.goals, cached.goals.version
         try:
             _check(goals, request)
-            events = _decided(goals, request, transaction.at, self._bounds, Deadline.after(seconds))
+            until = Deadline.after(seconds)
+            events = _decided(transaction, goals, request, transaction.at, self._bounds, until)
             if events:
                 cached.position = self._append(transaction, request, stream, version, events)
             self._store_key(transaction, request, stream, cached.position, len(events))
+            if request.decider is not None:
+                request.decider.recorded(transaction, cached.position)
             if not request.several:  # several were evolved while they were decided
                 for event in events:
                     evolve(goals, event, transaction.at)
@@ -313,8 +328,12 @@ class Service:
         self._size = 0
 
 
-def _decided(goals: Goals, request: Request, at: int, bounds: _Bounds, deadline: Deadline) -> list[GoalEvent]:
+def _decided(
+    log: Reader, goals: Goals, request: Request, at: int, bounds: _Bounds, deadline: Deadline
+) -> list[GoalEvent]:
     """What all commands cause. Of several, each is decided on what those before it left behind, until time is up."""
+    if request.decider is not None:
+        return request.decider.decide(log, goals, at, deadline)
     now = moment(at)
     if not request.several:
         caused = decide(goals, request.commands[0], now, bounds.limits)

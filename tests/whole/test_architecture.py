@@ -29,12 +29,15 @@ MODULES = set(TREES)
 EVERYTHING = {"es_goals", "projections"}
 BY_ALL = {"es_goals.events", "es_goals.values", "es_goals.metrics", "es_goals.logs", "es_goals.__version__"}
 BELOW_STORAGE = {"es_goals.storage.errors", "es_goals.storage.deadlines"}
-PROMISES = BELOW_STORAGE | {f"es_goals.storage.{name}" for name in ("log", "views", "sessions", "place", "glance")}
+PROMISES = BELOW_STORAGE | {
+    f"es_goals.storage.{name}" for name in ("log", "drafts", "views", "sessions", "place", "glance")
+}
 HTTP = {
     "es_goals.goals",
     "es_goals.accounts",
     "es_goals.storage",
     "es_goals.service",
+    "es_goals.drafting",
     "es_goals.projector",
     "es_goals.rebuild",
     "es_goals.reads",
@@ -63,7 +66,8 @@ MAY_IMPORT: dict[str, set[str]] = {
     "es_goals.storage.errors": set(),
     "es_goals.storage.deadlines": {"es_goals.storage.errors"},
     "es_goals.storage.place": BELOW_STORAGE,
-    "es_goals.storage.log": BELOW_STORAGE,
+    "es_goals.storage.drafts": set(),
+    "es_goals.storage.log": BELOW_STORAGE | {"es_goals.storage.drafts"},
     "es_goals.storage.views": BELOW_STORAGE | {"es_goals.storage.log"},
     "es_goals.storage.sessions": BELOW_STORAGE,
     "es_goals.storage.glance": BELOW_STORAGE | {"es_goals.storage.views", "es_goals.storage.sessions"},
@@ -75,6 +79,7 @@ MAY_IMPORT: dict[str, set[str]] = {
     "es_goals.storage": PROMISES | {"es_goals.storage.sqlite", "es_goals.storage.postgres"},
     "es_goals.configured": {"es_goals.settings", "es_goals.goals", "es_goals.storage"},
     "es_goals.service": {"es_goals.goals", "es_goals.accounts", "es_goals.storage"},
+    "es_goals.drafting": {"es_goals.service", "es_goals.goals", "es_goals.storage"},
     "es_goals.projector": {"es_goals.storage"},
     "es_goals.rebuild": {"es_goals.storage", "es_goals.projector"},
     "es_goals.reads": {
@@ -89,8 +94,8 @@ MAY_IMPORT: dict[str, set[str]] = {
         "projections.goal_tree.renewed",
     },
     "es_goals.worker": {
-        "es_goals.service", "es_goals.reads", "es_goals.projector", "es_goals.rebuild", "es_goals.storage",
-        "es_goals.settings", "es_goals.configured", "es_goals.ids",
+        "es_goals.service", "es_goals.drafting", "es_goals.reads", "es_goals.projector", "es_goals.rebuild",
+        "es_goals.storage", "es_goals.settings", "es_goals.configured", "es_goals.ids",
     },
     "es_goals.outlines": set(),
     "es_goals.files": {"es_goals.goals", "es_goals.outlines", "projections.goal_tree.Node"},

@@ -27,10 +27,9 @@ FINDING = (
 )
 
 
-class TreeQuery(Struct, frozen=True, forbid_unknown_fields=True):
-    """Which part of a user's tree, how, and as of when."""
+class ShownQuery(Struct, frozen=True, forbid_unknown_fields=True):
+    """Which part of a user's tree, and how."""
 
-    as_of: AsOf | None = None
     status: Literal["open", "done", "all"] = "all"
     depth: Annotated[int, Meta(ge=0, le=1_000_000, description="levels below the answered goals")] | UnsetType = UNSET
     view: Literal["tree", "flat"] = "tree"
@@ -52,6 +51,12 @@ class TreeQuery(Struct, frozen=True, forbid_unknown_fields=True):
         find = None if self.q is UNSET else _parsed(self.q)
         shown = (flat, self.status, _given(self.depth), self.deleted)
         return TreeOptions(*shown, find, self.order is not UNSET, _given(self.limit))
+
+
+class TreeQuery(ShownQuery, frozen=True, forbid_unknown_fields=True):
+    """And as of when."""
+
+    as_of: AsOf | None = None
 
 
 class GoalQuery(Struct, frozen=True, forbid_unknown_fields=True):

@@ -14,7 +14,10 @@ from es_goals.storage.sql.upgrades import Step, refold, take
 MIGRATING = 0x0E5_60A15
 """Of an advisory lock: two that make or upgrade the schema at once wait for each other."""
 # What makes a log of an older schema one of the next. The first one on PostgreSQL was 2.
-_UPGRADES: Mapping[int, Step] = {2: "postgres/accounts.sql", 3: partial(refold, users="es_goals.users")}
+_UPGRADES: Mapping[int, Step] = {
+    2: "postgres/accounts.sql",
+    3: ("postgres/drafts.sql", partial(refold, users="es_goals.users")),
+}
 _OWNED = (
     "SELECT pg_has_role(tableowner::name, 'USAGE') FROM pg_tables"
     " WHERE (schemaname, tablename) = ('es_goals', 'events')"
@@ -23,7 +26,7 @@ _ID_AND_SCHEMA = "SELECT id, schema FROM es_goals.log"
 _EXISTS = "SELECT to_regclass('es_goals.log') IS NOT NULL"
 _MAY_SERVE = (
     "SELECT current_user::text, has_schema_privilege('es_goals_sessions', 'USAGE')"
-    " AND has_table_privilege('es_goals.tokens', 'INSERT')"
+    " AND has_table_privilege('es_goals.tokens', 'INSERT') AND has_table_privilege('es_goals.drafts', 'INSERT')"
 )
 _SERVICE = """
     GRANT USAGE ON SCHEMA es_goals TO {role};
@@ -34,6 +37,7 @@ _SERVICE = """
     GRANT UPDATE (hash) ON es_goals.passwords TO {role};
     GRANT UPDATE (revoked_at) ON es_goals.tokens TO {role};
     GRANT UPDATE ON es_goals.probe TO {role};
+    GRANT SELECT, INSERT, UPDATE, DELETE ON es_goals.drafts TO {role};
     GRANT EXECUTE ON FUNCTION es_goals.lock_log() TO {role};
     ALTER SCHEMA es_goals_views OWNER TO {role};
     ALTER TABLE es_goals_views.source OWNER TO {role};
@@ -100,7 +104,9 @@ def _expect_to_serve(connection: Connection) -> None:
     role, may = connection.execute(_MAY_SERVE).fetchall()[0]
     if not may:
         advice = f"let the log's owner run es-goals migrate --service {role}"
-        raise Unusable(f"expected a role that may keep accounts and sessions; found {role}, which may not: {advice}")
+        raise Unusable(
+            f"expected a role that may keep accounts, sessions and drafts; found {role}, which may not: {advice}"
+        )
 
 
 def _schema(connection: Connection) -> int | None:

@@ -25,16 +25,20 @@ class Connection(Protocol):
         """Run a statement."""
 
 
-Step = str | Callable[[Connection], None]
+Part = str | Callable[[Connection], None]
 """Statements, the name of a file of storage that has them, or what is done on a connection in a transaction."""
+
+Step = Part | tuple[Part, ...]
+"""One after the other, in one transaction."""
 
 
 def take(step: Step, connection: Connection) -> None:
     """Do what the step says."""
-    if isinstance(step, str):
-        connection.execute(statements(step))
-    else:
-        step(connection)
+    for part in step if isinstance(step, tuple) else (step,):
+        if isinstance(part, str):
+            connection.execute(statements(part))
+        else:
+            part(connection)
 
 
 def refold(connection: Connection, users: str) -> None:

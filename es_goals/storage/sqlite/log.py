@@ -40,7 +40,7 @@ PAGES_AT_MOST = 20_000
 _UPGRADES: Mapping[int, Step] = {
     1: "ALTER TABLE commands DROP COLUMN command",
     2: "sqlite/accounts.sql",
-    3: partial(refold, users="users"),
+    3: ("sqlite/drafts.sql", partial(refold, users="users")),
 }
 APPLICATION_ID = 0x0E5_60A15
 PROBE_BUSY_MS = 200  # others wait for the lock meanwhile
