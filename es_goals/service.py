@@ -101,7 +101,8 @@ class Request(Struct, frozen=True):
 
 class Outcome(Struct, frozen=True):
     """The answer to a request. `position` is that of its last event, of the user's last event where it
-    recorded nothing; `version` the user's then; `events` counts those that this request recorded.
+    recorded nothing; `version` the user's then; `events` counts those that this request recorded, and `command` is the
+    id that they have, None where there are none.
 
     Of a dry run `tried` are those that it would have recorded, and `end` is where the log ended, at the time that they
     would have had; `instead`: JSON that is answered in place of the results."""
@@ -111,6 +112,7 @@ class Outcome(Struct, frozen=True):
     results: Sequence[Result]
     replayed: bool = False
     events: int = 0
+    command: str | None = None
     tried: Sequence[GoalEvent] | None = None
     end: Head = Head()
     instead: bytes | None = None
@@ -244,7 +246,8 @@ class Service:
         then = _folded(self._log, stream, done.last)
         lines = self._log.read(done.first - 1, done.last - done.first + 1, until=done.last)
         events = [cast(GoalEvent, line.event) for line in lines]
-        return Outcome(done.last, then.goals.version, _shown(then.goals, request, events), True, len(events))
+        command = lines[0].command if lines else None
+        return Outcome(done.last, then.goals.version, _shown(then.goals, request, events), True, len(events), command)
 
     def _decide(
         self, transaction: Transaction, request: Request, stream: str, cold: list[_Cached], seconds: float
@@ -273,7 +276,8 @@ class Service:
             raise
         self._count(cached)
         self._shrink(stream)
-        return Outcome(cached.position, goals.version, results, events=len(events))
+        command = request.cause.command if events else None
+        return Outcome(cached.position, goals.version, results, events=len(events), command=command)
 
     def _append(
         self, transaction: Transaction, request: Request, stream: str, version: int, events: list[GoalEvent]

@@ -13,14 +13,15 @@ from es_goals.configured import limits_of, options_of
 from es_goals.drafting import Drafting
 from es_goals.ids import Uuid7
 from es_goals.projector import Projector
+from es_goals.proving.tree import HashTree
 from es_goals.reads import TREE, Reads
 from es_goals.reads.cache import LocalCache, LogCache, RemoteCache
 from es_goals.reads.callers import Authenticator
-from es_goals.reads.drafts import DraftReads
 from es_goals.reads.follower import Follower
 from es_goals.reads.pool import FairPool
 from es_goals.reads.replica import Replica, Source
 from es_goals.reads.trees import TreeCache
+from es_goals.reads.whatif.drafts import DraftReads
 from es_goals.rebuild import Rebuilder
 from es_goals.service import Service
 from es_goals.settings import Settings
@@ -51,6 +52,7 @@ class Worker:
         log = self.storage.log
         self.projector = Projector(log, self.storage.views, models)
         self.rebuilder = Rebuilder(self.projector)
+        self.tree = HashTree(self.storage)
         self.follower = Follower(settings.tick)
         pool = FairPool(settings.threads)
         self.service = Service(
@@ -121,6 +123,7 @@ class Worker:
     def _tick(self) -> None:
         self.storage.log.checkpoint()
         self.projector.tick()
+        self.tree.tick()
 
     def _purge_expired(self) -> None:
         """Forget what is over: sessions, uses that are too old to matter, passwords that were tried long ago."""
@@ -135,6 +138,7 @@ class Worker:
         """Finish what was taken, and let the storage go."""
         self.follower.stop()
         self.projector.stop()
+        self.tree.stop()
         await asyncio.to_thread(self.service.close)
         await asyncio.gather(*self._background, return_exceptions=True)
         self.close()

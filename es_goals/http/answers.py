@@ -62,7 +62,7 @@ def command(resp: Response, outcome: Outcome, value: Any, place: str | None = No
         result = value if outcome.instead is None else msgspec.Raw(outcome.instead)
         json(resp, DryRun(True, outcome.version, outcome.position, len(outcome.tried), events, result))
         return
-    recorded(resp, outcome.position, replayed=outcome.replayed)
+    recorded(resp, outcome.position, outcome.command, replayed=outcome.replayed)
     json(resp, value)
     if tag is not None:
         resp.set_header("ETag", tag)
@@ -87,9 +87,12 @@ def nothing(resp: Response) -> None:
     resp.status = "204 No Content"
 
 
-def recorded(resp: Response, position: int, *, replayed: bool = False) -> None:
-    """Where the log tells of it; `replayed`: the answer is that of an earlier request with the same key."""
+def recorded(resp: Response, position: int, command: str | None = None, *, replayed: bool = False) -> None:
+    """Where the log tells of it, and as which command on goals, if it is one and recorded anything; `replayed`: the
+    answer is that of an earlier request with the same key."""
     resp.set_header("Position", str(position))
+    if command is not None:
+        resp.set_header("Command", command)
     if replayed:
         resp.set_header("Idempotent-Replayed", "true")
 

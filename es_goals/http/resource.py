@@ -11,7 +11,7 @@ from es_goals.http import requests
 from es_goals.http.exchange import Request
 from es_goals.http.problems import Refusal
 from es_goals.ids import uuid_of
-from es_goals.reads.tried import Tried
+from es_goals.reads.whatif.tried import Tried
 from es_goals.service import Decider, Outcome
 from es_goals.service import Request as Commands
 from es_goals.storage.log import Cause, Transaction, User

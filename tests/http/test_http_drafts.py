@@ -15,7 +15,7 @@ import pytest
 from es_goals.http.goals.drafts import DraftAnswer, DraftList
 from es_goals.http.goals.queries import TreeAnswer
 from es_goals.http.problems import ProblemAnswer
-from es_goals.reads.tried import TriedDiff
+from es_goals.reads.whatif.tried import TriedDiff
 from es_goals.storage.drafts import MOST_DRAFTS
 from tests.support.engines import ENGINES, NEWEST
 from tests.support.people import behind, issue, register
@@ -267,7 +267,7 @@ def test_a_draft_has_no_more_commands_and_bytes_than_the_service_is_set_to(ann: 
 
 def test_the_tree_of_a_draft_takes_what_a_tree_takes(ann: Person) -> None:
     draft = ann.draft(ann.rename("Run", "Läufer"), {"type": "CompleteGoal", "id": ann.goals["Read"]})
-    asked = {
+    asked: dict[str, Any] = {
         "view": "flat", "status": "done", "q": "laufer", "depth": 0, "deleted": "true",
     }  # fmt: skip
     names = {

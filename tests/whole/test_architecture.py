@@ -30,7 +30,7 @@ EVERYTHING = {"es_goals", "projections"}
 BY_ALL = {"es_goals.events", "es_goals.values", "es_goals.metrics", "es_goals.logs", "es_goals.__version__"}
 BELOW_STORAGE = {"es_goals.storage.errors", "es_goals.storage.deadlines"}
 PROMISES = BELOW_STORAGE | {
-    f"es_goals.storage.{name}" for name in ("log", "drafts", "views", "sessions", "place", "glance")
+    f"es_goals.storage.{name}" for name in ("log", "drafts", "views", "tiles", "sessions", "place", "glance")
 }
 HTTP = {
     "es_goals.goals",
@@ -42,6 +42,8 @@ HTTP = {
     "es_goals.rebuild",
     "es_goals.reads",
     "es_goals.worker",
+    "es_goals.proofs",
+    "es_goals.proving",
     "es_goals.settings",
     "es_goals.ids",
     "es_goals.http.exchange",
@@ -69,6 +71,7 @@ MAY_IMPORT: dict[str, set[str]] = {
     "es_goals.storage.drafts": set(),
     "es_goals.storage.log": BELOW_STORAGE | {"es_goals.storage.drafts"},
     "es_goals.storage.views": BELOW_STORAGE | {"es_goals.storage.log"},
+    "es_goals.storage.tiles": BELOW_STORAGE,
     "es_goals.storage.sessions": BELOW_STORAGE,
     "es_goals.storage.glance": BELOW_STORAGE | {"es_goals.storage.views", "es_goals.storage.sessions"},
     "es_goals.storage.writer": PROMISES,
@@ -77,6 +80,8 @@ MAY_IMPORT: dict[str, set[str]] = {
     "es_goals.storage.sqlite": PROMISES | {"es_goals.storage.sql", "es_goals.storage.copying"},
     "es_goals.storage.postgres": PROMISES | {"es_goals.storage.sql", "es_goals.storage.copying"},
     "es_goals.storage": PROMISES | {"es_goals.storage.sqlite", "es_goals.storage.postgres"},
+    "es_goals.proofs": set(),
+    "es_goals.proving": {"es_goals.proofs", "es_goals.storage", "es_goals.projector"},
     "es_goals.configured": {"es_goals.settings", "es_goals.goals", "es_goals.storage"},
     "es_goals.service": {"es_goals.goals", "es_goals.accounts", "es_goals.storage"},
     "es_goals.drafting": {"es_goals.service", "es_goals.goals", "es_goals.storage"},
@@ -95,11 +100,13 @@ MAY_IMPORT: dict[str, set[str]] = {
     },
     "es_goals.worker": {
         "es_goals.service", "es_goals.drafting", "es_goals.reads", "es_goals.projector", "es_goals.rebuild",
-        "es_goals.storage", "es_goals.settings", "es_goals.configured", "es_goals.ids",
+        "es_goals.storage", "es_goals.settings", "es_goals.configured", "es_goals.ids", "es_goals.proving",
     },
     "es_goals.outlines": set(),
     "es_goals.files": {"es_goals.goals", "es_goals.outlines", "projections.goal_tree.Node"},
-    "es_goals.upkeep": {"es_goals.goals", "es_goals.storage", "es_goals.projector"},
+    "es_goals.upkeep": {
+        "es_goals.goals", "es_goals.storage", "es_goals.projector", "es_goals.proofs", "es_goals.proving",
+    },
     "es_goals.http": HTTP,
     "es_goals.http.edge": HTTP,
     "es_goals.http.goals": HTTP,
@@ -151,13 +158,14 @@ KEPT_IN = {
     "prometheus_client": {"es_goals.metrics", "es_goals.server"},
     "httpx2": {"es_goals.accounts"},
     "joserfc": {"es_goals.accounts"},
+    "cryptography": {"es_goals.proofs", "es_goals.proving"},
 }  # fmt: skip
 IMPURE = {
     "apsw", "asyncio", "falcon", "http", "io", "os", "pathlib", "psycopg", "psycopg_pool", "random", "secrets",
     "socket", "sqlite3", "subprocess", "threading", "time", "urllib", "uuid",
 }  # fmt: skip
-PURE = ["es_goals.events", "es_goals.values", "es_goals.goals", "es_goals.accounts.names", "es_goals.upkeep.digest",
-        "projections"]  # fmt: skip
+PURE = ["es_goals.events", "es_goals.values", "es_goals.goals", "es_goals.accounts.names", "es_goals.proving.digest",
+        "es_goals.proving.tiles", "es_goals.proofs", "projections"]  # fmt: skip
 
 
 def place_of(module: str) -> str:
@@ -390,7 +398,10 @@ def is_only_a_type(node: Definition) -> bool:
 
 PROMISED = {
     name.partition(".")[2]
-    for promises in ("storage.log", "storage.views", "storage.sessions", "reads.cache")
+    for promises in (
+        *(f"storage.{name}" for name in ("log", "drafts", "views", "tiles", "sessions")),
+        "reads.cache",
+    )
     for name, node in public(TREES[f"es_goals.{promises}"].body)
     if "." in name and ast.get_docstring(node)
 }
@@ -457,6 +468,7 @@ def test_the_top_level_is_the_designs() -> None:
     assert tops == {
         "es_goals", "projections", "tests", "docs", ".ci", "pyproject.toml", "docker-compose.yml", "README.md",
         "CHANGELOG.md", "SECURITY.md", "LICENSE", "Makefile", ".gitignore", ".dockerignore", "constraints.txt",
+        "package.json", "package-lock.json", "hatch_build.py",
     }  # fmt: skip
 
 

@@ -32,9 +32,9 @@ from es_goals.http.requests import DryRunQuery
 from es_goals.http.resource import Resource
 from es_goals.ids import uuid_of
 from es_goals.reads import TreeQuestion, diff
-from es_goals.reads.drafts import DraftQuestion
 from es_goals.reads.history import BeyondHead
-from es_goals.reads.tried import TriedDiff, without_events
+from es_goals.reads.whatif.drafts import DraftQuestion
+from es_goals.reads.whatif.tried import TriedDiff, without_events
 from es_goals.service import Changed, Outcome, RejectedAt
 from es_goals.storage.drafts import Draft
 from es_goals.storage.log import User

@@ -25,20 +25,26 @@ class Connection(Protocol):
         """Run a statement."""
 
 
-Part = str | Callable[[Connection], None]
+Step = str | Callable[[Connection], None]
 """Statements, the name of a file of storage that has them, or what is done on a connection in a transaction."""
-
-Step = Part | tuple[Part, ...]
-"""One after the other, in one transaction."""
 
 
 def take(step: Step, connection: Connection) -> None:
     """Do what the step says."""
-    for part in step if isinstance(step, tuple) else (step,):
-        if isinstance(part, str):
-            connection.execute(statements(part))
-        else:
-            part(connection)
+    if isinstance(step, str):
+        connection.execute(statements(step))
+    else:
+        step(connection)
+
+
+def all_of(*steps: Step) -> Step:
+    """Return what does one step after the other."""
+
+    def do(connection: Connection) -> None:
+        for step in steps:
+            take(step, connection)
+
+    return do
 
 
 def refold(connection: Connection, users: str) -> None:
