@@ -1,9 +1,9 @@
 """Reading trees of goals as they are and as they were."""
 
-from typing import Annotated, Literal, NoReturn
+from typing import Annotated, Any, Literal, NoReturn
 
 from falcon.asgi import Response
-from msgspec import UNSET, Meta, Struct, UnsetType
+from msgspec import UNSET, Meta, Struct, UnsetType, defstruct, structs
 
 from es_goals.http import answers, requests
 from es_goals.http.describe.operation import operation
@@ -27,9 +27,10 @@ FINDING = (
 )
 
 
-class ShownQuery(Struct, frozen=True, forbid_unknown_fields=True):
-    """Which part of a user's tree, and how."""
+class TreeQuery(Struct, frozen=True, forbid_unknown_fields=True):
+    """Which part of a user's tree, how, and as of when."""
 
+    as_of: AsOf | None = None
     status: Literal["open", "done", "all"] = "all"
     depth: Annotated[int, Meta(ge=0, le=1_000_000, description="levels below the answered goals")] | UnsetType = UNSET
     view: Literal["tree", "flat"] = "tree"
@@ -53,10 +54,14 @@ class ShownQuery(Struct, frozen=True, forbid_unknown_fields=True):
         return TreeOptions(*shown, find, self.order is not UNSET, _given(self.limit))
 
 
-class TreeQuery(ShownQuery, frozen=True, forbid_unknown_fields=True):
-    """And as of when."""
-
-    as_of: AsOf | None = None
+ShownQuery: Any = defstruct(
+    "ShownQuery",
+    [(one.name, one.type, one.default) for one in structs.fields(TreeQuery) if one.name != "as_of"],
+    namespace={"__doc__": "The same of what has no past.", "options": TreeQuery.options},
+    module=__name__,
+    frozen=True,
+    forbid_unknown_fields=True,
+)
 
 
 class GoalQuery(Struct, frozen=True, forbid_unknown_fields=True):

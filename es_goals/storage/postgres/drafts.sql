@@ -1,4 +1,4 @@
--- What schema 4 added: drafts, beside the accounts, as in sqlite/drafts.sql.
+-- What schema 4 added: drafts, beside the accounts, as in sqlite/drafts.sql. Who serves may do all with them.
 
 SET LOCAL search_path TO es_goals, pg_temp;
 
@@ -15,3 +15,10 @@ CREATE TABLE drafts (
     commands   text   COLLATE "C" NOT NULL
 );
 CREATE INDEX drafts_user ON drafts (user_id, id);
+
+DO $$
+BEGIN
+    EXECUTE format('GRANT SELECT, INSERT, UPDATE, DELETE ON drafts TO %I',
+                   (SELECT pg_get_userbyid(nspowner) FROM pg_namespace WHERE nspname = 'es_goals_views'));
+END
+$$;

@@ -26,7 +26,7 @@ _ID_AND_SCHEMA = "SELECT id, schema FROM es_goals.log"
 _EXISTS = "SELECT to_regclass('es_goals.log') IS NOT NULL"
 _MAY_SERVE = (
     "SELECT current_user::text, has_schema_privilege('es_goals_sessions', 'USAGE')"
-    " AND has_table_privilege('es_goals.tokens', 'INSERT') AND has_table_privilege('es_goals.drafts', 'INSERT')"
+    " AND has_table_privilege('es_goals.tokens', 'INSERT')"
 )
 _SERVICE = """
     GRANT USAGE ON SCHEMA es_goals TO {role};
@@ -104,9 +104,7 @@ def _expect_to_serve(connection: Connection) -> None:
     role, may = connection.execute(_MAY_SERVE).fetchall()[0]
     if not may:
         advice = f"let the log's owner run es-goals migrate --service {role}"
-        raise Unusable(
-            f"expected a role that may keep accounts, sessions and drafts; found {role}, which may not: {advice}"
-        )
+        raise Unusable(f"expected a role that may keep accounts and sessions; found {role}, which may not: {advice}")
 
 
 def _schema(connection: Connection) -> int | None:
