@@ -57,14 +57,14 @@ class DraftReads:
         known = self._kept.get(key)
         if known is None or (known.name, known.view.generation) != (question.name, generation):
             known = None
-        elif (ready := known.answer((None, view))) is not None:
+        elif (ready := known.answer((None, view, None))) is not None:
             return ready
 
         def work(log: Reader) -> CachedAnswer:
             tree = known or self._tree(log, question, generation)
             answer = CachedAnswer("", trees.whole(tree, options), None, generation)
             if options.find is None:
-                tree.put_answer((None, view), answer)
+                tree.put_answer((None, view, None), answer)
             self._kept.put(key, tree)
             return answer
 
