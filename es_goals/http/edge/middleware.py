@@ -104,6 +104,7 @@ class Middleware:
             requests.expect_unmatched(req)
             if not one.command:
                 requests.expect_no_key(req)
+            if not (one.command or one.tagged):
                 requests.expect_any(req)
 
     def _admit(self, req: Request, resp: Response, one: Operation, secret: str | None) -> None:
