@@ -8,10 +8,11 @@ import falcon
 from falcon.asgi import App, Response
 
 import projections
+from es_goals.charges import free_of_charge
 from es_goals.http import audit, problems, v1
 from es_goals.http.accounts import sessions, tokens, users
 from es_goals.http.accounts.signing import Signing
-from es_goals.http.describe import docs, openapi
+from es_goals.http.describe import docs, openapi, page
 from es_goals.http.edge.body import BodyGuard
 from es_goals.http.edge.middleware import Middleware
 from es_goals.http.edge.rates import Rates
@@ -44,7 +45,8 @@ def create_app(
     `failed` is called when a commit's outcome became unknown and the process must end. `rates` counts requests, for all
     processes that serve on this machine; None: nobody does.
     """
-    worker = Worker(settings, projections.ALL, clock, failed)
+    charge = free_of_charge if rates is None else rates.charge_work
+    worker = Worker(settings, projections.ALL, clock, failed, charge)
     return BodyGuard(_falcon(worker, rates), worker)
 
 
@@ -69,7 +71,16 @@ def routes(worker: Worker) -> Routes:
         ("/docs", docs.Page()),
         ("/docs/{file}", docs.File()),
         ("/problems/{slug}", docs.ProblemPage()),
-        ("/", docs.Root()),
+        *_of_page(worker.settings),
+    ]
+
+
+def _of_page(settings: Settings) -> Routes:
+    files = page.Files()
+    return [
+        ("/", page.Index(settings, files)),
+        ("/page/{digest}/{file}", page.File(files)),
+        ("/page/{digest}/vendor/{file}", page.File(files, "vendor/")),
     ]
 
 

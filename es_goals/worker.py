@@ -9,9 +9,11 @@ from typing import Any
 import structlog
 
 from es_goals import metrics
+from es_goals.charges import Charge, free_of_charge
 from es_goals.configured import limits_of, options_of
 from es_goals.ids import Uuid7
 from es_goals.projector import Projector
+from es_goals.proving.tree import HashTree
 from es_goals.reads import TREE, Reads
 from es_goals.reads.cache import LocalCache, LogCache, RemoteCache
 from es_goals.reads.callers import Authenticator
@@ -39,18 +41,24 @@ logger = structlog.get_logger()
 
 class Worker:
     """Made in the process that serves. `failed` is called when the process must end: after a commit whose outcome is
-    unknown, or where the log has lost events. Raises Unusable."""
+    unknown, or where the log has lost events; `charge` is told what users' work took. Raises Unusable."""
 
     def __init__(
-        self, settings: Settings, models: Iterable[ReadModel], clock: Clock, failed: Callable[[], None]
+        self,
+        settings: Settings,
+        models: Iterable[ReadModel],
+        clock: Clock,
+        failed: Callable[[], None],
+        charge: Charge = free_of_charge,
     ) -> None:
         self.settings, self.clock, self.new_id = settings, clock, Uuid7(clock)
         self.storage = open_storage(settings.db, clock, options_of(settings))
         log = self.storage.log
         self.projector = Projector(log, self.storage.views, models)
         self.rebuilder = Rebuilder(self.projector)
+        self.tree = HashTree(self.storage)
         self.follower = Follower(settings.tick)
-        pool = FairPool(settings.threads)
+        pool = FairPool(settings.threads, charge)
         self.service = Service(
             log,
             pool,
@@ -59,6 +67,7 @@ class Worker:
             settings.events_limit,
             failed=failed,
             committed=self._committed,
+            charge=charge,
         )
         self.reads = self._reads(pool, failed)
         self._background: set[asyncio.Future[None]] = set()
@@ -116,6 +125,7 @@ class Worker:
     def _tick(self) -> None:
         self.storage.log.checkpoint()
         self.projector.tick()
+        self.tree.tick()
 
     def _purge_expired(self) -> None:
         """Forget what is over: sessions, uses that are too old to matter, passwords that were tried long ago."""
@@ -130,6 +140,7 @@ class Worker:
         """Finish what was taken, and let the storage go."""
         self.follower.stop()
         self.projector.stop()
+        self.tree.stop()
         await asyncio.to_thread(self.service.close)
         await asyncio.gather(*self._background, return_exceptions=True)
         self.close()
