@@ -135,6 +135,12 @@ PLACES: dict[str, dict[str, Call]] = {
     "/v2/goals/{goal_id}/restore": {"POST": Call("user", 200)},
     "/v2/goals/{goal_id}/history": {"GET": Call("user", 200)},
     "/v2/goals/{goal_id}/blame": {"GET": Call("user", 200)},
+    "/v2/users/{user}/evidence": {"GET": Call("user", 200)},
+    "/v2/log/checkpoint": {"GET": Call("user", 200)},
+    "/v2/log/proofs/inclusion?position=1": {"GET": Call("user", 200)},
+    "/v2/log/proofs/consistency?from=1": {"GET": Call("user", 200)},
+    "/log/checkpoint": {"GET": Call("user", 200)},
+    "/log/tile/{level}/{number:path}": {"GET": Call("user", 200)},
     "/v2/events": {"GET": Call("auditor", 200)},
     "/v2/events?user={user}": {"GET": Call("user", 200)},
     "/v2/events?goal={goal_id}": {"GET": Call("user", 200)},
@@ -160,7 +166,7 @@ PLACES: dict[str, dict[str, Call]] = {
 }
 """Every route, also with ids in its query."""
 
-OTHERS = {"digest": "0", "name": "goal_tree", "file": "docs.js", "slug": "forbidden"}
+OTHERS = {"level": "0", "number": "000.p/1", "digest": "0", "name": "goal_tree", "file": "docs.js", "slug": "forbidden"}
 IDS = ("user", "goal_id", "token_id", "draft_id")
 KINDS = ("ann", "bob", "unknown", "no id")
 
@@ -331,7 +337,7 @@ def test_every_caller_gets_what_the_rules_say_and_refusals_change_nothing(world:
                 "goal_id": world.goal, "token_id": world.token, "draft_id": world.draft,
             }  # fmt: skip
             ids |= {name: make(kind) for name, make in made.items() if f"{{{name}}}" in place}
-        return place.format(**ids)
+        return place.replace(":path", "").format(**ids)
 
     def ask(tried: Tried, *, renew: bool) -> None:
         caller, method, kind = tried

@@ -22,6 +22,7 @@ _TAGS: Mapping[str, str] = {
     "goals": "Trees of goals, as they are and as they were, and every command on them.",
     "drafts": "Commands on goals to look at before they are done.",
     "events": "The log: who did what, when and why.",
+    "log": "Proofs about the log: checkpoints, and that it has an event, and only grew.",
     "projections": "The read models: how they stand, and rebuilding them while they serve.",
     "operations": "What an operator's tools ask.",
     "original": "The original API, /v1.0, which goes on working.",
@@ -138,7 +139,9 @@ def _operation(path: str, method: str, one: Operation, schema_of: Mapping[int, J
         content = {kind: {"schema": schema, **example} for kind in one.media_types}
         made["requestBody"] = {"required": one.body is bytes or bool(_resolved(schema, components).get("required"))}
         made["requestBody"]["content"] = content
-    made["security"] = {"nobody": [], "registration": [{}, *_SECURITY]}.get(one.needs, _SECURITY)
+    made["security"] = {"nobody": [], "registration": [{}, *_SECURITY], "checkpoint": [{}, *_SECURITY]}.get(
+        one.needs, _SECURITY
+    )
     made["responses"] = {**_answers(one, schema_of), **_problems(one)}
     return made
 

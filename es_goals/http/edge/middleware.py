@@ -18,7 +18,7 @@ from es_goals.goals.commands import GoalNotFound
 from es_goals.http import answers, requests
 from es_goals.http.describe.operation import Operation
 from es_goals.http.edge import codings, headers, peers
-from es_goals.http.edge.access import READING, expect_allowed, operation_of
+from es_goals.http.edge.access import READING, expect_allowed, needs_of, operation_of
 from es_goals.http.edge.body import Message
 from es_goals.http.edge.rates import Rates, set_headers
 from es_goals.http.exchange import Request
@@ -108,18 +108,18 @@ class Middleware:
                 requests.expect_any(req)
 
     def _admit(self, req: Request, resp: Response, one: Operation, secret: str | None) -> None:
-        registration, caller = self._settings.registration, req.caller
+        needs, caller = needs_of(one, self._settings), req.caller
         if caller is None:
             if not one.uncounted:
                 self._count(resp, peers.address_key(req.address))
             if secret is not None:
                 raise Refusal("unauthenticated", "expected a token that is good; found one that is not, or no more")
-            if one.needs == "nobody" or (one.needs == "registration" and registration == "open"):
+            if needs == "nobody":
                 return
             raise Refusal("unauthenticated", "expected Authorization: Bearer <token>; found none")
         self._count(resp, caller.user.id)
         if (caller.user.role, caller.scope) != _UNLIMITED:
-            expect_allowed(one, req.method, caller, registration)
+            expect_allowed(one, req.method, caller, needs)
 
     def _count(self, resp: Response, key: str) -> None:
         rates = self._rates
