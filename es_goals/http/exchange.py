@@ -18,12 +18,13 @@ class Request(falcon.asgi.Request):
     came by TLS; `deadline`: until when it may wait for the storage; `caller`: who is signed in, if somebody is; `look`:
     what one look at the log showed; `owner`: the user whom the path names, or whose goal it names; `named_by_id`:
     whether it names the user by id; `operation`: what answers; `charge`: counts more requests for the caller, where
-    they are counted; `raw`: the body as it came; `dry_run`: whether it only asks what would happen.
+    they are counted; `raw`: the body as it came; `dry_run`: whether it only asks what would happen; `secret`: what
+    signs it in; `by_cookie`: whether that came in a cookie.
     """
 
     __slots__ = (
-        "address", "caller", "charge", "deadline", "dry_run", "id", "look", "named_by_id", "operation", "owner", "raw",
-        "secure", "started",
+        "address", "by_cookie", "caller", "charge", "deadline", "dry_run", "id", "look", "named_by_id", "operation",
+        "owner", "raw", "secret", "secure", "started",
     )  # fmt: skip
 
     id: str
@@ -39,6 +40,8 @@ class Request(falcon.asgi.Request):
     operation: Operation | None
     charge: Callable[[float], None] | None
     raw: bytes
+    secret: str | None
+    by_cookie: bool
 
     @property
     def asker(self) -> Asker:
