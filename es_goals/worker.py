@@ -11,6 +11,7 @@ import structlog
 from es_goals import metrics
 from es_goals.charges import Charge, free_of_charge
 from es_goals.configured import checkpoints_of, limits_of, options_of
+from es_goals.drafting import Drafting
 from es_goals.ids import Uuid7
 from es_goals.projector import ProjectionBehind, Projector
 from es_goals.proving.checkpoints import BadCheckpoints, Contradicted
@@ -22,6 +23,7 @@ from es_goals.reads.follower import Follower
 from es_goals.reads.pool import FairPool
 from es_goals.reads.replica import Replica, Source
 from es_goals.reads.trees import TreeCache
+from es_goals.reads.whatif.drafts import DraftReads
 from es_goals.rebuild import Rebuilder
 from es_goals.service import Service
 from es_goals.settings import Settings
@@ -71,12 +73,16 @@ class Worker:
             committed=self._committed,
             charge=charge,
         )
-        self.reads = self._reads(pool, failed)
+        trees = TreeCache(settings.reading_cache)
+        self.reads = self._reads(pool, trees, failed)
+        rules = (limits_of(settings), settings.events_limit)
+        self.drafting = Drafting(log, self.service, pool, clock, *rules, settings.body_limit)
+        self.drafts = DraftReads(self.reads, trees, *rules)
         self._background: set[asyncio.Future[None]] = set()
         self._at_close: list[Callable[[], None]] = []
         self._housekeeping_at = 0.0
 
-    def _reads(self, pool: FairPool, failed: Callable[[], None]) -> Reads:
+    def _reads(self, pool: FairPool, trees: TreeCache, failed: Callable[[], None]) -> Reads:
         settings, storage, projector = self.settings, self.storage, self.projector
         cache: LogCache
         if storage.log.is_local:
@@ -89,7 +95,6 @@ class Worker:
             if settings.replica
             else None
         )
-        trees = TreeCache(settings.reading_cache)
         return Reads(storage, projector, cache, authenticator, pool, trees, self.clock, self.in_background, replica)
 
     def _open_replica(self, log_id: str) -> Source:

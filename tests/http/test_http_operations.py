@@ -352,7 +352,7 @@ def test_every_operation_is_told_apart_and_says_what_it_takes_and_answers(docume
 
 
 def test_every_operation_says_who_must_be_signed_in_for_it(document: Json, all_routes: Routes) -> None:
-    asked: list[Json] = [{"bearer": []}, {"header": []}]
+    asked: list[Json] = [{"bearer": []}, {"header": []}, {"cookie": []}]
     shown = {"nobody": [], "registration": [{}, *asked], "checkpoint": [{}, *asked]}
 
     for path, resource in all_routes:
@@ -364,6 +364,7 @@ def test_every_operation_says_who_must_be_signed_in_for_it(document: Json, all_r
     schemes = document["components"]["securitySchemes"]
     assert {name: (one["type"], one.get("scheme", one.get("name"))) for name, one in schemes.items()} == {
         "bearer": ("http", "bearer"), "header": ("apiKey", "Access-Token"),
+        "cookie": ("apiKey", "__Host-es-goals"),
     }  # fmt: skip
 
 
@@ -377,8 +378,8 @@ def test_only_these_operations_are_for_who_is_not_signed_in(document: Json) -> N
 
     proofs = {"/v2/log/checkpoint", "/v2/log/proofs/inclusion", "/v2/log/proofs/consistency"}
     assert free == {
-        ("/v2/users", "post"), ("/v2/sessions", "post"), ("/healthz", "get"), ("/readyz", "get"),
-        *((path, "get") for path in proofs),
+        ("/v2/users", "post"), ("/v2/sessions", "post"), ("/v2/sessions/current", "get"), ("/healthz", "get"),
+        ("/readyz", "get"), *((path, "get") for path in proofs),
     }  # fmt: skip
 
 
