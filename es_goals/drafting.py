@@ -6,11 +6,12 @@ from typing import TypeVar, cast
 
 from msgspec import Struct, structs
 
+from es_goals.deciding import Changed, RejectedAt
 from es_goals.events import GoalEvent, Recorded, goals_stream
-from es_goals.goals.commands import Command, LimitReached, Limits
+from es_goals.goals.commands import Command, CreateGoal, LimitReached, Limits
 from es_goals.goals.drafts import Judged, Overwrite, Refused, fields_of, judge
-from es_goals.goals.state import Goal, Goals, evolve
-from es_goals.service import Changed, Pool, RejectedAt, Service
+from es_goals.goals.state import Goal, Goals, Trial, evolve
+from es_goals.service import Pool, Service
 from es_goals.storage.deadlines import Deadline, current
 from es_goals.storage.drafts import MOST_DRAFTS, Draft
 from es_goals.storage.log import Clock, Log, Reader, Transaction, all_lines
@@ -79,18 +80,19 @@ class Application:
         self.content, self._base, self._match = content, base, match
         self._limits, self._most = limits, most
 
-    def decide(self, log: Reader, goals: Goals, at: int, deadline: Deadline) -> list[GoalEvent]:
+    def decide(self, log: Reader, trial: Trial, at: int, deadline: Deadline) -> list[GoalEvent]:
         """Raises DraftNotFound, DraftApplied, Changed, DraftConflicts, Interrupted."""
         draft = _current(log, self.content.draft, self._match)
         commands, limits, most = self.content.commands, self._limits, self._most
         placed = partial(_placed, log, draft.base)
-        judged = judge(goals, commands, at, limits, most, self._base, placed, deadline.check)
+        judged = judge(trial, commands, at, limits, most, self._base, placed, deadline.check, _taken(log, commands))
         _expect_agreement(draft, judged, log)
         return judged.events
 
     def recorded(self, transaction: Transaction, position: int) -> None:
-        """In the append's transaction, so that whatever happens both are there or neither is."""
-        draft = self.content.draft
+        """In the append's transaction, so that whatever happens both are there or neither is. Raises DraftNotFound,
+        DraftApplied, Changed: what was decided ahead may come too late."""
+        draft = _current(transaction, self.content.draft, self._match)
         _put(transaction, structs.replace(draft, applied=position), draft.revision)
 
 
@@ -120,7 +122,7 @@ class Drafting:
                 raise TooManyDrafts(found)
             return _put(transaction, draft, 0)
 
-        return await self._service.change(work, deadline)
+        return await self._service.change(work, deadline, actor)
 
     async def replace(self, content: Content, first: int, match: Match, deadline: Deadline, actor: str | None) -> Draft:
         """Store a draft as it is to be, unless it was changed since it was read. `first`: the place of the first
@@ -133,7 +135,7 @@ class Drafting:
             _current(transaction, draft, match)
             return _put(transaction, draft, draft.revision)
 
-        return await self._service.change(work, deadline)
+        return await self._service.change(work, deadline, actor)
 
     async def rebase(self, content: Content, match: Match, deadline: Deadline, actor: str | None) -> Draft:
         """Move a draft's base to where the log ends, if nothing was done since that it does not agree with. Raises
@@ -146,16 +148,16 @@ class Drafting:
             _current(transaction, content.draft, match)
             return _put(transaction, moved, moved.revision)
 
-        return await self._service.change(work, deadline)
+        return await self._service.change(work, deadline, actor)
 
-    async def remove(self, user_id: str, draft_id: str, match: Match, deadline: Deadline) -> None:
+    async def remove(self, user_id: str, draft_id: str, match: Match, deadline: Deadline, actor: str | None) -> None:
         """Forget a draft. Raises DraftNotFound, what `match` raises."""
 
         def work(transaction: Transaction) -> None:
             match(_found(transaction, user_id, draft_id))
             transaction.remove_draft(draft_id)
 
-        await self._service.change(work, deadline)
+        await self._service.change(work, deadline, actor)
 
     async def application(
         self, content: Content, overwriting: bool, match: Match, deadline: Deadline, actor: str | None
@@ -184,7 +186,8 @@ class Drafting:
         goals = _goals(self._log, draft.user_id, draft.base)
         version = goals.version
         at = max(self._clock(), self._log.head().at)
-        judged = judge(goals, content.commands, at, self._limits, self._most, check=current().check)
+        taken = _taken(self._log, content.commands)
+        judged = judge(Trial(goals), content.commands, at, self._limits, self._most, check=current().check, taken=taken)
         for refused in judged.refused:
             raise RejectedAt(refused.index - first, refused.error) if refused.index >= first else refused.error
         return version
@@ -198,7 +201,8 @@ class Drafting:
         if (version := goals.version) == draft.version:
             return draft
         at, placed = max(self._clock(), head.at), partial(_placed, self._log, draft.base)
-        judged = judge(goals, content.commands, at, self._limits, self._most, base, placed, current().check)
+        check, taken = current().check, _taken(self._log, content.commands)
+        judged = judge(Trial(goals), content.commands, at, self._limits, self._most, base, placed, check, taken)
         _expect_agreement(draft, judged, self._log)
         return structs.replace(draft, base=head.position, version=version)
 
@@ -241,6 +245,11 @@ def _fold(goals: Goals, log: Reader, user_id: str, after: int, until: int) -> Go
     for line in all_lines(log, after, PAGE, stream=goals_stream(user_id), until=until):
         evolve(goals, cast(GoalEvent, line.event), line.at)
     return goals
+
+
+def _taken(log: Reader, commands: Sequence[Command]) -> frozenset[str]:
+    """The ids of their new goals that some goal has."""
+    return log.taken([one.goal_id for one in commands if isinstance(one, CreateGoal)])
 
 
 def _placed(log: Reader, base: int, goal_id: str) -> bool:

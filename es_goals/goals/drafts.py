@@ -1,7 +1,7 @@
 """What a draft's commands come to on goals that others changed meanwhile: events, and where the two do not agree."""
 
 import copy
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Container, Mapping, Sequence
 from typing import assert_never
 
 from msgspec import Struct
@@ -19,9 +19,9 @@ from es_goals.events import (
     GoalScheduled,
     moment,
 )
-from es_goals.goals.commands import Command, LimitReached, Limits
+from es_goals.goals.commands import Command, CreateGoal, GoalExists, LimitReached, Limits
 from es_goals.goals.rules import decide
-from es_goals.goals.state import Goal, Goals, evolve
+from es_goals.goals.state import Goal, Goals, Trial
 from es_goals.values import Rejected
 
 Place = dict[str, str | None]
@@ -93,7 +93,7 @@ def value_of(goal: Goal | None, field: str) -> Value:
 
 
 def judge(
-    goals: Goals,
+    trial: Trial,
     commands: Sequence[Command],
     at: int,
     limits: Limits,
@@ -101,19 +101,23 @@ def judge(
     base: Mapping[str, Goal] | None = None,
     placed: Callable[[str], bool] = lambda _: True,
     check: Callable[[], None] = lambda: None,
+    taken: Container[str] = (),
 ) -> Judged:
-    """Decide the commands at the time `at` (µs), each on what those before it left of `goals`, which change; together
-    they may cause so many events at `most`.
+    """Decide the commands at the time `at` (µs), each on what those before it left, tried on the goals; together they
+    may cause so many events at `most`.
 
     `base`: all goals as the draft saw them, unless nobody asks what it overwrites; `placed`: whether a goal was put
-    anywhere since then, since another rank alone does not tell; `check` is called before each command.
+    anywhere since then, since another rank alone does not tell; `check` is called before each command; `taken`: those
+    of the ids of new goals that some goal has.
     """
     now, events, refused = moment(at), list[GoalEvent](), list[Refused]()
-    touched = _Touched(goals)
+    touched = _Touched(trial.goals)
     for index, command in enumerate(commands):
         check()
         try:
-            caused = decide(goals, command, now, limits)
+            if isinstance(command, CreateGoal) and command.goal_id in taken:
+                raise GoalExists(command.goal_id)
+            caused = decide(trial.goals, command, now, limits)
             if len(events) + len(caused) > most:
                 raise LimitReached(f"{most} events of one request", len(events) + len(caused))
         except Rejected as error:
@@ -121,7 +125,7 @@ def judge(
             continue
         for event in caused:
             touched.note(event)
-            evolve(goals, event, at)
+            trial.evolve(event, at)
         events += caused
     return Judged(events, [] if base is None else touched.overwrites(base, placed), refused)
 

@@ -10,7 +10,7 @@ import structlog
 from falcon.asgi import Response
 from msgspec import Struct, structs
 
-from es_goals import drafting, metrics, projector, rebuild, service
+from es_goals import deciding, drafting, metrics, projector, rebuild, service
 from es_goals.accounts import changes
 from es_goals.drafting import DraftConflicts
 from es_goals.goals.commands import (
@@ -25,6 +25,8 @@ from es_goals.goals.commands import (
     UnderItself,
 )
 from es_goals.http.exchange import Request
+from es_goals.proving.checkpoints import BadCheckpoints, Contradicted
+from es_goals.proving.tiles import HashesGone
 from es_goals.reads.history import EventBrief, brief
 from es_goals.storage.errors import (
     CredentialTaken,
@@ -148,7 +150,7 @@ _SLUGS: Mapping[type[Exception], str] = {
     LimitReached: "limit-reached",
     ParentDeleted: "parent-deleted",
     service.KeyReused: "key-reused",
-    service.Changed: "changed",
+    deciding.Changed: "changed",
     UserNameTaken: "user-name-taken",
     CredentialTaken: "identity-taken",
     changes.NoSuchToken: "token-not-found",
@@ -158,6 +160,9 @@ _SLUGS: Mapping[type[Exception], str] = {
     Unavailable: "storage-unavailable",
     Interrupted: "took-too-long",
     projector.ProjectionBehind: "projection-behind",
+    HashesGone: "projection-behind",
+    Contradicted: "checkpoint-refused",
+    BadCheckpoints: "checkpoint-refused",
     GenerationGone: "projection-behind",
     rebuild.AlreadyRebuilding: "already-rebuilding",
     projector.NoSuchProjection: "projection-not-found",
@@ -194,7 +199,7 @@ def answer(error: Exception, request_id: str, *, message: bool = False) -> Probl
     """The body for an exception; with `message`, as the original API's clients read it."""
     index = error.index if isinstance(error, Refusal) else None
     inner = error
-    if isinstance(error, service.RejectedAt):
+    if isinstance(error, deciding.RejectedAt):
         index, inner = error.index, error.error
     problem = PROBLEMS[slug_of(inner)]
     detail = str(inner) or problem.title
@@ -223,7 +228,7 @@ def _conflicts(error: DraftConflicts) -> Iterator[RefusedConflict | OverwriteCon
     """Those that are refused first: nothing makes up for them."""
     commands = msgspec.json.decode(error.draft.commands, type=list[msgspec.Raw])
     for one in error.refused:
-        inner = answer(service.RejectedAt(one.index, one.error), "")
+        inner = answer(deciding.RejectedAt(one.index, one.error), "")
         problem = RuleProblem(inner.type, inner.title, inner.status, inner.detail, inner.errors)
         yield RefusedConflict(one.index, commands[one.index], problem)
     for overwrite, line in zip(error.overwrites, error.by, strict=True):

@@ -12,7 +12,7 @@ from es_goals.events import GoalEvent, Instant, micros
 from es_goals.goals.commands import ChangeGoal, Command, CompleteGoal, CreateGoal, DeleteGoal, LimitReached, MoveGoal
 from es_goals.goals.drafts import FIELDS, Judged, Overwrite, fields_of, judge, value_of
 from es_goals.goals.rules import decide
-from es_goals.goals.state import Goal, Goals, evolve
+from es_goals.goals.state import Goal, Goals, Trial, evolve
 from es_goals.storage.deadlines import Deadline
 from es_goals.storage.errors import Interrupted
 from es_goals.values import Rejected
@@ -45,7 +45,7 @@ def judged(
 ) -> Judged:
     """On the goals `now`, which change; `since`: what happened since the base."""
     placed = {event.goal_id for event in since if "place" in fields_of(event)}
-    return judge(now, commands, AT, LIMITS, most, base.known, placed.__contains__)
+    return judge(Trial(now), commands, AT, LIMITS, most, base.known, placed.__contains__)
 
 
 class Branched:
@@ -94,7 +94,7 @@ def test_where_nobody_did_anything_a_draft_comes_to_what_it_showed(
 ) -> None:
     one = Branched(before, [], mine)
     shown = copy.deepcopy(one.base)
-    alone = judge(shown, one.commands, AT, LIMITS, EVENTS_LIMIT)
+    alone = judge(Trial(shown), one.commands, AT, LIMITS, EVENTS_LIMIT)
 
     assert (one.judged.overwrites, one.judged.refused) == ([], [])
     assert (one.judged.events, one.after) == (alone.events, shown)
@@ -243,4 +243,4 @@ def test_a_draft_causes_no_more_events_than_a_request_may() -> None:
 
 def test_deciding_ends_at_the_deadline() -> None:
     with pytest.raises(Interrupted):
-        judge(goals(A), [B], AT, LIMITS, 9, check=Deadline.after(-1).check)
+        judge(Trial(goals(A)), [B], AT, LIMITS, 9, check=Deadline.after(-1).check)

@@ -304,15 +304,17 @@ REFUSED: dict[str, Work] = {
 
 @pytest.mark.parametrize("wrong", REFUSED.values(), ids=REFUSED.keys())
 def test_what_a_command_wrote_before_it_was_refused_does_not_stay_and_those_of_its_batch_do(
-    log: Log, wrong: Work
+    log: Log, wrong: Work, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setattr("es_goals.storage.writer.BATCH_SECONDS", DEADLINE)  # however slow this machine is
+
     def refused(transaction: Transaction) -> None:
         wrong(transaction)
         raise Refused
 
     add(log, token(1))
     batches = list[int]()
-    with closing(Writer(log, lambda _: None, lambda: None, lambda: None, batches.append)) as writer:
+    with closing(Writer(log, lambda _: None, lambda _: None, lambda: None, batches.append)) as writer:
         answers = asyncio.run(together(writer, [adding_to("bob"), refused, adding_to("eve")]))
 
     assert [type(answer) for answer in answers] == [type(None), Refused, type(None)]

@@ -10,6 +10,7 @@ import msgspec
 from falcon.asgi import Response
 from msgspec import UNSET, Meta, Struct, UnsetType, structs
 
+from es_goals.deciding import Changed, RejectedAt
 from es_goals.drafting import Application, Content, DraftConflicts, DraftNotFound
 from es_goals.events import moment
 from es_goals.goals.commands import Command
@@ -35,7 +36,7 @@ from es_goals.reads import TreeQuestion, diff
 from es_goals.reads.history import BeyondHead
 from es_goals.reads.whatif.drafts import DraftQuestion
 from es_goals.reads.whatif.tried import TriedDiff, without_events
-from es_goals.service import Changed, Outcome, RejectedAt
+from es_goals.service import Outcome
 from es_goals.storage.drafts import Draft
 from es_goals.storage.log import User
 from es_goals.values import valid_name
@@ -137,13 +138,13 @@ class DraftResource(Resource):
         content = await self.found(req, draft_id)
         return DraftQuestion(content.draft, content.commands, req.owner.name)
 
-    async def asked(self, req: Request, listed: Sequence[Any]) -> tuple[list[Command], str]:
+    def asked(self, listed: Sequence[Any]) -> tuple[list[Command], str]:
         """What commands ask of the rules, and the JSON to keep; goals without an id get one now, so that later commands
         may name them. Raises Refusal, RejectedAt."""
         for one in listed:
             if isinstance(one, Creation) and one.id is None:
                 one.id = uuid.UUID(self.worker.new_id())
-        return await asked(self, req, listed), requests.written(listed)
+        return asked(self, listed), requests.written(listed)
 
     async def told(self, req: Request, draft: Draft) -> tuple[str, DraftAnswer]:
         """A draft as it is answered, and its tag."""
@@ -179,7 +180,7 @@ class UserDrafts(DraftResource):
         """Its commands are decided on the goals as of its base, and kept; nothing of it is recorded."""
         new = await requests.body(req, NewDraft)
         name, base = valid_name(new.name, NAME), await self._base(req, new.base)
-        commands, kept = await self.asked(req, new.commands)
+        commands, kept = self.asked(new.commands)
         await self.expect_still_in(req)
         draft = Draft(self.worker.new_id(), user.id, name, base, 0, 0, 0, 0, None, kept)
         made = await self.worker.drafting.create(Content(draft, commands), req.deadline, req.asker.user)
@@ -220,7 +221,7 @@ class OneDraft(DraftResource):
         if change.name is not UNSET:
             content = _with(content, name=valid_name(change.name, NAME))
         if change.commands is not UNSET:
-            commands, kept = await self.asked(req, change.commands)
+            commands, kept = self.asked(change.commands)
             content = _with(content, commands, commands=kept)
         await self.replace(req, resp, content, 0)
 
@@ -232,7 +233,7 @@ class OneDraft(DraftResource):
         if known is None:
             raise DraftNotFound(draft_id)
         await self.expect_still_in(req)
-        await self.worker.drafting.remove(user.id, known, _match(req), req.deadline)
+        await self.worker.drafting.remove(user.id, known, _match(req), req.deadline, req.asker.user)
         answers.nothing(resp)
 
 
@@ -246,7 +247,7 @@ class DraftMore(DraftResource):
         del user
         more = await requests.body(req, DraftCommands)
         content = await self.found(req, draft_id)
-        commands, _ = await self.asked(req, more.commands)
+        commands, _ = self.asked(more.commands)
         listed = [*_listed(content.draft), *more.commands]
         if len(listed) > (most := self.settings.batch_limit):
             raise Refusal(

@@ -8,7 +8,7 @@ from msgspec import Struct, structs
 from es_goals.events import GoalEvent, Recorded, encode, goals_stream
 from es_goals.goals.commands import Command, Limits
 from es_goals.goals.drafts import judge
-from es_goals.goals.state import Goals, evolve
+from es_goals.goals.state import Goals, Trial, evolve
 from es_goals.projector import View
 from es_goals.reads import Asker, Reads, diff, trees
 from es_goals.reads.diff import Diff, Side
@@ -103,7 +103,7 @@ class DraftReads:
         """The rows that the draft's commands make of those of its base."""
         draft, rows = question.draft, base.rows.copy()
         at, check = draft.updated_at, current().check
-        judged = judge(base.goals, question.commands, at, self._limits, self._most, check=check)
+        judged = judge(Trial(base.goals), question.commands, at, self._limits, self._most, check=check)
         for refused in judged.refused:
             raise refused.error
         for event in judged.events:
