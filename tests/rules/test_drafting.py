@@ -8,6 +8,7 @@ from typing import Any, TypeVar
 import pytest
 from msgspec import structs
 
+from es_goals.deciding import Changed, RejectedAt, Request
 from es_goals.drafting import (
     Application,
     Content,
@@ -18,8 +19,9 @@ from es_goals.drafting import (
     TooManyDrafts,
 )
 from es_goals.goals.commands import ChangeGoal, Command, CreateGoal, DeleteGoal, GoalExists, LimitReached
+from es_goals.goals.state import Goals, Trial
 from es_goals.reads.pool import FairPool
-from es_goals.service import Changed, Outcome, RejectedAt, Request, Service
+from es_goals.service import Outcome, Service
 from es_goals.storage.deadlines import Deadline
 from es_goals.storage.drafts import MOST_DRAFTS, Draft
 from es_goals.storage.errors import Interrupted, OutcomeUnknown, StorageFailed, StorageFull
@@ -176,7 +178,7 @@ def test_a_user_has_so_many_drafts_and_no_more(desk: Desk) -> None:
     with pytest.raises(TooManyDrafts):
         desk.create()
 
-    run(desk.drafting.remove("ann", made[-1].draft.id, whatever, soon()))
+    run(desk.drafting.remove("ann", made[-1].draft.id, whatever, soon(), None))
     desk.create()
 
 
@@ -196,7 +198,7 @@ def test_who_changes_a_draft_that_was_changed_since_it_was_read_is_told(desk: De
 def test_a_draft_that_is_gone_is_not_found(desk: Desk) -> None:
     made = desk.create(rename("Walk"))
     prepared = desk.prepare(made)
-    run(desk.drafting.remove("ann", made.draft.id, whatever, soon()))
+    run(desk.drafting.remove("ann", made.draft.id, whatever, soon(), None))
 
     ways: list[Callable[[Content], object]] = [desk.replace, desk.rebase, desk.apply]
     for way in ways:
@@ -205,7 +207,7 @@ def test_a_draft_that_is_gone_is_not_found(desk: Desk) -> None:
     with pytest.raises(DraftNotFound):
         run(desk.applying(prepared))
     with pytest.raises(DraftNotFound):
-        run(desk.drafting.remove("ann", made.draft.id, whatever, soon()))
+        run(desk.drafting.remove("ann", made.draft.id, whatever, soon(), None))
     assert desk.name() == "Run"
 
 
@@ -314,11 +316,13 @@ def test_a_goal_s_id_that_somebody_else_took_is_a_conflict_of_its_command(desk: 
     desk.do(CreateGoal("swim", "theirs"), user="bob")
     prepared = desk.prepare(made)
 
-    with pytest.raises(RejectedAt) as refused:
+    with pytest.raises(DraftConflicts) as conflict:
         run(desk.applying(prepared))
 
-    (one,) = desk.drafting.taken(refused.value, made).refused
-    assert (one.index, type(one.error)) == (1, GoalExists)
+    late = desk.drafting.taken(RejectedAt(1, GoalExists("swim")), made)
+    for found in (conflict.value, late):
+        (one,) = found.refused
+        assert (one.index, type(one.error), found.count, found.position) == (1, GoalExists, 1, 2)
     assert (desk.stored(made), desk.name()) == (made.draft, "Run")
 
 
@@ -346,6 +350,6 @@ def test_what_takes_too_long_is_stopped_and_changes_nothing(desk: Desk) -> None:
         with pytest.raises(Interrupted):
             run(work())
     with pytest.raises(Interrupted):
-        desk.prepare(made).decide(desk.log, object(), NOW, late)  # type: ignore[arg-type]
+        desk.prepare(made).decide(desk.log, Trial(Goals()), NOW, late)
 
     assert desk.log.drafts() == [made.draft]

@@ -14,6 +14,7 @@ import httpx2
 import pytest
 from hypothesis import HealthCheck, given, settings
 
+from es_goals.deciding import Request
 from es_goals.drafting import Content, DraftConflicts
 from es_goals.events import GoalEvent, Recorded, encode, goals_stream, moment
 from es_goals.goals.commands import Command
@@ -25,7 +26,6 @@ from es_goals.reads.history import folded
 from es_goals.reads.trees import TreeOptions, UserTree
 from es_goals.reads.whatif import drafts as module
 from es_goals.reads.whatif.drafts import DraftQuestion
-from es_goals.service import Request
 from es_goals.settings import Settings
 from es_goals.storage.deadlines import Deadline
 from es_goals.storage.drafts import Draft
