@@ -21,7 +21,7 @@ from es_goals.drafting import (
 from es_goals.goals.commands import ChangeGoal, Command, CreateGoal, DeleteGoal, GoalExists, LimitReached
 from es_goals.goals.state import Goals, Trial
 from es_goals.reads.pool import FairPool
-from es_goals.service import Outcome, Service
+from es_goals.service import LONG, Outcome, Service
 from es_goals.storage.deadlines import Deadline
 from es_goals.storage.drafts import MOST_DRAFTS, Draft
 from es_goals.storage.errors import Interrupted, OutcomeUnknown, StorageFailed, StorageFull
@@ -211,9 +211,10 @@ def test_a_draft_that_is_gone_is_not_found(desk: Desk) -> None:
     assert desk.name() == "Run"
 
 
-def test_of_two_processes_that_apply_a_draft_at_once_one_does(desk: Desk, other: Desk) -> None:
-    for number in range(10):
-        made = desk.create(rename(f"Walk {number}"))
+@pytest.mark.parametrize("commands", [1, LONG + 1])
+def test_of_two_processes_that_apply_a_draft_at_once_one_does(desk: Desk, other: Desk, commands: int) -> None:
+    for number in range(10 if commands == 1 else 3):
+        made = desk.create(*(rename(f"Walk {number} {one}") for one in range(commands)))
         both = [(one, one.prepare(made)) for one in (desk, other, desk)]
 
         async def at_once(both: Sequence[tuple[Desk, Application]] = both) -> list[Outcome | BaseException]:
@@ -223,6 +224,23 @@ def test_of_two_processes_that_apply_a_draft_at_once_one_does(desk: Desk, other:
         assert sorted(type(answer).__name__ for answer in answers) == ["DraftApplied", "DraftApplied", "Outcome"]
         (done,) = (answer for answer in answers if isinstance(answer, Outcome))
         assert desk.stored(made).applied == done.position == desk.log.head().position
+
+
+def test_a_long_draft_that_is_decided_ahead_is_decided_on_what_came_meanwhile(desk: Desk, other: Desk) -> None:
+    made = desk.create(*(CreateGoal(f"goal-{number}", "x", "run") for number in range(LONG)), rename("Walk"))
+    prepared = desk.prepare(made)
+
+    async def at_once() -> Outcome:
+        applying = asyncio.ensure_future(desk.applying(prepared))
+        asked = [Request("ann", [CreateGoal(f"other-{number}", "y")], CAUSE, batch=True) for number in range(20)]
+        await asyncio.gather(*(other.service.execute(one) for one in asked))
+        return await applying
+
+    outcome = run(at_once())
+
+    assert (outcome.events, len(outcome.results)) == (LONG + 1, LONG + 1)
+    assert (desk.stored(made).applied, desk.name()) == (outcome.position, "Walk")
+    assert desk.log.head().position == 1 + 20 + LONG + 1
 
 
 def test_what_came_between_preparing_and_deciding_counts(desk: Desk, other: Desk) -> None:
