@@ -54,7 +54,10 @@ _HEADERS: Mapping[str, tuple[str, Json]] = {
         {"type": "string", "minLength": 1, "maxLength": 255, "pattern": "^[ -~]+$"},
     ),
     "X-Reason": ("Why, percent-encoded UTF-8; recorded with the events.", {"type": "string", "pattern": "^[ -~]*$"}),
-    "If-Match": ("The tag last seen; refused with 412 if the goal has changed since.", {"type": "string"}),
+    "If-Match": (
+        'The tag last seen, or a goal\'s revision as "r3"; refused with 412 if the goal has changed since.',
+        {"type": "string"},
+    ),
 }
 _CHALLENGE: Json = {"description": "How to sign in.", "required": True, "schema": {"type": "string"}}
 _WAIT: Json = {"description": "Seconds until another try may fare better.", "required": True,
