@@ -23,6 +23,7 @@ _TAGS: Mapping[str, str] = {
     "goals": "Trees of goals, as they are and as they were, and every command on them.",
     "events": "The log: who did what, when and why.",
     "projections": "The read models: how they stand, and rebuilding them while they serve.",
+    "verifications": "Checking the log and the read models while they serve.",
     "operations": "What an operator's tools ask.",
     "original": "The original API, /v1.0, which goes on working.",
 }
@@ -73,6 +74,7 @@ _PATH: Mapping[str, tuple[str, Json]] = {
     "name": ("A read model's name", {"type": "string", "minLength": 1}),
     "session_id": ("A session's id", {"type": "string", "format": "uuid"}),
     "token_id": ("An API token's id", {"type": "string", "format": "uuid"}),
+    "verification_id": ("A verification's id", {"type": "string", "format": "uuid"}),
     "slug": ("A problem's name", {"type": "string", "minLength": 1}),
 }
 
