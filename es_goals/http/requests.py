@@ -17,6 +17,7 @@ from msgspec import UNSET, Meta, Struct, UnsetType
 
 from es_goals.compression import CODINGS
 from es_goals.deciding import Expected
+from es_goals.events import instant
 from es_goals.http import faults
 from es_goals.http.exchange import Request
 from es_goals.http.faults import Fault
@@ -275,6 +276,17 @@ def expect_unmatched(req: Request) -> None:
         raise Refusal("changed", "expected nothing at this path, as If-None-Match: * asks; found something")
 
 
+def again(raw: str, type: type[T]) -> T:
+    """What `written` wrote, as a `type`."""
+    decoded: T = _decoder(cast(Any, type))(raw.encode())
+    return decoded
+
+
+def written(value: Any) -> str:
+    """What a body had, as JSON to be kept."""
+    return msgspec.json.encode(value, enc_hook=instant).decode()
+
+
 def expect_any(req: Request) -> None:
     """If-Match of what has no tags can ask only for something to be there. Raises Refusal."""
     header = req.headers.get("if-match")
@@ -331,6 +343,18 @@ class Reason(Struct, forbid_unknown_fields=True):
     """A body that holds nothing but, if anything, why."""
 
     reason: str | None = None
+
+
+class PageQuery(Struct, frozen=True, forbid_unknown_fields=True):
+    """Which page of a history."""
+
+    after: Position = 0
+    limit: Limit = PAGE
+    order: Annotated[Literal["asc", "desc"], Meta(description="desc: the latest first, on pages")] = "asc"
+    before: (
+        Annotated[int, Meta(ge=1, le=LARGEST, description="only what was before this position; with order=desc")]
+        | UnsetType
+    ) = UNSET
 
 
 class DryRunQuery(Struct, frozen=True, forbid_unknown_fields=True):
