@@ -23,6 +23,7 @@ from es_goals.goals.commands import (
     LimitReached,
     Limits,
     RestoreGoal,
+    Undo,
 )
 from es_goals.goals.outcome import Result, _results
 from es_goals.goals.rules import decide
@@ -73,7 +74,7 @@ class Request(Struct, frozen=True):
     is one only. `shown`: the goals are answered."""
 
     user_id: str
-    commands: Sequence[Command]
+    commands: Sequence[Command | Undo]
     cause: Cause
     key: str | None = None
     digest: bytes = b""
@@ -151,8 +152,8 @@ class Service:
         self.writer = Writer(log, self._follow, self._forget, failed, committed)
 
     async def execute(self, request: Request, deadline: Deadline = NEVER) -> Outcome:
-        """Decide and record a request. Raises Rejected, RejectedAt, KeyReused, Changed, StorageError; at the deadline
-        Interrupted, or TimeoutError where nobody knows whether it was recorded."""
+        """Decide and record a request. Raises Rejected, RejectedAt, Outdated, KeyReused, Changed, StorageError; at the
+        deadline Interrupted, or TimeoutError where nobody knows whether it was recorded."""
         # Also what could be answered from the log: until a commit works, what failed before may not be on disk.
         self.writer.check()
         seconds = deadline.left() * DECIDING

@@ -31,8 +31,8 @@ from es_goals.events import (
     moment,
 )
 from es_goals.reads.blame import By, GoalBlame
-from es_goals.reads.history import EventBrief
-from es_goals.storage.log import Progress, Reader
+from es_goals.reads.history import EventBrief, undone_by
+from es_goals.storage.log import Progress, Reader, all_lines
 from projections.goal_tree import Node
 
 LINES_EVERY_SECONDS = 2.0
@@ -74,12 +74,25 @@ class HistoryFormatter:
         self._log, self._gaps = log, gaps
         self._users: dict[str, str] = {}
         self._goals: dict[str, tuple[int, str]] = {}  # the name, and up to which position it is known
+        self._redone: dict[str, bool] = {}
 
     def line(self, recorded: Recorded) -> str:
         """Names are those of the time."""
         when = moment(recorded.at).strftime("%Y-%m-%d %H:%M:%S")
         why = f"  ({recorded.reason})" if recorded.reason else ""
-        return f"{recorded.position:>7}  {when}  {self._user(recorded.owner)}  {self._what(recorded)}{why}"
+        what = f"{self._undone(recorded)}{self._what(recorded)}"
+        return f"{recorded.position:>7}  {when}  {self._user(recorded.owner)}  {what}{why}"
+
+    def _undone(self, recorded: Recorded) -> str:
+        """What stands before an event that undoes a command, or redoes what that had undone."""
+        command = undone_by(recorded)
+        if command is None:
+            return ""
+        if command not in self._redone:
+            lines = all_lines(self._log, subject=recorded.subject, until=recorded.position)
+            self._redone[command] = any(line.command == command and undone_by(line) is not None for line in lines)
+        name = self._goal(recorded.subject or "", recorded.position)
+        return f"{'redid' if self._redone[command] else 'undid'} “{name}”: "
 
     def _what(self, recorded: Recorded) -> str:
         event = recorded.event

@@ -8,9 +8,9 @@ import falcon
 import msgspec
 import structlog
 from falcon.asgi import Response
-from msgspec import Struct, structs
+from msgspec import UNSET, Struct, UnsetType, structs
 
-from es_goals import metrics, projector, rebuild, service
+from es_goals import metrics, projector, rebuild, service, undoing
 from es_goals.accounts import changes
 from es_goals.goals.commands import (
     AmbiguousName,
@@ -24,6 +24,7 @@ from es_goals.goals.commands import (
     UnderItself,
 )
 from es_goals.http.exchange import Request
+from es_goals.reads.history import EventBrief, brief
 from es_goals.storage.errors import (
     CredentialTaken,
     GenerationGone,
@@ -58,8 +59,24 @@ class Fault(Struct, frozen=True, omit_defaults=True):
     parameter: str | None = None
 
 
+class BlockedAnswer(Struct, frozen=True):
+    """What keeps a command from being undone: a field of a goal that is neither as it was before the command nor as the
+    command left it, or `below`, goals that came under it, `parent`, where it would go back to, or `limit`. `by`: the
+    event to blame."""
+
+    goal_id: str
+    name: str
+    field: str
+    before: Any
+    after: Any
+    now: Any
+    by: EventBrief | None
+
+
 class ProblemAnswer(Struct, frozen=True, omit_defaults=True):
-    """An error's body. `index` tells which command of several was refused."""
+    """An error's body. `index` tells which command of several was refused. Where an undo is refused, `blocked` is what
+    is in the way, the first 20 of `blocked_count`, and `commands` what can be undone instead, the latest first, if that
+    was found."""
 
     type: str
     title: str
@@ -70,6 +87,9 @@ class ProblemAnswer(Struct, frozen=True, omit_defaults=True):
     index: int | None = None
     message: str | None = None
     dry_run: bool = False
+    blocked: list[BlockedAnswer] = []
+    blocked_count: int = 0
+    commands: list[str] | None | UnsetType = UNSET
 
 
 class Refusal(Exception):
@@ -109,6 +129,8 @@ _SLUGS: Mapping[type[Exception], str] = {
     NotTheRoot: "not-the-root",
     LimitReached: "limit-reached",
     ParentDeleted: "parent-deleted",
+    undoing.CommandNotFound: "command-not-found",
+    undoing.Blocked: "undo-in-the-way",
     service.KeyReused: "key-reused",
     service.Changed: "changed",
     UserNameTaken: "user-name-taken",
@@ -162,7 +184,7 @@ def answer(error: Exception, request_id: str, *, message: bool = False) -> Probl
         detail = _of_falcon(inner, problem)
     if isinstance(inner, TimeoutError):
         detail = "expected the storage to answer before the deadline; found it still busy"
-    return ProblemAnswer(
+    body = ProblemAnswer(
         f"/problems/{problem.slug}",
         problem.title,
         problem.status,
@@ -172,6 +194,17 @@ def answer(error: Exception, request_id: str, *, message: bool = False) -> Probl
         index,
         detail if message else None,
     )
+    return _in_the_way(body, inner) if isinstance(inner, undoing.Blocked) else body
+
+
+def _in_the_way(body: ProblemAnswer, error: undoing.Blocked) -> ProblemAnswer:
+    blocked = []
+    for one in error.blockers:
+        block = one.block
+        values = (block.goal_id, block.name, block.field, block.before, block.after, block.now)
+        blocked.append(BlockedAnswer(*values, None if one.by is None else brief(one.by)))
+    commands = None if error.commands is None else list(error.commands)
+    return structs.replace(body, blocked=blocked, blocked_count=error.count, commands=commands, index=error.index)
 
 
 def _of_falcon(error: falcon.HTTPError, problem: Problem) -> str:

@@ -4,7 +4,7 @@ from collections.abc import Callable, Sequence
 from functools import partial
 from typing import NoReturn, TypeVar
 
-from es_goals.goals.commands import Command, GoalNotFound
+from es_goals.goals.commands import Command, GoalNotFound, Undo
 from es_goals.http import requests
 from es_goals.http.exchange import Request
 from es_goals.http.problems import Refusal
@@ -30,7 +30,7 @@ class Resource:
         self,
         req: Request,
         owner: User,
-        commands: Sequence[Command],
+        commands: Sequence[Command | Undo],
         goal_id: str | None = None,
         reason: str | None = None,
         *,

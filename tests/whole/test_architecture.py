@@ -35,6 +35,7 @@ HTTP = {
     "es_goals.accounts",
     "es_goals.storage",
     "es_goals.service",
+    "es_goals.undoing",
     "es_goals.projector",
     "es_goals.rebuild",
     "es_goals.reads",
@@ -75,6 +76,7 @@ MAY_IMPORT: dict[str, set[str]] = {
     "es_goals.storage": PROMISES | {"es_goals.storage.sqlite", "es_goals.storage.postgres"},
     "es_goals.configured": {"es_goals.settings", "es_goals.goals", "es_goals.storage"},
     "es_goals.service": {"es_goals.goals", "es_goals.accounts", "es_goals.storage"},
+    "es_goals.undoing": {"es_goals.goals", "es_goals.ids", "es_goals.service", "es_goals.storage"},
     "es_goals.projector": {"es_goals.storage"},
     "es_goals.rebuild": {"es_goals.storage", "es_goals.projector"},
     "es_goals.reads": {
