@@ -210,9 +210,12 @@ class _Plan:
         roots: dict[str, str] = {}
         for goal_id in sorted(self.gone, key=self._depths.__getitem__):
             parent_id, before = self._parent_of(goal_id), self.gone[goal_id]
-            above = None if parent_id is None else roots.get(parent_id) or self.goals.known[parent_id].root
-            made_along = parent_id in self.gone and self.gone[parent_id or ""] is None
-            follows = made_along if before is None else before == above
+            above: str | None
+            if parent_id in self.gone:
+                above, follows = roots[parent_id], before == self.gone[parent_id]
+            else:
+                above = None if parent_id is None else self.goals.known[parent_id].root
+                follows = before == above
             root = roots[goal_id] = above if follows and above is not None else goal_id
             yield goal_id, root
 

@@ -4,7 +4,7 @@ import copy
 from collections.abc import Sequence
 from typing import Any
 
-from hypothesis import assume, given, settings
+from hypothesis import assume, given
 from hypothesis import strategies as st
 
 from es_goals.events import GoalCreated, GoalMoved, GoalRestored, moment
@@ -16,7 +16,6 @@ from tests.support.engines import NOW
 from tests.support.limits import LIMITS
 from tests.support.pasts import Past, tree
 
-undoing = settings(law, max_examples=300)
 picks = st.lists(st.integers(0, 99), max_size=12)
 sizes = st.lists(st.integers(1, 4), min_size=1, max_size=50)
 
@@ -40,7 +39,7 @@ def undo(past: Past, *commands: str) -> str | None:
         return None
 
 
-@undoing
+@law
 @given(histories, sizes, picks)
 def test_the_latest_command_can_be_undone_and_the_tree_is_what_it_was(
     history: list[Command], sizes: list[int], picks: list[int]
@@ -55,7 +54,7 @@ def test_the_latest_command_can_be_undone_and_the_tree_is_what_it_was(
     assert past.tree() == tree(before.refolded())
 
 
-@undoing
+@law
 @given(histories, sizes, picks, st.integers(0, 99))
 def test_undoing_the_undo_gives_the_tree_of_before_it_and_doing_that_again_the_one_behind_it(
     history: list[Command], sizes: list[int], picks: list[int], pick: int
@@ -73,7 +72,7 @@ def test_undoing_the_undo_gives_the_tree_of_before_it_and_doing_that_again_the_o
         assert past.tree() == undone
 
 
-@undoing
+@law
 @given(histories, sizes, picks, st.integers(0, 99))
 def test_undoing_twice_is_undoing_once(history: list[Command], sizes: list[int], picks: list[int], pick: int) -> None:
     past = lived(history, sizes, picks)
@@ -85,7 +84,7 @@ def test_undoing_twice_is_undoing_once(history: list[Command], sizes: list[int],
     assert past.tree() == once
 
 
-@undoing
+@law
 @given(histories, sizes, picks, st.lists(st.integers(0, 99), min_size=1, max_size=3))
 def test_goals_that_no_undone_command_touched_keep_every_field_and_the_forest_stays_sound(
     history: list[Command], sizes: list[int], picks: list[int], chosen: list[int]
@@ -110,7 +109,7 @@ def spaced_only(past: Past, goal_id: str) -> bool:
     return all(isinstance(event, GoalMoved) and event.spaced for event in events)
 
 
-@undoing
+@law
 @given(histories, sizes, picks, st.integers(0, 99))
 def test_deciding_an_undo_changes_nothing_and_records_at_most_twice_what_was_done(
     history: list[Command], sizes: list[int], picks: list[int], pick: int
@@ -134,7 +133,7 @@ def test_deciding_an_undo_changes_nothing_and_records_at_most_twice_what_was_don
         assert len(first) <= 2 * len(past.events(command))
 
 
-@undoing
+@law
 @given(histories, sizes, st.integers(0, 99), st.integers(0, 99))
 def test_commands_on_goals_and_parents_that_are_not_the_same_can_be_undone_in_any_order(
     history: list[Command], sizes: list[int], one: int, other: int
