@@ -14,7 +14,7 @@ from es_goals.events import GoalCreated, GoalEvent, GoalScheduled, Recorded, goa
 from es_goals.goals.commands import Block, InTheWay, Limits, Outdated, Undo
 from es_goals.goals.reversals import Life, is_spacing, rooms, touched, undos
 from es_goals.goals.state import Goals, evolve
-from es_goals.goals.undo import undone
+from es_goals.goals.undo import undone as decided
 from es_goals.ids import UUID_FORM
 from es_goals.service import Outcome, Pool, RejectedAt
 from es_goals.storage.deadlines import Deadline, current
@@ -100,21 +100,27 @@ async def undo(
     """Undo commands; `send` has it decided and recorded. Returns what was sent at last, and the outcome. Raises
     CommandNotFound, Blocked, what `send` raises, Interrupted."""
     while True:
-        found = await pool.run(lambda: _prepared(log, user_id, _found(log, user_id, chosen)), deadline, actor)
+        commands, undos = await pool.run(partial(_read, log, user_id, chosen), deadline, actor)
         try:
-            return found, await send(found)
+            return undos, await send(undos)
         except Outdated:
             continue  # somebody else was first, so it comes to an end; and the pool looks at the deadline
         except InTheWay as refusal:
-            refused, blocked = found[0], refusal.blocked
+            refused, blocked = undos[0], refusal.blocked
         except RejectedAt as refusal:
             if not isinstance(refusal.error, InTheWay):
                 raise
-            refused, blocked = found[refusal.index], refusal.error.blocked
+            refused, blocked = undos[refusal.index], refusal.error.blocked
         index = chosen.commands.index(refused.command) if len(chosen.commands) > 1 else None
         half = Deadline.after(deadline.left() / 2)
-        explained = partial(_explained, log, user_id, limits, found, index, blocked, half)
+        explained = partial(_explained, log, user_id, limits, commands, index, blocked, half)
         raise await pool.run(explained, deadline, actor)
+
+
+def _read(log: Log, user_id: str, chosen: Chosen) -> tuple[list[list[Recorded]], list[Undo]]:
+    """The commands' events, and what undoes them."""
+    commands = _found(log, user_id, chosen)
+    return commands, _prepared(log, user_id, commands)
 
 
 def _prepared(log: Log, user_id: str, commands: Sequence[Sequence[Recorded]]) -> list[Undo]:
@@ -209,15 +215,14 @@ def _explained(
     log: Log,
     user_id: str,
     limits: Limits,
-    undos: Sequence[Undo],
+    undone: Sequence[list[Recorded]],
     index: int | None,
     blocked: Sequence[Block],
     deadline: Deadline,
 ) -> Blocked:
     blockers = _blamed(log, goals_stream(user_id), blocked[:NAMED])
     try:
-        chosen = [one.command for one in undos]
-        commands = deadline.run(lambda: _widened(log, user_id, limits, chosen, blockers))
+        commands = deadline.run(lambda: _widened(log, user_id, limits, undone, blockers))
     except Interrupted:
         current().check()
         commands = None
@@ -252,26 +257,19 @@ def _last(lines: Iterable[Recorded], field: str, subjects: set[str]) -> Recorded
 
 
 def _widened(
-    log: Log, user_id: str, limits: Limits, chosen: Sequence[str], blockers: Sequence[Blocker]
+    log: Log, user_id: str, limits: Limits, undone: Sequence[list[Recorded]], blockers: Sequence[Blocker]
 ) -> list[str] | None:
     """The commands, and those that are in the way, until all can be undone together."""
     stream = goals_stream(user_id)
-    goals = Goals()
-    for line in all_lines(log, 0, PAGE, stream=stream):
-        evolve(goals, cast(GoalEvent, line.event), line.at)
-    found = {lines[0].command: lines for lines in _found(log, user_id, Chosen(commands=chosen))}
+    goals, found = _folded(log, stream), {lines[0].command: lines for lines in undone}
     for _ in range(ROUNDS):
-        culprits = {one.by.command: one.by.position for one in blockers if one.by is not None}
-        if any(one.by is None for one in blockers) or culprits.keys() <= found.keys():
-            return None
-        for command, position in culprits.items():
-            if command not in found:
-                found[command] = _around(log, stream, position)
-        if len(found) > MOST:
+        if not _widen(log, stream, found, blockers):
             return None
         undos = _prepared(log, user_id, list(found.values()))
         try:
             _try(_copied(goals), undos, limits)
+        except Outdated:
+            goals, blockers = _folded(log, stream), []
         except InTheWay as refusal:
             blockers = _blamed(log, stream, refusal.blocked[:NAMED])
         else:
@@ -279,11 +277,29 @@ def _widened(
     return None
 
 
+def _widen(log: Log, stream: str, found: dict[str, list[Recorded]], blockers: Sequence[Blocker]) -> bool:
+    """Whether the commands that are in the way could be added to those that are found."""
+    known = len(found)
+    for one in blockers:
+        if one.by is None:
+            return False
+        if one.by.command not in found:
+            found[one.by.command] = _around(log, stream, one.by.position)
+    return len(found) <= MOST and (len(found) > known or not blockers)
+
+
+def _folded(log: Log, stream: str) -> Goals:
+    goals = Goals()
+    for line in all_lines(log, 0, PAGE, stream=stream):
+        evolve(goals, cast(GoalEvent, line.event), line.at)
+    return goals
+
+
 def _try(goals: Goals, undos: Sequence[Undo], limits: Limits) -> None:
     """Raises InTheWay."""
     for one in undos:
         current().check()
-        for event in undone(goals, one, limits):
+        for event in decided(goals, one, limits):
             evolve(goals, event, 0)
 
 

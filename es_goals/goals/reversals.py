@@ -36,21 +36,22 @@ class State(Struct, frozen=True, gc=False):
 
 
 class Life:
-    """A goal's whole history: how it was before and after each command, and is now; `left`: where each command that
-    moved it did so first; `spaced`: its ranks before the events that only gave it other ones. By positions."""
+    """A goal's whole history: how it was before and after each command, and its `latest` state; `left`: where each
+    command that moved it did so first; `spaced`: its ranks before the events that only gave it other ones. By
+    positions."""
 
     def __init__(self, lines: Iterable[Recorded]) -> None:
-        self.now = State()
+        self.latest = State()
         self.before: dict[str, State] = {}
         self.after: dict[str, State] = {}
         self.left: dict[str, int] = {}
         self.spaced: dict[int, str] = {}
         for line in lines:
-            self.before.setdefault(line.command, self.now)
-            self.now = self.after[line.command] = self._next(line)
+            self.before.setdefault(line.command, self.latest)
+            self.latest = self.after[line.command] = self._next(line)
 
     def _next(self, line: Recorded) -> State:
-        state, event = self.now, line.event
+        state, event = self.latest, line.event
         assert not isinstance(event, AccountEvent)
         old = state.was
         was = _folded(old, event)
@@ -141,7 +142,7 @@ def undos(
         reversals = []
         for goal_id in touched(lines):
             life = lives[goal_id]
-            before, after, now = life.before[command], life.after[command], current.get(goal_id, life.now)
+            before, after, now = life.before[command], life.after[command], current.get(goal_id, life.latest)
             revision = None if goal_id in current else now.revision
             one = _reversal(goal_id, before, after, now, since, life.left.get(command, 0), revision)
             reversals.append(one)

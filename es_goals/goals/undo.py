@@ -276,7 +276,7 @@ def _other(goal: Goal, field: str, old: Any, new: Any, now: Any) -> Block:
         case _:
             expected = f"“{goal.name}” to have {'no' if new is None else 'the'} {field} time {new or ''}".rstrip()
             found = "none" if now is None else now
-    return _block(goal, field, (old, new, now), f"{expected}, as this command left it", found)
+    return _block(goal, field, (old, new, now), f"{expected} as this command left it", found)
 
 
 def _moved(goal: Goal, before: Was | None, after: Was) -> Block:

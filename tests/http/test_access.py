@@ -104,6 +104,7 @@ PLACES: dict[str, dict[str, Call]] = {
     "/v2/tokens/{token_id}": {"GET": Call("user", 200), "DELETE": Call("credentials", 204, fresh=True, auditor=404)},
     "/v2/users/{user}/goals": {"GET": Call("user", 200), "POST": Call("user", 201, {"name": "made"})},
     "/v2/users/{user}/commands": {"POST": Call("user", 200, {"commands": [{"type": "CreateGoal", "name": "made"}]})},
+    "/v2/users/{user}/undo": {"POST": Call("user", 422, {})},
     "/v2/users/{user}/events": {"GET": Call("user", 200)},
     "/v2/users/{user}/import": {"POST": Call("user", 200, [{"name": "imported"}])},
     "/v2/users/{user}/export": {"GET": Call("user", 200)},

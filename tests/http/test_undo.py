@@ -104,7 +104,7 @@ def test_what_came_later_is_named_with_what_to_send_instead(served: Served, user
     commands = [second.headers["Command"], first.headers["Command"]]
     position = int(second.headers["Position"])
     assert (
-        problem["detail"] == f"expected “b” to be named “b”, as this command left it; found “c”, by position {position}"
+        problem["detail"] == f"expected “b” to be named “b” as this command left it; found “c”, by position {position}"
     )
     assert (problem["title"], problem["blocked_count"], problem["commands"]) == (
         "Later changes are in the way", 1, commands

@@ -120,6 +120,7 @@ FOLDERS = {
 BESIDES = {
     "es_goals.accounts.provider": {"es_goals.settings"},
     "es_goals.http.goals.files": {"es_goals.outlines", "es_goals.files", "es_goals.configured"},
+    "es_goals.http.goals.undo": {"es_goals.configured"},
     "es_goals.http.v1": {"projections.goal_tree"},
     "es_goals.reads.history": {"projections.goal_tree.fold"},
     "es_goals.storage.sqlite": {"es_goals.storage.Options", "es_goals.storage.Storage"},
