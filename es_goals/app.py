@@ -8,16 +8,17 @@ import falcon
 from falcon.asgi import App, Response
 
 import projections
+from es_goals.charges import free_of_charge
 from es_goals.http import audit, problems, v1
 from es_goals.http.accounts import sessions, tokens, users
 from es_goals.http.accounts.signing import Signing
-from es_goals.http.describe import docs, openapi
+from es_goals.http.describe import docs, openapi, page
 from es_goals.http.edge.body import BodyGuard
 from es_goals.http.edge.middleware import Middleware
 from es_goals.http.edge.rates import Rates
 from es_goals.http.edge.streams import Streams
 from es_goals.http.exchange import Request
-from es_goals.http.goals import commands, files, past, undo
+from es_goals.http.goals import commands, drafts, files, past, undo
 from es_goals.http.operating import health
 from es_goals.http.operating import projections as read_models
 from es_goals.ids import wall_clock
@@ -44,7 +45,8 @@ def create_app(
     `failed` is called when a commit's outcome became unknown and the process must end. `rates` counts requests, for all
     processes that serve on this machine; None: nobody does.
     """
-    worker = Worker(settings, projections.ALL, clock, failed)
+    charge = free_of_charge if rates is None else rates.charge_work
+    worker = Worker(settings, projections.ALL, clock, failed, charge)
     return BodyGuard(_falcon(worker, rates), worker)
 
 
@@ -56,6 +58,7 @@ def routes(worker: Worker) -> Routes:
         *_of_accounts(worker, signing),
         *commands.routes(worker),
         *files.routes(worker),
+        *drafts.routes(worker),
         (undo.PATH, undo.UserUndo(worker)),
         (past.DIFF, past.Diff(worker)),
         (past.BLAME, past.Blame(worker)),
@@ -70,7 +73,16 @@ def routes(worker: Worker) -> Routes:
         ("/docs", docs.Page()),
         ("/docs/{file}", docs.File()),
         ("/problems/{slug}", docs.ProblemPage()),
-        ("/", docs.Root()),
+        *_of_page(worker.settings),
+    ]
+
+
+def _of_page(settings: Settings) -> Routes:
+    files = page.Files()
+    return [
+        ("/", page.Index(settings, files)),
+        ("/page/{digest}/{file}", page.File(files)),
+        ("/page/{digest}/vendor/{file}", page.File(files, "vendor/")),
     ]
 
 

@@ -1,22 +1,22 @@
 """Undo: finds commands in the log, makes of the histories of their goals what undoes them, has that decided, and tells
 of a refusal what is in the way. All of it is read outside the writer's lock: the past does not change."""
 
-import copy
 from collections.abc import Awaitable, Callable, Iterable, Iterator, Mapping, Sequence
 from functools import partial
 from operator import attrgetter
-from typing import cast
 from uuid import UUID
 
 from msgspec import Struct
 
+from es_goals.deciding import RejectedAt
 from es_goals.events import GoalCreated, GoalEvent, GoalScheduled, Recorded, goals_stream
+from es_goals.folded import PAGE, folded
 from es_goals.goals.commands import Block, InTheWay, Limits, Outdated, Undo
 from es_goals.goals.reversals import Life, is_spacing, rooms, touched, undos
-from es_goals.goals.state import Goals, evolve
+from es_goals.goals.state import Goals, Trial
 from es_goals.goals.undo import undone as decided
 from es_goals.ids import UUID_FORM
-from es_goals.service import Outcome, Pool, RejectedAt
+from es_goals.service import Outcome, Pool
 from es_goals.storage.deadlines import Deadline, current
 from es_goals.storage.errors import Interrupted
 from es_goals.storage.log import Log, all_lines, pages
@@ -32,8 +32,6 @@ SEARCHED = 100_000
 """Events in which a command is looked for by its id."""
 EARLIER = 300_000_000
 """µs before an id's time from which on its command is looked for: clocks of machines differ."""
-PAGE = 5_000
-"""Events of a user that are read at once."""
 LOOK_UP = 8
 """Events that are read one behind the other in the time in which one goal's are looked up."""
 
@@ -261,15 +259,15 @@ def _widened(
 ) -> list[str] | None:
     """The commands, and those that are in the way, until all can be undone together."""
     stream = goals_stream(user_id)
-    goals, found = _folded(log, stream), {lines[0].command: lines for lines in undone}
+    goals, found = folded(log, stream).goals, {lines[0].command: lines for lines in undone}
     for _ in range(ROUNDS):
         if not _widen(log, stream, found, blockers):
             return None
         undos = _prepared(log, user_id, list(found.values()))
         try:
-            _try(_copied(goals), undos, limits)
+            _try(goals, undos, limits)
         except Outdated:
-            goals, blockers = _folded(log, stream), []
+            goals, blockers = folded(log, stream).goals, []
         except InTheWay as refusal:
             blockers = _blamed(log, stream, refusal.blocked[:NAMED])
         else:
@@ -288,25 +286,16 @@ def _widen(log: Log, stream: str, found: dict[str, list[Recorded]], blockers: Se
     return len(found) <= MOST and (len(found) > known or not blockers)
 
 
-def _folded(log: Log, stream: str) -> Goals:
-    goals = Goals()
-    for line in all_lines(log, 0, PAGE, stream=stream):
-        evolve(goals, cast(GoalEvent, line.event), line.at)
-    return goals
-
-
 def _try(goals: Goals, undos: Sequence[Undo], limits: Limits) -> None:
-    """Raises InTheWay."""
-    for one in undos:
-        current().check()
-        for event in decided(goals, one, limits):
-            evolve(goals, event, 0)
-
-
-def _copied(goals: Goals) -> Goals:
-    known = {goal_id: copy.copy(goal) for goal_id, goal in goals.known.items()}
-    siblings = {parent_id: list(below) for parent_id, below in goals.siblings.items()}
-    return Goals(goals.version, known, siblings, dict(goals.living), goals.text)
+    """Leave the goals as they are. Raises InTheWay, Outdated."""
+    trial = Trial(goals)
+    try:
+        for one in undos:
+            current().check()
+            for event in decided(goals, one, limits):
+                trial.evolve(event, 0)
+    finally:
+        trial.take_back()
 
 
 def latest(log: Log, user_id: str) -> str | None:

@@ -9,9 +9,12 @@ from typing import Any
 import structlog
 
 from es_goals import metrics
+from es_goals.charges import Charge, free_of_charge
 from es_goals.configured import limits_of, options_of
+from es_goals.drafting import Drafting
 from es_goals.ids import Uuid7
 from es_goals.projector import Projector
+from es_goals.proving.tree import HashTree
 from es_goals.reads import TREE, Reads
 from es_goals.reads.cache import LocalCache, LogCache, RemoteCache
 from es_goals.reads.callers import Authenticator
@@ -19,6 +22,7 @@ from es_goals.reads.follower import Follower
 from es_goals.reads.pool import FairPool
 from es_goals.reads.replica import Replica, Source
 from es_goals.reads.trees import TreeCache
+from es_goals.reads.whatif.drafts import DraftReads
 from es_goals.rebuild import Rebuilder
 from es_goals.service import Service
 from es_goals.settings import Settings
@@ -39,18 +43,24 @@ logger = structlog.get_logger()
 
 class Worker:
     """Made in the process that serves. `failed` is called when the process must end: after a commit whose outcome is
-    unknown, or where the log has lost events. Raises Unusable."""
+    unknown, or where the log has lost events; `charge` is told what users' work took. Raises Unusable."""
 
     def __init__(
-        self, settings: Settings, models: Iterable[ReadModel], clock: Clock, failed: Callable[[], None]
+        self,
+        settings: Settings,
+        models: Iterable[ReadModel],
+        clock: Clock,
+        failed: Callable[[], None],
+        charge: Charge = free_of_charge,
     ) -> None:
         self.settings, self.clock, self.new_id = settings, clock, Uuid7(clock)
         self.storage = open_storage(settings.db, clock, options_of(settings))
         log = self.storage.log
         self.projector = Projector(log, self.storage.views, models)
         self.rebuilder = Rebuilder(self.projector)
+        self.tree = HashTree(self.storage)
         self.follower = Follower(settings.tick)
-        pool = FairPool(settings.threads)
+        pool = FairPool(settings.threads, charge)
         self.service = Service(
             log,
             pool,
@@ -59,13 +69,18 @@ class Worker:
             settings.events_limit,
             failed=failed,
             committed=self._committed,
+            charge=charge,
         )
-        self.reads = self._reads(pool, failed)
+        trees = TreeCache(settings.reading_cache)
+        self.reads = self._reads(pool, trees, failed)
+        rules = (limits_of(settings), settings.events_limit)
+        self.drafting = Drafting(log, self.service, pool, clock, *rules, settings.body_limit)
+        self.drafts = DraftReads(self.reads, trees, *rules)
         self._background: set[asyncio.Future[None]] = set()
         self._at_close: list[Callable[[], None]] = []
         self._housekeeping_at = 0.0
 
-    def _reads(self, pool: FairPool, failed: Callable[[], None]) -> Reads:
+    def _reads(self, pool: FairPool, trees: TreeCache, failed: Callable[[], None]) -> Reads:
         settings, storage, projector = self.settings, self.storage, self.projector
         cache: LogCache
         if storage.log.is_local:
@@ -78,7 +93,6 @@ class Worker:
             if settings.replica
             else None
         )
-        trees = TreeCache(settings.reading_cache)
         return Reads(storage, projector, cache, authenticator, pool, trees, self.clock, self.in_background, replica)
 
     def _open_replica(self, log_id: str) -> Source:
@@ -116,6 +130,7 @@ class Worker:
     def _tick(self) -> None:
         self.storage.log.checkpoint()
         self.projector.tick()
+        self.tree.tick()
 
     def _purge_expired(self) -> None:
         """Forget what is over: sessions, uses that are too old to matter, passwords that were tried long ago."""
@@ -130,6 +145,7 @@ class Worker:
         """Finish what was taken, and let the storage go."""
         self.follower.stop()
         self.projector.stop()
+        self.tree.stop()
         await asyncio.to_thread(self.service.close)
         await asyncio.gather(*self._background, return_exceptions=True)
         self.close()

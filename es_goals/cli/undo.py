@@ -9,11 +9,12 @@ import click
 from es_goals import undoing
 from es_goals.cli.database import ACTOR, opened, user_of
 from es_goals.configured import limits_of
+from es_goals.deciding import Request
 from es_goals.goals.commands import Limits, Undo
 from es_goals.ids import Uuid7, uuid_of, wall_clock
 from es_goals.reads.history import LARGEST
 from es_goals.reads.pool import FairPool
-from es_goals.service import Outcome, Request, Service
+from es_goals.service import Outcome, Service
 from es_goals.settings import Settings
 from es_goals.storage.deadlines import NEVER
 from es_goals.storage.log import Cause, Log, User

@@ -1,11 +1,11 @@
 """Writes answers: their bodies, tags and places, and what may keep them. All headers of an answer are set here."""
 
 from hashlib import sha256
-from typing import Any
+from typing import Annotated, Any
 
 import msgspec
 from falcon.asgi import Response
-from msgspec import Struct
+from msgspec import Meta, Struct
 
 from es_goals.http import problems, requests
 from es_goals.http.describe.operation import Operation
@@ -37,16 +37,19 @@ class TriedEvent(Struct, frozen=True):
     data: msgspec.Raw
 
 
+_RESULT = "what it would answer, without a position; with `answer` a TriedDiff, or a TreeAnswer of a flat view"
+
+
 class DryRun(Struct, frozen=True):
     """What a command would do. `version` and `position`: those of the user's last event, on which it was tried;
-    `events`: the first 1,000 of those that it would record; `result`: what it would answer, without a position."""
+    `events`: the first 1,000 of those that it would record."""
 
     dry_run: bool
     version: int
     position: int
     events_count: int
     events: list[TriedEvent]
-    result: Any
+    result: Annotated[Any, Meta(description=_RESULT)]
 
 
 def command(resp: Response, outcome: Outcome, value: Any, place: str | None = None, tag: str | None = None) -> None:
@@ -56,7 +59,8 @@ def command(resp: Response, outcome: Outcome, value: Any, place: str | None = No
             TriedEvent(type(one).__name__, one.goal_id, msgspec.Raw(_encode(one)))
             for one in outcome.tried[:EVENTS_SHOWN]
         ]
-        json(resp, DryRun(True, outcome.version, outcome.position, len(outcome.tried), events, value))
+        result = value if outcome.instead is None else msgspec.Raw(outcome.instead)
+        json(resp, DryRun(True, outcome.version, outcome.position, len(outcome.tried), events, result))
         return
     recorded(resp, outcome.position, outcome.command, replayed=outcome.replayed)
     json(resp, value)
@@ -109,12 +113,18 @@ def settled(resp: Response) -> None:
     resp.set_header("Cache-Control", "private, max-age=3600, immutable")
 
 
+def tag(resp: Response, tag: str) -> None:
+    """What the client may name in If-Match from now on."""
+    resp.set_header("ETag", tag)
+
+
 def tagged(req: Request, resp: Response, tag: str) -> bool:
     """Set the tag; whether the client has this answer already, which then comes without a body. Raises Refusal where
     If-Match names other tags."""
     requests.expect_match(req, tag)
-    resp.set_header("ETag", tag)
-    if not requests.not_modified(req, tag):
+    theirs = requests.unmodified_tag(req, tag)
+    resp.set_header("ETag", theirs or tag)
+    if theirs is None:
         return False
     resp.status = "304 Not Modified"
     return True

@@ -1,6 +1,6 @@
 """Every error a client can see: one shape (RFC 9457), one table from exceptions to problems, a page for each type."""
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from importlib import resources
 from typing import Any
 
@@ -10,8 +10,9 @@ import structlog
 from falcon.asgi import Response
 from msgspec import UNSET, Struct, UnsetType, structs
 
-from es_goals import metrics, projector, rebuild, service, undoing
+from es_goals import deciding, drafting, metrics, projector, rebuild, service, undoing
 from es_goals.accounts import changes
+from es_goals.drafting import DraftConflicts
 from es_goals.goals.commands import (
     AmbiguousName,
     GoalExists,
@@ -73,10 +74,43 @@ class BlockedAnswer(Struct, frozen=True):
     by: EventBrief | None
 
 
+class RuleProblem(Struct, frozen=True, omit_defaults=True):
+    """What is wrong with a command of a draft, as its own call would answer it."""
+
+    type: str
+    title: str
+    status: int
+    detail: str
+    errors: list[Fault] = []
+
+
+class Conflict(Struct, frozen=True, tag_field="kind"):
+    """Where a draft and the present goals do not agree."""
+
+
+class RefusedConflict(Conflict, frozen=True, tag="refused"):
+    """The rules refuse a command of the draft; `index` is its place there."""
+
+    index: int
+    command: msgspec.Raw
+    problem: RuleProblem
+
+
+class OverwriteConflict(Conflict, frozen=True, tag="overwrites"):
+    """Since the base somebody gave a field the value `now`, by the event `by`, and the draft would set it to `mine`."""
+
+    goal_id: str
+    field: str
+    base: Any
+    now: Any
+    mine: Any
+    by: EventBrief | None
+
+
 class ProblemAnswer(Struct, frozen=True, omit_defaults=True):
-    """An error's body. `index` tells which command of several was refused. Where an undo is refused, `blocked` is what
-    is in the way, the first 20 of `blocked_count`, and `commands` what can be undone instead, the latest first, if that
-    was found."""
+    """An error's body. `index` tells which command of several was refused; of `conflicts_count` conflicts the first 100
+    are told. Where an undo is refused, `blocked` is what is in the way, the first 20 of `blocked_count`, and `commands`
+    what can be undone instead, the latest first, if that was found."""
 
     type: str
     title: str
@@ -87,6 +121,8 @@ class ProblemAnswer(Struct, frozen=True, omit_defaults=True):
     index: int | None = None
     message: str | None = None
     dry_run: bool = False
+    conflicts: list[RefusedConflict | OverwriteConflict] = []
+    conflicts_count: int | None = None
     blocked: list[BlockedAnswer] = []
     blocked_count: int = 0
     commands: list[str] | None | UnsetType = UNSET
@@ -132,7 +168,7 @@ _SLUGS: Mapping[type[Exception], str] = {
     undoing.CommandNotFound: "command-not-found",
     undoing.Blocked: "undo-in-the-way",
     service.KeyReused: "key-reused",
-    service.Changed: "changed",
+    deciding.Changed: "changed",
     UserNameTaken: "user-name-taken",
     CredentialTaken: "identity-taken",
     changes.NoSuchToken: "token-not-found",
@@ -147,6 +183,10 @@ _SLUGS: Mapping[type[Exception], str] = {
     projector.NoSuchProjection: "projection-not-found",
     rebuild.NothingToRollBackTo: "nothing-to-roll-back-to",
     TimeoutError: "outcome-unknown",
+    drafting.DraftNotFound: "draft-not-found",
+    drafting.DraftApplied: "draft-applied",
+    drafting.TooManyDrafts: "too-many-drafts",
+    DraftConflicts: "draft-conflicts",
 }
 
 _FALCON: Mapping[int, str] = {404: "not-found", 405: "method-not-allowed", 413: "body-too-large", 415: "media-type"}
@@ -174,7 +214,7 @@ def answer(error: Exception, request_id: str, *, message: bool = False) -> Probl
     """The body for an exception; with `message`, as the original API's clients read it."""
     index = error.index if isinstance(error, Refusal) else None
     inner = error
-    if isinstance(error, service.RejectedAt):
+    if isinstance(error, deciding.RejectedAt):
         index, inner = error.index, error.error
     problem = PROBLEMS[slug_of(inner)]
     detail = str(inner) or problem.title
@@ -184,7 +224,7 @@ def answer(error: Exception, request_id: str, *, message: bool = False) -> Probl
         detail = _of_falcon(inner, problem)
     if isinstance(inner, TimeoutError):
         detail = "expected the storage to answer before the deadline; found it still busy"
-    body = ProblemAnswer(
+    told = ProblemAnswer(
         f"/problems/{problem.slug}",
         problem.title,
         problem.status,
@@ -194,7 +234,22 @@ def answer(error: Exception, request_id: str, *, message: bool = False) -> Probl
         index,
         detail if message else None,
     )
-    return _in_the_way(body, inner) if isinstance(inner, undoing.Blocked) else body
+    if isinstance(error, DraftConflicts):
+        told = structs.replace(told, conflicts=list(_conflicts(error)), conflicts_count=error.count)
+    return _in_the_way(told, inner) if isinstance(inner, undoing.Blocked) else told
+
+
+def _conflicts(error: DraftConflicts) -> Iterator[RefusedConflict | OverwriteConflict]:
+    """Those that are refused first: nothing makes up for them."""
+    commands = msgspec.json.decode(error.draft.commands, type=list[msgspec.Raw])
+    for one in error.refused:
+        inner = answer(deciding.RejectedAt(one.index, one.error), "")
+        problem = RuleProblem(inner.type, inner.title, inner.status, inner.detail, inner.errors)
+        yield RefusedConflict(one.index, commands[one.index], problem)
+    for overwrite, line in zip(error.overwrites, error.by, strict=True):
+        values = (overwrite.base, overwrite.now, overwrite.mine)
+        by = None if line is None else brief(line)
+        yield OverwriteConflict(overwrite.goal_id, overwrite.field, *values, by)
 
 
 def _in_the_way(body: ProblemAnswer, error: undoing.Blocked) -> ProblemAnswer:

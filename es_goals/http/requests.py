@@ -7,21 +7,23 @@ from collections.abc import Callable, Sequence
 from datetime import UTC, datetime
 from functools import cache
 from time import monotonic
-from typing import Annotated, Any, TypeVar, cast
+from typing import Annotated, Any, Literal, TypeVar, cast
 from urllib.parse import parse_qsl, unquote_to_bytes
 
 import msgspec
 from falcon.errors import InvalidMediaType
 from falcon.util import mediatypes
-from msgspec import Meta, Struct
+from msgspec import UNSET, Meta, Struct, UnsetType
 
+from es_goals.compression import CODINGS
+from es_goals.deciding import Expected
+from es_goals.events import instant
 from es_goals.http import faults
 from es_goals.http.exchange import Request
 from es_goals.http.faults import Fault
 from es_goals.http.problems import Refusal
 from es_goals.ids import uuid_of
 from es_goals.reads.history import LARGEST, point_of
-from es_goals.service import Expected
 from es_goals.storage.log import Cause
 from es_goals.values import InvalidValue, refuse_controls, time_of
 
@@ -36,6 +38,7 @@ JSON = ("application/json",)
 PATCH = ("application/merge-patch+json", "application/json")
 
 _BAD_PERCENT = re.compile(r"%(?![0-9A-Fa-f]{2})")
+_CODED = re.compile(rf'-(?:{"|".join(CODINGS)})"$')
 _TAG = re.compile(r'"r(\d{1,18})\.v(\d{1,18})\.[^"]*"')
 
 T = TypeVar("T")
@@ -46,7 +49,7 @@ async def body(req: Request, type: type[T], media_types: tuple[str, ...] = JSON,
     Refusal."""
     if req.query_string:
         if may_try:
-            req.dry_run = query(req, DryRunQuery).dry_run
+            read_dry_run(req, query(req, DryRunQuery))
         else:
             query(req, NoQuery)
     raw = await read(req)
@@ -61,6 +64,13 @@ async def body(req: Request, type: type[T], media_types: tuple[str, ...] = JSON,
     if (fault := faults.twice(raw)) is not None:
         raise _refused(fault)
     return decoded
+
+
+def read_dry_run(req: Request, given: "DryRunQuery") -> None:
+    """Whether a request only asks what would happen, and how that is answered. Raises Refusal."""
+    req.dry_run, req.answer = given.dry_run, None if given.answer is UNSET else given.answer
+    if req.answer is not None and not req.dry_run:
+        raise Refusal("invalid-value", "expected `answer` with dry_run=true; found it without", parameter="answer")
 
 
 def _expect_plain(req: Request) -> None:
@@ -240,16 +250,19 @@ def _numbers(header: str, goal_id: str | None) -> frozenset[int]:
     return frozenset(int(tag[2 if goal_id is None else 1]) for tag in tags if tag)
 
 
-def not_modified(req: Request, etag: str) -> bool:
-    """Whether If-None-Match names the tag, compared weakly."""
+def unmodified_tag(req: Request, etag: str) -> str | None:
+    """The tag in If-None-Match that is this one, compared weakly: the client has the answer, in a coding of its own
+    tag perhaps. None: it has not."""
     header = req.headers.get("if-none-match")
-    return header is not None and _names(header, etag, weakly=True)
+    if header is None:
+        return None
+    return etag if header.strip() == "*" else _named(header.replace("W/", ""), etag)
 
 
 def expect_match(req: Request, etag: str) -> None:
     """If-Match of a read names the tag, compared strongly (RFC 9110, section 13.1.1). Raises Refusal."""
     header = req.headers.get("if-match")
-    if header is not None and not _names(header, etag, weakly=False):
+    if header is not None and header.strip() != "*" and _named(header, etag) is None:
         raise Refusal("changed", f"expected {etag} in If-Match; found {header[:100]}")
 
 
@@ -259,6 +272,17 @@ def expect_unmatched(req: Request) -> None:
     header = req.headers.get("if-none-match")
     if header is not None and header.strip() == "*":
         raise Refusal("changed", "expected nothing at this path, as If-None-Match: * asks; found something")
+
+
+def again(raw: str, type: type[T]) -> T:
+    """What `written` wrote, as a `type`."""
+    decoded: T = _decoder(cast(Any, type))(raw.encode())
+    return decoded
+
+
+def written(value: Any) -> str:
+    """What a body had, as JSON to be kept."""
+    return msgspec.json.encode(value, enc_hook=instant).decode()
 
 
 def expect_any(req: Request) -> None:
@@ -276,11 +300,10 @@ def cursor(text: str) -> str:
     return text
 
 
-def _names(header: str, etag: str, *, weakly: bool) -> bool:
-    if header.strip() == "*":
-        return True
-    tags = [tag.strip() for tag in header.split(",")]
-    return etag in ([tag.removeprefix("W/") for tag in tags] if weakly else tags)
+def _named(header: str, etag: str) -> str | None:
+    """The one of the tags that is this one, whichever coding either is of."""
+    plain = _CODED.sub('"', etag)
+    return next((tag for tag in map(str.strip, header.split(",")) if _CODED.sub('"', tag) == plain), None)
 
 
 def _check_media_type(given: str | None, allowed: tuple[str, ...]) -> None:
@@ -320,10 +343,29 @@ class Reason(Struct, forbid_unknown_fields=True):
     reason: str | None = None
 
 
+class PageQuery(Struct, frozen=True, forbid_unknown_fields=True):
+    """Which page of a history."""
+
+    after: Position = 0
+    limit: Limit = PAGE
+    order: Annotated[Literal["asc", "desc"], Meta(description="desc: the latest first, on pages")] = "asc"
+    before: (
+        Annotated[int, Meta(ge=1, le=LARGEST, description="only what was before this position; with order=desc")]
+        | UnsetType
+    ) = UNSET
+
+
 class DryRunQuery(Struct, frozen=True, forbid_unknown_fields=True):
     """Whether a command is only tried."""
 
     dry_run: Annotated[bool, Meta(description="answer what would happen, and record nothing")] = False
+    answer: (
+        Annotated[
+            Literal["diff", "tree"],
+            Meta(description="with `dry_run`: how the user's goals would differ, or all as they would be, flat"),
+        ]
+        | UnsetType
+    ) = UNSET
 
 
 class NoQuery(Struct, frozen=True, forbid_unknown_fields=True):

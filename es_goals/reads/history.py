@@ -56,12 +56,15 @@ class EventPage(Struct, frozen=True):
 
 
 class Filter(Struct, frozen=True):
-    """What the log is asked for."""
+    """What the log is asked for. `subtree`: all that was about the goals below the subject too; `latest`: from the last
+    one back."""
 
     owner: str | None = None
     subject: str | None = None
     type: str | None = None
     until: int | None = None
+    subtree: bool = False
+    latest: bool = False
 
 
 def event_answer(line: Recorded) -> EventAnswer:
@@ -163,7 +166,10 @@ def _settled(log: Reader, point: int | datetime, field: str) -> tuple[int, bool]
 
 def events(log: Reader, wanted: Filter, after: int, limit: int = STREAM_PAGE) -> list[Recorded]:
     """Those behind a position, in order."""
-    return user_events(log, wanted.owner, after, limit, until=wanted.until, subject=wanted.subject, type=wanted.type)
+    return user_events(
+        log, wanted.owner, after, limit, until=wanted.until, subject=wanted.subject, type=wanted.type,
+        latest=wanted.latest,
+    )  # fmt: skip
 
 
 def bounded(parts: Iterable[bytes]) -> Iterator[bytes]:

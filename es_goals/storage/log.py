@@ -13,6 +13,7 @@ from typing import Protocol, TypeVar
 from msgspec import Struct
 
 from es_goals.events import Event, Recorded, account_stream, goals_stream
+from es_goals.storage.drafts import DraftReader, DraftWriter
 
 Clock = Callable[[], int]
 """µs since 1970."""
@@ -113,8 +114,8 @@ PAGE = 1_000
 """Rows that are read at once, where all of many are wanted."""
 
 
-class Reader(Protocol):
-    """Reads the log, and the users beside it."""
+class Reader(DraftReader, Protocol):
+    """Reads the log, and the users and drafts beside it."""
 
     def head(self) -> Head:
         """Return where the log ends."""
@@ -131,11 +132,16 @@ class Reader(Protocol):
         stream: str | None = None,
         subject: str | None = None,
         type: str | None = None,
+        latest: bool = False,
     ) -> list[Recorded]:
-        """Return at most `limit` events with `after` < position <= `until`, in order."""
+        """Return at most `limit` events with `after` < position <= `until`, in order; the `latest`: from the last one
+        back."""
 
     def owner(self, goal_id: str) -> str | None:
         """Return the id of the user who owns or owned this goal; None where no goal ever had the id."""
+
+    def taken(self, goal_ids: Sequence[str]) -> frozenset[str]:
+        """Return those of the ids that some goal has or had."""
 
     def position_at(self, at: int) -> int:
         """Return the position of the last event recorded at or before `at` (µs); 0 where there is none."""
@@ -181,7 +187,7 @@ class Reader(Protocol):
         """Return the streams' names in order, from the one behind `after`."""
 
 
-class Transaction(Reader, Protocol):
+class Transaction(Reader, DraftWriter, Protocol):
     """A write transaction; its reads see what it wrote. `at` is the time of every event it appends, `position` that of
     its last one, or of the log's; `changes` is another number after whatever it wrote."""
 
@@ -198,8 +204,9 @@ class Transaction(Reader, Protocol):
     def store_key(self, command: StoredKey) -> None:
         """Store a command's key, with its events."""
 
-    def prefetch_keys(self, places: Sequence[tuple[str, str]]) -> None:
-        """Look at once for the keys, each of a stream, that `stored_key` will be asked for."""
+    def prefetch(self, places: Sequence[tuple[str, str]], goal_ids: Sequence[str]) -> None:
+        """Look at once for the keys, each of a stream, and for the ids that `stored_key` and `taken` will be asked
+        for."""
 
     def copy(self, lines: Sequence[Recorded], commands: Sequence[StoredKey]) -> None:
         """Add what another log recorded, as it is. Raises Conflict where it does not follow what is there."""
@@ -284,16 +291,17 @@ def user_events(
     until: int | None = None,
     subject: str | None = None,
     type: str | None = None,
+    latest: bool = False,
 ) -> list[Recorded]:
     """Read as Reader.read does, both streams of one user; those of everybody where `owner` is None."""
     if owner is None:
-        return log.read(after, limit, until=until, subject=subject, type=type)
+        return log.read(after, limit, until=until, subject=subject, type=type, latest=latest)
     # Both reads end at one position: an event of the second one must not hide an earlier one of the first.
     head = log.head().position
     read = partial(log.read, after, limit, until=head if until is None else min(head, until))
-    read = partial(read, subject=subject, type=type)
+    read = partial(read, subject=subject, type=type, latest=latest)
     lines = [*read(stream=goals_stream(owner)), *read(stream=account_stream(owner))]
-    return sorted(lines, key=lambda line: line.position)[:limit]
+    return sorted(lines, key=attrgetter("position"), reverse=latest)[:limit]
 
 
 def pages(ask: Callable[[K, int], list[R]], place: Callable[[R], K], after: K, limit: int = PAGE) -> Iterator[list[R]]:

@@ -40,15 +40,16 @@ def test_a_command_is_undone_by_a_position_and_that_again_is_redone() -> None:
     assert drawn() == ["├── · Run", "└── · Read"]
     assert done(cli("undo", "alice", "--position", "5")).startswith("undid 1 command of alice: 1 goal changed")
     assert drawn() == ["└── · Run  0/1", "    └── · Read"]
-    told = done(cli("replay", "--after", "4")).splitlines()
-    assert [line.partition("alice  ")[2] for line in told] == [
-        "undid “Read”: moved “Read” to the top  (a slip)",
-        "redid “Read”: moved “Read” under “Run”",
+    history = done(cli("replay", "--after", "4")).splitlines()
+    assert [line.partition("alice  ")[2] for line in history] == [
+        "moved “Read” to the top, undid “moved “Read” under “Run””  (a slip)",
+        "moved “Read” under “Run”, redid “moved “Read” under “Run””",
     ]
 
 
 def test_the_last_command_is_the_one_before_those_that_are_undone() -> None:
-    for names in (["Run", "Read"], ["Run"], []):
+    expected: list[list[str]] = [["Run", "Read"], ["Run"], []]
+    for names in expected:
         done(cli("undo", "alice", "--last"))
         assert [line.split()[-1] for line in drawn()] == names
 

@@ -103,12 +103,28 @@ PLACES: dict[str, dict[str, Call]] = {
     "/v2/tokens?user={user}": {"GET": Call("user", 200), "POST": Call("credentials", 422, {}, looks=False)},
     "/v2/tokens/{token_id}": {"GET": Call("user", 200), "DELETE": Call("credentials", 204, fresh=True, auditor=404)},
     "/v2/users/{user}/goals": {"GET": Call("user", 200), "POST": Call("user", 201, {"name": "made"})},
-    "/v2/users/{user}/commands": {"POST": Call("user", 200, {"commands": [{"type": "CreateGoal", "name": "made"}]})},
+    "/v2/users/{user}/commands": {
+        "GET": Call("user", 200),
+        "POST": Call("user", 200, {"commands": [{"type": "CreateGoal", "name": "made"}]}),
+    },
     "/v2/users/{user}/undo": {"POST": Call("user", 422, {})},
     "/v2/users/{user}/events": {"GET": Call("user", 200)},
     "/v2/users/{user}/import": {"POST": Call("user", 200, [{"name": "imported"}])},
     "/v2/users/{user}/export": {"GET": Call("user", 200)},
     "/v2/users/{user}/diff?from=0": {"GET": Call("user", 200)},
+    "/v2/users/{user}/drafts": {"GET": Call("user", 200), "POST": Call("user", 201, {"name": "made"})},
+    "/v2/users/{user}/drafts/{draft_id}": {
+        "GET": Call("user", 200),
+        "PUT": Call("user", 200, {"name": "changed"}),
+        "DELETE": Call("user", 204, fresh=True),
+    },
+    "/v2/users/{user}/drafts/{draft_id}/commands": {
+        "POST": Call("user", 200, {"commands": [{"type": "CreateGoal", "name": "made"}]})
+    },
+    "/v2/users/{user}/drafts/{draft_id}/goals": {"GET": Call("user", 200)},
+    "/v2/users/{user}/drafts/{draft_id}/diff": {"GET": Call("user", 200)},
+    "/v2/users/{user}/drafts/{draft_id}/rebase": {"POST": Call("user", 200)},
+    "/v2/users/{user}/drafts/{draft_id}/apply": {"POST": Call("user", 200, fresh=True)},
     "/v2/goals/{goal_id}": {
         "GET": Call("user", 200),
         "PATCH": Call("user", 200, {"name": "changed"}),
@@ -139,11 +155,14 @@ PLACES: dict[str, dict[str, Call]] = {
     "/docs": PUBLIC,
     "/docs/{file}": PUBLIC,
     "/problems/{slug}": PUBLIC,
-    "/": {**PUBLIC, "GET": Call("nobody", 302)},
+    "/": PUBLIC,
+    "/page/{digest}/{file}": {**PUBLIC, "GET": Call("nobody", 404)},
+    "/page/{digest}/vendor/{file}": {**PUBLIC, "GET": Call("nobody", 404)},
 }
 """Every route, also with ids in its query."""
 
-OTHERS = {"name": "goal_tree", "file": "docs.js", "slug": "forbidden"}
+OTHERS = {"digest": "0", "name": "goal_tree", "file": "docs.js", "slug": "forbidden"}
+IDS = ("user", "goal_id", "token_id", "draft_id")
 KINDS = ("ann", "bob", "unknown", "no id")
 
 
@@ -158,12 +177,12 @@ class World:
             "unknown token": f"esgt_{7:064}",
         }
         self.ids: dict[str, dict[str, str]] = {
-            "unknown": dict.fromkeys(("user", "goal_id", "token_id"), new_id()),
-            "no id": dict.fromkeys(("user", "goal_id", "token_id"), "~" * 36),
+            "unknown": dict.fromkeys(IDS, new_id()),
+            "no id": dict.fromkeys(IDS, "~" * 36),
         }
         self._make_people()
         for name in ("ann", "bob"):
-            self.ids[name]["goal_id"] = self.goal(name)
+            self.ids[name] |= {"goal_id": self.goal(name), "draft_id": self.draft(name)}
         self.secrets["user's session"] = self.session()
         self.secrets["session that is over"] = over = self.session()
         assert self.wire("DELETE", "/v2/sessions/current", over).status == 204
@@ -201,6 +220,14 @@ class World:
         assert answer.status == 201, answer
         goal_id: str = answer.json["id"]
         return goal_id
+
+    def draft(self, owner: str) -> str:
+        """A new draft's id."""
+        path = f"/v2/users/{owner}/drafts"
+        answer = self.wire("POST", path, self.secrets["administrator"], {"name": "of theirs"})
+        assert answer.status == 201, answer
+        draft_id: str = answer.json["id"]
+        return draft_id
 
     def token(self, owner: str) -> str:
         """A new token's id."""
@@ -268,7 +295,7 @@ class Tried(NamedTuple):
 def tries(place: str) -> dict[Tried, int]:
     """Everything that is tried at a place, and the status that must be answered. Those who are let in nowhere try one
     kind of ids."""
-    has_id = any(f"{{{name}}}" in place for name in ("user", "goal_id", "token_id"))
+    has_id = any(f"{{{name}}}" in place for name in IDS)
     found = {}
     for (name, caller), method, kind in product(CALLERS.items(), METHODS, KINDS if has_id else ("",)):
         if caller.role is not None or kind in ("", "ann"):
@@ -301,7 +328,9 @@ def test_every_caller_gets_what_the_rules_say_and_refusals_change_nothing(world:
     def path(method: str, kind: str, *, renew: bool) -> str:
         ids = {**OTHERS, **world.ids.get(kind, {})}
         if renew and call_of(place, method).fresh:
-            made: dict[str, Callable[[str], str]] = {"goal_id": world.goal, "token_id": world.token}
+            made: dict[str, Callable[[str], str]] = {
+                "goal_id": world.goal, "token_id": world.token, "draft_id": world.draft,
+            }  # fmt: skip
             ids |= {name: make(kind) for name, make in made.items() if f"{{{name}}}" in place}
         return place.format(**ids)
 
@@ -334,7 +363,7 @@ def assert_well_refused(answer: Answer, place: str) -> None:
     """Who is not let in is told how, and no cache keeps what was refused, nor what depends on who asks."""
     kept, differs = answer.header("Cache-Control"), answer.header("Vary") or ""
     if all(call.needs == "nobody" for call in PLACES[place].values()):
-        assert kept in ("no-store", "public, max-age=3600")
+        assert kept in ("no-store", "no-cache", "public, max-age=3600")
     else:
         assert kept in ("no-store", "private, no-cache", "private, max-age=3600, immutable")
         assert "Authorization, Access-Token" in differs

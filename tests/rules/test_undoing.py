@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 from msgspec import structs
 
 from es_goals import undoing
+from es_goals.deciding import Request
 from es_goals.events import GoalEvent, decode, encode, goals_stream
 from es_goals.goals.commands import (
     ChangeGoal,
@@ -28,7 +29,7 @@ from es_goals.goals.commands import (
 from es_goals.goals.state import Goals, evolve
 from es_goals.ids import Uuid7, wall_clock
 from es_goals.reads.pool import FairPool
-from es_goals.service import Outcome, Request, Service
+from es_goals.service import Outcome, Service
 from es_goals.storage.deadlines import NEVER, Deadline
 from es_goals.storage.errors import Interrupted
 from es_goals.storage.log import Cause, Log, all_lines

@@ -46,12 +46,6 @@ def free_port() -> int:
         return port
 
 
-_MEMBERS = {
-    "type", "title", "status", "detail", "request_id", "errors", "index", "message", "dry_run", "blocked",
-    "blocked_count", "commands",
-}  # fmt: skip
-
-
 def problem_of(answer: httpx2.Response, *statuses: int) -> dict[str, Any]:
     """The problem that is answered, with one of these statuses, in the one shape of all."""
     assert answer.status_code in statuses, answer.text[:1_000]
@@ -61,7 +55,8 @@ def problem_of(answer: httpx2.Response, *statuses: int) -> dict[str, Any]:
     assert problem["status"] == answer.status_code
     assert problem["request_id"] == answer.headers["X-Request-Id"]
     assert all(isinstance(problem[member], str) and problem[member] for member in ("title", "detail"))
-    assert set(problem) <= _MEMBERS
+    known = {"type", "title", "status", "detail", "request_id", "errors", "index", "message", "dry_run"}
+    assert set(problem) <= known | {"conflicts", "conflicts_count", "blocked", "blocked_count", "commands"}
     assert problem.get("message", problem["detail"]) == problem["detail"]
     for one in problem.get("errors", []):
         assert set(one) in ({"detail", "pointer"}, {"detail", "parameter"})

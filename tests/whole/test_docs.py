@@ -22,9 +22,9 @@ from es_goals.http.operating.gauges import measure
 from es_goals.ids import wall_clock
 from es_goals.metrics import exposition
 from es_goals.projector import Projector
+from es_goals.proving.digest import event_bytes
 from es_goals.settings import PREFIX, RENAMED, SECRET, Settings
 from es_goals.storage.postgres.connections import SCHEMAS
-from es_goals.upkeep.digest import event_bytes
 from tests.support.commands import at_home, cli, done
 from tests.support.engines import ROOT, open_storage
 from tests.support.histories import tree_hash
@@ -205,12 +205,13 @@ def test_the_commands_on_accounts_do_what_is_shown(tmp_path: Path, monkeypatch: 
 
 
 def declared() -> list[str]:
-    """Every package that pyproject.toml asks for."""
+    """Every package that pyproject.toml or package.json asks for."""
     project = tomllib.loads((ROOT / "pyproject.toml").read_text("utf-8"))
     extras = project["project"]["optional-dependencies"].values()
     wanted = [*project["project"]["dependencies"], *project["build-system"]["requires"]]
     wanted += [one for extra in extras for one in extra]
-    return [Requirement(one).name for one in wanted]
+    of_npm: dict[str, str] = json.loads((ROOT / "package.json").read_text("utf-8"))["devDependencies"]
+    return [*(Requirement(one).name for one in wanted), *of_npm]
 
 
 @pytest.mark.parametrize("package", declared())

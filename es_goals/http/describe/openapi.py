@@ -20,6 +20,7 @@ _TAGS: Mapping[str, str] = {
     "sessions": "Signing in and out.",
     "tokens": "API tokens, for programs.",
     "goals": "Trees of goals, as they are and as they were, and every command on them.",
+    "drafts": "Commands on goals to look at before they are done.",
     "events": "The log: who did what, when and why.",
     "projections": "The read models: how they stand, and rebuilding them while they serve.",
     "operations": "What an operator's tools ask.",
@@ -62,6 +63,7 @@ _PATH: Mapping[str, tuple[str, Json]] = {
     "goal_id": ("A goal's id", {"type": "string", "format": "uuid"}),
     "name": ("A read model's name", {"type": "string", "minLength": 1}),
     "token_id": ("An API token's id", {"type": "string", "format": "uuid"}),
+    "draft_id": ("A draft's id", {"type": "string", "format": "uuid"}),
     "slug": ("A problem's name", {"type": "string", "minLength": 1}),
 }
 
@@ -127,9 +129,9 @@ def _operation(path: str, method: str, one: Operation, schema_of: Mapping[int, J
     ]
     if one.query is not None:
         made["parameters"] += _query(schema_of[id(one.query)], components)
-    if one.command:
-        for name, (text, schema) in _HEADERS.items():
-            made["parameters"].append({"name": name, "in": "header", "description": text, "schema": schema})
+    for name in _HEADERS if one.command else ["If-Match"] if one.tagged else []:
+        text, schema = _HEADERS[name]
+        made["parameters"].append({"name": name, "in": "header", "description": text, "schema": schema})
     if one.body is not None:
         example = {} if one.example is None else {"example": one.example}
         schema = {} if one.body is bytes else schema_of[id(one.body)]
@@ -195,7 +197,7 @@ def _problems(one: Operation) -> Json:
     slugs += () if one.uncounted else _COUNTED
     slugs += _WITH_BODY if one.body is not None or one.command else ()
     slugs += _WITH_QUERY if one.query is not None else ()
-    slugs += _COMMAND if one.command else ()
+    slugs += _COMMAND if one.command else ("changed", "limit-reached", "took-too-long", *UNSURE) if one.tagged else ()
     by_status: dict[int, list[str]] = {}
     for slug in dict.fromkeys(slugs):
         by_status.setdefault(PROBLEMS[slug].status, []).append(PROBLEMS[slug].title)

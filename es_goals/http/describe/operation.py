@@ -10,7 +10,8 @@ F = TypeVar("F", bound=Callable[..., Any])
 
 class Operation(Struct, frozen=True):
     """`body`, `query`: the types that decode the request; `answers`: status to type (None: not of one, a tuple: of
-    one of them); `problems`: slugs it may answer; `command`: takes keys, reasons and preconditions.
+    one of them); `problems`: slugs it may answer; `command`: takes keys, reasons and preconditions;
+    `tagged`: takes If-Match, though it is no command.
 
     `needs`, where there are accounts: `nobody` signed in; `registration`, nobody or an administrator, as is set; a
     `user`; a user for the sake of one's own `credentials`, which auditors change too; an `auditor`, who reads all; an
@@ -24,6 +25,7 @@ class Operation(Struct, frozen=True):
     problems: tuple[str, ...] = ()
     media_types: tuple[str, ...] = ("application/json",)
     command: bool = False
+    tagged: bool = False
     conditional: bool = False
     produces: tuple[str, ...] = ("application/json",)
     original: bool = False

@@ -4,7 +4,7 @@ The body of a command's own route and its form in a batch are made from the same
 """
 
 import uuid
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from functools import reduce
 from operator import or_
 from types import MethodType
@@ -20,13 +20,14 @@ from es_goals.http import answers, requests
 from es_goals.http.describe.operation import operation
 from es_goals.http.exchange import Request
 from es_goals.http.goals import queries
+from es_goals.http.goals.overviews import CommandHistory
 from es_goals.http.goals.queries import GOAL, USER
 from es_goals.http.problems import Refusal
 from es_goals.http.requests import DryRunQuery, Reason, Time
 from es_goals.http.resource import Resource
 from es_goals.reads import trees
 from es_goals.reads.trees import GoalAnswer
-from es_goals.service import RejectedAt
+from es_goals.service import Outcome
 from es_goals.storage.log import User
 from es_goals.worker import Worker
 
@@ -75,7 +76,7 @@ class Creation(Struct, forbid_unknown_fields=True):
         """What it asks of the rules."""
         place = (_text(self.before), _text(self.after))
         given = (self.description, self.start, self.due)
-        return domain.CreateGoal(goal_id, self.name, _text(self.parent_id), *given, *place)
+        return domain.CreateGoal(goal_id, self.name, _text(self.parent_id), *given, *place, brought=self.id is not None)
 
 
 class Change(Struct, forbid_unknown_fields=True):
@@ -244,13 +245,14 @@ def _batch_form(one: OnWire) -> type[Any]:
 
 BODIES: Mapping[str, type[Any]] = {one.tag: _body(one) for one in COMMANDS}
 BATCH_FORMS: Mapping[str, type[Any]] = {one.tag: _batch_form(one) for one in COMMANDS}
-_IN_BATCH: Any = Annotated[list[reduce(or_, BATCH_FORMS.values())], Meta(min_length=1, max_length=1000)]  # type: ignore[misc]
+IN_BATCH: Any = reduce(or_, BATCH_FORMS.values())
+_LISTED: Any = Annotated[list[IN_BATCH], Meta(min_length=1, max_length=1000)]
 
 
 class Batch(Struct, forbid_unknown_fields=True):
     """Commands done all or none, in order; a later one may name a goal that an earlier one makes."""
 
-    commands: _IN_BATCH
+    commands: _LISTED
     reason: str | None = None
 
 
@@ -258,7 +260,7 @@ async def _single(resource: Resource, req: Request, resp: Response, one: OnWire,
     """One command by its own call. `goal_id`: of its goal; None: of a new one."""
     given = await requests.body(req, BODIES[one.tag], one.media_types, may_try=True)
     if goal_id is None:
-        command = await _creation(resource, req, given)
+        command = _creation(resource, given)
     else:
         members = given if isinstance(given, one.members) else one.members()
         command = members.command(goal_id)
@@ -270,21 +272,15 @@ async def _single(resource: Resource, req: Request, resp: Response, one: OnWire,
     answers.command(resp, outcome, _answer(outcome.results[0], req.owner), place, tag)
 
 
-async def _creation(resource: Resource, req: Request, new: Creation, index: int | None = None) -> domain.CreateGoal:
-    """The command to create a goal. Raises Refusal for an id of another version than 4 or 7, and GoalExists for one of
-    another user's goal: in the writer it would make a whole batch begin anew."""
+def _creation(resource: Resource, new: Creation, index: int | None = None) -> domain.CreateGoal:
+    """The command to create a goal. Raises Refusal for an id of another version than 4 or 7."""
     if new.id is None:
         return new.command(resource.worker.new_id())
     if new.id.variant != uuid.RFC_4122 or new.id.version not in (4, 7):
         pointer = "/id" if index is None else f"/commands/{index}/id"
         detail = f"expected a UUID of version 4 or 7; found {new.id}"
         raise Refusal("invalid-value", detail, pointer=pointer, index=index)
-    goal_id = str(new.id)
-    other = await resource.reads.owner(goal_id, req.deadline)
-    if other is not None and other.id != req.owner.id:
-        taken = domain.GoalExists(goal_id)
-        raise taken if index is None else RejectedAt(index, taken)
-    return new.command(goal_id)
+    return new.command(str(new.id))
 
 
 def _handler(one: OnWire) -> Callable[..., Any]:
@@ -313,7 +309,7 @@ def _answers(one: OnWire) -> Mapping[int, Any]:
     return {one.status: one.answer, 200: answers.DryRun}
 
 
-class UserCommands(Resource):
+class UserCommands(CommandHistory):
     """/v2/users/{user}/commands"""
 
     @operation("Several commands, all or none", {200: (BatchAnswer, answers.DryRun)}, body=Batch, query=DryRunQuery,
@@ -323,16 +319,31 @@ class UserCommands(Resource):
     async def on_post(self, req: Request, resp: Response, user: User) -> None:
         """At most 1,000, or what the service is set to, recorded under one command id."""
         batch = await requests.body(req, Batch, may_try=True)
-        if len(batch.commands) > (most := self.settings.batch_limit):
-            detail = f"expected at most {most} commands; found {len(batch.commands)}"
-            raise Refusal("invalid-value", detail, pointer="/commands")
-        commands = [
-            await _creation(self, req, one, index) if isinstance(one, Creation) else one.command(str(one.id))
-            for index, one in enumerate(batch.commands)
-        ]
+        commands = asked(self, batch.commands)
         outcome = await self.command(req, user, commands, reason=batch.reason, batch=True)
-        results = [_answer(result, user) for result in outcome.results]
-        answers.command(resp, outcome, BatchAnswer(UNSET if req.dry_run else outcome.position, results))
+        answer_batch(req, resp, outcome)
+
+
+def asked(resource: Resource, listed: Sequence[Any]) -> list[domain.Command]:
+    """What the commands of a batch ask of the rules. Raises Refusal, RejectedAt."""
+    if len(listed) > (most := resource.settings.batch_limit):
+        detail = f"expected at most {most} commands; found {len(listed)}"
+        raise Refusal("invalid-value", detail, pointer="/commands")
+    return [
+        _creation(resource, one, index) if isinstance(one, Creation) else one.command(str(one.id))
+        for index, one in enumerate(listed)
+    ]
+
+
+def asked_before(listed: Sequence[Any]) -> list[domain.Command]:
+    """The same of commands that were taken, and have all their ids."""
+    return [one.command(str(one.id)) for one in listed]
+
+
+def answer_batch(req: Request, resp: Response, outcome: Outcome) -> None:
+    """What each of several commands came to, or would."""
+    results = [_answer(result, req.owner) for result in outcome.results]
+    answers.command(resp, outcome, BatchAnswer(UNSET if req.dry_run else outcome.position, results))
 
 
 def routes(worker: Worker) -> list[tuple[str, Resource]]:

@@ -1,12 +1,13 @@
 """Reading trees of goals as they are and as they were."""
 
-from typing import Annotated, Literal, NoReturn
+from typing import Annotated, Any, Literal, NoReturn
 
 from falcon.asgi import Response
-from msgspec import UNSET, Meta, Struct, UnsetType
+from msgspec import UNSET, Meta, Struct, UnsetType, defstruct, structs
 
 from es_goals.http import answers, requests
 from es_goals.http.describe.operation import operation
+from es_goals.http.edge import codings
 from es_goals.http.exchange import Request
 from es_goals.http.problems import Refusal
 from es_goals.http.resource import Resource
@@ -52,6 +53,16 @@ class TreeQuery(Struct, frozen=True, forbid_unknown_fields=True):
         find = None if self.q is UNSET else _parsed(self.q)
         shown = (flat, self.status, _given(self.depth), self.deleted)
         return TreeOptions(*shown, find, self.order is not UNSET, _given(self.limit))
+
+
+ShownQuery: Any = defstruct(
+    "ShownQuery",
+    [(one.name, one.type, one.default) for one in structs.fields(TreeQuery) if one.name != "as_of"],
+    namespace={"__doc__": "The same of what has no past.", "options": TreeQuery.options},
+    module=__name__,
+    frozen=True,
+    forbid_unknown_fields=True,
+)
 
 
 class GoalQuery(Struct, frozen=True, forbid_unknown_fields=True):
@@ -118,13 +129,15 @@ async def _answer(
     # By a name, or by a goal whose owner is named in the answer, it may be another one tomorrow.
     if settled := settled and req.named_by_id:
         answers.settled(resp)
-    question = TreeQuestion.of(req.owner, goal_id, query.options, until, settled=settled)
+    question = TreeQuestion.of(req.owner, goal_id, query.options, until, settled=settled, coding=codings.wanted(req))
     tag = reads.tag(question, look)
     if tag is not None and answers.tagged(req, resp, tag):
         return
     found = await reads.tree(question, look, req.asker)
     if not answers.tagged(req, resp, found.etag):
         answers.encoded(resp, found.data)
+        if found.coding is not None:
+            codings.mark(resp, found.coding)
 
 
 async def settle(reads: Reads, req: Request, as_of: str) -> tuple[int, bool]:

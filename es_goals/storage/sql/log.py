@@ -1,6 +1,6 @@
 """What the engines ask and write in the same SQL: parameters are $1, $2 … in the order in which they first occur."""
 
-from abc import ABC, abstractmethod
+from abc import abstractmethod
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from importlib import resources
@@ -11,6 +11,7 @@ import msgspec
 from msgspec import structs
 
 from es_goals.events import Event, GoalCreated, Recorded, encode, subject_of
+from es_goals.storage.drafts import Draft
 from es_goals.storage.errors import BatchConflict, Conflict, CredentialTaken, SubjectTaken, UserNameTaken
 from es_goals.storage.log import (
     LONGEST_NAME,
@@ -27,10 +28,13 @@ from es_goals.storage.log import (
     User,
     UserRow,
 )
+from es_goals.storage.sql.drafts import PUT, REMOVE, SqlDraftReader
 from es_goals.values import folded
 
 SCHEMA = 4
 """The log's version, on every engine."""
+LARGEST = 2**63 - 1
+"""Of positions."""
 BASE = 2
 """The version that sqlite/log.sql and postgres/log.sql make; the upgrades from there on make the rest, as they do of an
 older log."""
@@ -47,10 +51,9 @@ _BY_SUBJECT = (
     " WHERE position > $2"
 )
 # Finds the version from the stream's end backwards, since readers mostly ask for the newest events.
-_BY_STREAM = (
-    f"SELECT {COLUMNS} FROM events WHERE stream = $1 AND version > coalesce((SELECT version FROM events"
-    " WHERE stream = $1 AND position <= $2 ORDER BY version DESC LIMIT 1), 0)"
-)
+_UPTO = "coalesce((SELECT version FROM events WHERE stream = $1 AND position <= $2 ORDER BY version DESC LIMIT 1), 0)"
+_BY_STREAM = f"SELECT {COLUMNS} FROM events WHERE stream = $1 AND version > {_UPTO}"
+_BACK_BY_STREAM = f"SELECT {COLUMNS} FROM events WHERE stream = $1 AND version <= {_UPTO}"
 _OWNER = "SELECT stream FROM events WHERE subject = $1 AND type = 'GoalCreated'"
 _AT = "SELECT at FROM events WHERE position = $1"
 _STORED_KEY = "SELECT stream, key, digest, first, last FROM commands WHERE stream = $1 AND key = $2"
@@ -105,12 +108,11 @@ class ConstraintViolation(Exception):
     """The database refused rows that do not fit; the message has the constraint's name, or says why."""
 
 
-class SqlReader(ABC):
+class SqlReader(SqlDraftReader):
     """Reads over whatever `_rows` asks."""
 
-    @abstractmethod
-    def _rows(self, sql: str, *values: str | int) -> list[tuple[Any, ...]]:
-        """Return all rows of a question. Raises Unavailable."""
+    _TAKEN: str
+    """Asks for those of a JSON list of ids that goals have."""
 
     def _one(self, sql: str, *values: str | int) -> tuple[Any, ...] | None:
         rows = self._rows(sql, *values)
@@ -133,24 +135,33 @@ class SqlReader(ABC):
         stream: str | None = None,
         subject: str | None = None,
         type: str | None = None,
+        latest: bool = False,
     ) -> list[Recorded]:
-        order, also = "position", {"position <= ": until, "type = ": type}
+        order, also = "position", dict[str, str | int | None]({"position <= ": until, "type = ": type})
         values: list[str | int] = [after]
         sql = _BY_POSITION
         if subject is not None:
             sql, values, also["stream = "] = _BY_SUBJECT, [subject, after], stream
+        elif stream is not None and latest:
+            sql, values, order = _BACK_BY_STREAM, [stream, LARGEST if until is None else until], "version"
+            also = {"position > ": after or None, "type = ": type}
         elif stream is not None:
             sql, values, order = _BY_STREAM, [stream, after], "version"
         for condition, value in also.items():
             if value is not None:
                 values.append(value)
                 sql += f" AND {condition}${len(values)}"
-        sql += f" ORDER BY {order} LIMIT ${len(values) + 1}"
+        sql += f" ORDER BY {order}{' DESC' if latest else ''} LIMIT ${len(values) + 1}"
         return list(starmap(Recorded, self._rows(sql, *values, limit)))
 
     def owner(self, goal_id: str) -> str | None:
         row = self._one(_OWNER, goal_id)
         return row[0].partition(":")[2] if row else None
+
+    def taken(self, goal_ids: Sequence[str]) -> frozenset[str]:
+        if not goal_ids:
+            return frozenset()
+        return frozenset(goal_id for (goal_id,) in self._rows(self._TAKEN, as_json(goal_ids).decode()))
 
     def position_at(self, at: int) -> int:
         low, high = 0, self.head().position
@@ -227,6 +238,7 @@ class SqlTransaction(SqlReader):
         self._pending: list[Recorded] = []
         self._pending_keys: dict[tuple[str, str], StoredKey] = {}
         self._batching = False
+        self._made: set[str] = set()  # ids of goals, whether they are pending or written
         self.position = head.position
         self.at = max(clock(), head.at)
         self.changes = 0
@@ -278,6 +290,7 @@ class SqlTransaction(SqlReader):
             self._pending += lines
         else:
             self._insert_alone(lines)
+        self._made.update(event.goal_id for event in events if isinstance(event, GoalCreated))
         self.position += len(lines)
         self.changes += 1
         return lines
@@ -325,8 +338,16 @@ class SqlTransaction(SqlReader):
         except ConstraintViolation as violation:
             raise Conflict(f"expected a key that its stream has not used; found {command.key!r}") from violation
 
-    def prefetch_keys(self, places: Sequence[tuple[str, str]]) -> None:
-        del places
+    def prefetch(self, places: Sequence[tuple[str, str]], goal_ids: Sequence[str]) -> None:
+        del places, goal_ids
+
+    def taken(self, goal_ids: Sequence[str]) -> frozenset[str]:
+        made = self._made.intersection(goal_ids)
+        unknown = [goal_id for goal_id in goal_ids if goal_id not in made]
+        return frozenset(made) | (self._taken_before(unknown) if unknown else frozenset())
+
+    def _taken_before(self, goal_ids: Sequence[str]) -> frozenset[str]:
+        return frozenset(goal_id for (goal_id,) in self._ask(self._TAKEN, as_json(goal_ids).decode()))
 
     def stored_key(self, stream: str, key: str) -> StoredKey | None:
         if (pending := self._pending_keys.get((stream, key))) is not None:
@@ -373,6 +394,15 @@ class SqlTransaction(SqlReader):
         self._rows(_REVOKE, at, token_id)
         self.changes += 1
 
+    def put_draft(self, draft: Draft) -> None:
+        self._write_pending()
+        self._ask(PUT, *structs.astuple(draft))
+        self.changes += 1
+
+    def remove_draft(self, draft_id: str) -> None:
+        self._rows(REMOVE, draft_id)
+        self.changes += 1
+
     @contextmanager
     def batch(self) -> Iterator[None]:
         self._batching = True
@@ -396,7 +426,7 @@ class SqlTransaction(SqlReader):
 
     @contextmanager
     def savepoint(self) -> Iterator[None]:
-        position = self.position
+        position, made = self.position, set(self._made)
         self._write_pending()
         self._ask("SAVEPOINT part")
         try:
@@ -408,6 +438,6 @@ class SqlTransaction(SqlReader):
             if self._in_transaction():
                 self._ask("ROLLBACK TO part")
                 self._ask("RELEASE part")
-            self.position = position
+            self.position, self._made = position, made
             raise
         self._ask("RELEASE part")

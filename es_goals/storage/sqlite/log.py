@@ -26,7 +26,7 @@ from es_goals.storage.sql.log import (
     as_json,
     statements,
 )
-from es_goals.storage.sql.upgrades import Step, refold, take
+from es_goals.storage.sql.upgrades import Step, all_of, refold, take
 from es_goals.storage.sqlite.connections import BUSY_MS, CACHE, Connections, connect, translated
 from es_goals.storage.sqlite.locks import FileLock
 
@@ -40,7 +40,7 @@ PAGES_AT_MOST = 20_000
 _UPGRADES: Mapping[int, Step] = {
     1: "ALTER TABLE commands DROP COLUMN command",
     2: "sqlite/accounts.sql",
-    3: partial(refold, users="users"),
+    3: all_of(partial(refold, users="users"), "sqlite/drafts.sql"),
 }
 APPLICATION_ID = 0x0E5_60A15
 PROBE_BUSY_MS = 200  # others wait for the lock meanwhile
@@ -54,6 +54,7 @@ _INSERT = (
     f"INSERT INTO events ({COLUMNS}) SELECT value->>0, value->>1, value->>2, value->>3, value->>4, value->>5,"
     " value->>6, value->>7, value->>8, CAST(value->>9 AS BLOB) FROM json_each(?)"
 )
+TAKEN = "SELECT subject FROM events WHERE type = 'GoalCreated' AND subject IN (SELECT value FROM json_each(?))"
 _STORE_KEY = (
     "INSERT INTO commands (stream, key, digest, first, last)"
     " SELECT value->>0, value->>1, unhex(value->>2), value->>3, value->>4 FROM json_each(?)"
@@ -62,6 +63,8 @@ _STORE_KEY = (
 
 class SqliteTransaction(SqlTransaction):
     """A write transaction on the connection it is given."""
+
+    _TAKEN = TAKEN
 
     def __init__(self, connection: apsw.Connection, clock: Clock) -> None:
         self._open = connection
@@ -92,6 +95,7 @@ class SqliteTransaction(SqlTransaction):
 class SqliteLog(SqlReader):
     """The log in `path`, made where there is none. Raises Unusable."""
 
+    _TAKEN = TAKEN
     is_local = True
     # After an fsync that failed, what it held counts as written: only a new process may go on.
     survives_unknown_commit = False
