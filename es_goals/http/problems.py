@@ -25,6 +25,8 @@ from es_goals.goals.commands import (
     UnderItself,
 )
 from es_goals.http.exchange import Request
+from es_goals.proving.checkpoints import BadCheckpoints, Contradicted
+from es_goals.proving.tiles import HashesGone
 from es_goals.reads.history import EventBrief, brief
 from es_goals.storage.errors import (
     CredentialTaken,
@@ -178,6 +180,9 @@ _SLUGS: Mapping[type[Exception], str] = {
     Unavailable: "storage-unavailable",
     Interrupted: "took-too-long",
     projector.ProjectionBehind: "projection-behind",
+    HashesGone: "projection-behind",
+    Contradicted: "checkpoint-refused",
+    BadCheckpoints: "checkpoint-refused",
     GenerationGone: "projection-behind",
     rebuild.AlreadyRebuilding: "already-rebuilding",
     projector.NoSuchProjection: "projection-not-found",

@@ -91,7 +91,7 @@ MAY_IMPORT: dict[str, set[str]] = {
     "es_goals.proofs": set(),
     "es_goals.compression": set(),
     "es_goals.proving": {"es_goals.proofs", "es_goals.storage", "es_goals.projector"},
-    "es_goals.configured": {"es_goals.settings", "es_goals.goals", "es_goals.storage"},
+    "es_goals.configured": {"es_goals.settings", "es_goals.goals", "es_goals.storage", "es_goals.proving"},
     "es_goals.deciding": {"es_goals.goals", "es_goals.storage"},
     "es_goals.folded": {"es_goals.deciding", "es_goals.goals", "es_goals.storage"},
     "es_goals.service": {
@@ -129,6 +129,7 @@ MAY_IMPORT: dict[str, set[str]] = {
     "es_goals.http.edge": HTTP,
     "es_goals.http.goals": HTTP,
     "es_goals.http.accounts": HTTP,
+    "es_goals.http.log": HTTP,
     "es_goals.http.operating": HTTP,
     "es_goals.http.describe": HTTP,
     "es_goals.app": EVERYTHING,
@@ -168,7 +169,7 @@ KEPT_IN = {
     "psycopg": {"es_goals.storage.postgres"},
     "psycopg_pool": {"es_goals.storage.postgres"},
     "falcon": {"es_goals.http", "es_goals.http.accounts", "es_goals.http.describe", "es_goals.http.edge",
-               "es_goals.http.goals", "es_goals.http.operating", "es_goals.app"},
+               "es_goals.http.goals", "es_goals.http.log", "es_goals.http.operating", "es_goals.app"},
     "gunicorn": {"es_goals.server"},
     "uvloop": set[str](),
     "click": {"es_goals.cli"},
@@ -249,9 +250,9 @@ def test_the_table_tells_what_is_forbidden() -> None:
     assert not may_import("es_goals.reads.trees", "projections.goal_tree.fold")
     assert not may_import("es_goals.http.goals.commands", "es_goals.app.create_app")
     assert not may_import("es_goals.http.goals.commands", "es_goals.http.accounts.users.Users")
-    assert not may_import("es_goals.http.goals.commands", "es_goals.http.audit.Events")
+    assert not may_import("es_goals.http.goals.commands", "es_goals.http.log.audit.Events")
     assert not may_import("es_goals.http.goals.queries", "projections.ALL")
-    assert not may_import("es_goals.http.audit", "es_goals.http.v1.Goals")
+    assert not may_import("es_goals.http.log.audit", "es_goals.http.v1.Goals")
     assert not may_import("projections.activity", "es_goals.storage.log.Log")
     assert not may_import("projections.activity", "projections.goal_tree.Row")
     assert may_import("es_goals.http.goals.commands", "es_goals.http.goals.queries.ShownGoal")

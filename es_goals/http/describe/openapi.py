@@ -8,6 +8,7 @@ import msgspec
 
 from es_goals import __version__
 from es_goals.http.describe.operation import UNSURE, Operation
+from es_goals.http.edge.cookies import SECURE_NAME
 from es_goals.http.problems import PROBLEM_JSON, PROBLEMS, ProblemAnswer
 from es_goals.http.requests import Time
 
@@ -22,6 +23,7 @@ _TAGS: Mapping[str, str] = {
     "goals": "Trees of goals, as they are and as they were, and every command on them.",
     "drafts": "Commands on goals to look at before they are done.",
     "events": "The log: who did what, when and why.",
+    "log": "Proofs about the log: checkpoints, and that it has an event, and only grew.",
     "projections": "The read models: how they stand, and rebuilding them while they serve.",
     "operations": "What an operator's tools ask.",
     "original": "The original API, /v1.0, which goes on working.",
@@ -30,7 +32,7 @@ _REF = "#/components/schemas/{name}"
 _ALWAYS = ("foreign-origin", "target-too-long", "misdirected", "head-too-large")
 _SIGNED_IN = ("unauthenticated", "forbidden")
 _COUNTED = ("too-many-requests",)
-_SECURITY: list[Json] = [{"bearer": []}, {"header": []}]
+_SECURITY: list[Json] = [{"bearer": []}, {"header": []}, {"cookie": []}]
 _SCHEMES: Json = {
     "bearer": {
         "type": "http",
@@ -38,6 +40,12 @@ _SCHEMES: Json = {
         "description": "A session's or an API token; none while open.",
     },
     "header": {"type": "apiKey", "in": "header", "name": "Access-Token", "description": "The same."},
+    "cookie": {
+        "type": "apiKey",
+        "in": "cookie",
+        "name": SECURE_NAME,
+        "description": "A session's token, which a browser keeps; `es-goals` over plain http on this machine.",
+    },
 }
 _WITH_QUERY = ("malformed-request", "invalid-value")
 _WITH_BODY = ("malformed-request", "request-timeout", "body-too-large", "media-type", "invalid-value")
@@ -62,6 +70,7 @@ _PATH: Mapping[str, tuple[str, Json]] = {
     "user": ("A user's name or id", {"type": "string", "minLength": 1}),
     "goal_id": ("A goal's id", {"type": "string", "format": "uuid"}),
     "name": ("A read model's name", {"type": "string", "minLength": 1}),
+    "session_id": ("A session's id", {"type": "string", "format": "uuid"}),
     "token_id": ("An API token's id", {"type": "string", "format": "uuid"}),
     "draft_id": ("A draft's id", {"type": "string", "format": "uuid"}),
     "slug": ("A problem's name", {"type": "string", "minLength": 1}),
@@ -138,7 +147,9 @@ def _operation(path: str, method: str, one: Operation, schema_of: Mapping[int, J
         content = {kind: {"schema": schema, **example} for kind in one.media_types}
         made["requestBody"] = {"required": one.body is bytes or bool(_resolved(schema, components).get("required"))}
         made["requestBody"]["content"] = content
-    made["security"] = {"nobody": [], "registration": [{}, *_SECURITY]}.get(one.needs, _SECURITY)
+    made["security"] = {"nobody": [], "registration": [{}, *_SECURITY], "checkpoint": [{}, *_SECURITY]}.get(
+        one.needs, _SECURITY
+    )
     made["responses"] = {**_answers(one, schema_of), **_problems(one)}
     return made
 
