@@ -35,7 +35,7 @@ $(VENV)/client: $(VENV)/test
 clean:
 	rm -rf $(VENV)
 
-$(VENV)/serve: pyproject.toml
+$(VENV)/serve: pyproject.toml hatch_build.py package.json package-lock.json
 	@$(PYTHON) -m venv $(VENV)
 	@$(BIN)/pip install --quiet --disable-pip-version-check --editable .
 	@touch $@

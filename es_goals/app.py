@@ -11,7 +11,7 @@ import projections
 from es_goals.http import audit, problems, v1
 from es_goals.http.accounts import sessions, tokens, users
 from es_goals.http.accounts.signing import Signing
-from es_goals.http.describe import docs, openapi
+from es_goals.http.describe import docs, openapi, page
 from es_goals.http.edge.body import BodyGuard
 from es_goals.http.edge.middleware import Middleware
 from es_goals.http.edge.rates import Rates
@@ -69,7 +69,16 @@ def routes(worker: Worker) -> Routes:
         ("/docs", docs.Page()),
         ("/docs/{file}", docs.File()),
         ("/problems/{slug}", docs.ProblemPage()),
-        ("/", docs.Root()),
+        *_of_page(worker.settings),
+    ]
+
+
+def _of_page(settings: Settings) -> Routes:
+    files = page.Files()
+    return [
+        ("/", page.Index(settings, files)),
+        ("/page/{digest}/{file}", page.File(files)),
+        ("/page/{digest}/vendor/{file}", page.File(files, "vendor/")),
     ]
 
 

@@ -138,11 +138,13 @@ PLACES: dict[str, dict[str, Call]] = {
     "/docs": PUBLIC,
     "/docs/{file}": PUBLIC,
     "/problems/{slug}": PUBLIC,
-    "/": {**PUBLIC, "GET": Call("nobody", 302)},
+    "/": PUBLIC,
+    "/page/{digest}/{file}": {**PUBLIC, "GET": Call("nobody", 404)},
+    "/page/{digest}/vendor/{file}": {**PUBLIC, "GET": Call("nobody", 404)},
 }
 """Every route, also with ids in its query."""
 
-OTHERS = {"name": "goal_tree", "file": "docs.js", "slug": "forbidden"}
+OTHERS = {"digest": "0", "name": "goal_tree", "file": "docs.js", "slug": "forbidden"}
 KINDS = ("ann", "bob", "unknown", "no id")
 
 
@@ -333,7 +335,7 @@ def assert_well_refused(answer: Answer, place: str) -> None:
     """Who is not let in is told how, and no cache keeps what was refused, nor what depends on who asks."""
     kept, differs = answer.header("Cache-Control"), answer.header("Vary") or ""
     if all(call.needs == "nobody" for call in PLACES[place].values()):
-        assert kept in ("no-store", "public, max-age=3600")
+        assert kept in ("no-store", "no-cache", "public, max-age=3600")
     else:
         assert kept in ("no-store", "private, no-cache", "private, max-age=3600, immutable")
         assert "Authorization, Access-Token" in differs

@@ -24,7 +24,10 @@ from tests.support.serving import Served, refused, wait_for
 Json = dict[str, Any]
 
 NAMES = ["goal_tree", "activity"]
-PAGES = {"/openapi.json", "/docs", "/docs/{file}", "/problems/{slug}", "/"}
+PAGES = {
+    "/openapi.json", "/docs", "/docs/{file}", "/problems/{slug}", "/",
+    "/page/{digest}/{file}", "/page/{digest}/vendor/{file}"
+}  # fmt: skip
 """What people and their tools read; no calls of the API."""
 
 
@@ -480,12 +483,6 @@ def test_the_page_of_the_api_works_offline(served: Served) -> None:
     script = served.client.get("/docs/docs.js").text
     assert "/openapi.json" in script
     assert "persistAuthorization: false" in script, "expected no token to be kept by the browser"
-
-
-def test_the_beginning_shows_the_way(served: Served) -> None:
-    answer = served.client.get("/")
-
-    assert (answer.status_code, answer.headers["Location"]) == (302, "/docs")
 
 
 def test_only_the_pages_own_files_are_answered(served: Served) -> None:

@@ -452,6 +452,7 @@ def test_the_top_level_is_the_designs() -> None:
     assert tops == {
         "es_goals", "projections", "tests", "docs", ".ci", "pyproject.toml", "docker-compose.yml", "README.md",
         "CHANGELOG.md", "SECURITY.md", "LICENSE", "Makefile", ".gitignore", ".dockerignore", "constraints.txt",
+        "package.json", "package-lock.json", "hatch_build.py",
     }  # fmt: skip
 
 

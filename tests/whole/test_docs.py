@@ -205,12 +205,13 @@ def test_the_commands_on_accounts_do_what_is_shown(tmp_path: Path, monkeypatch: 
 
 
 def declared() -> list[str]:
-    """Every package that pyproject.toml asks for."""
+    """Every package that pyproject.toml or package.json asks for."""
     project = tomllib.loads((ROOT / "pyproject.toml").read_text("utf-8"))
     extras = project["project"]["optional-dependencies"].values()
     wanted = [*project["project"]["dependencies"], *project["build-system"]["requires"]]
     wanted += [one for extra in extras for one in extra]
-    return [Requirement(one).name for one in wanted]
+    of_npm: dict[str, str] = json.loads((ROOT / "package.json").read_text("utf-8"))["devDependencies"]
+    return [*(Requirement(one).name for one in wanted), *of_npm]
 
 
 @pytest.mark.parametrize("package", declared())

@@ -1,10 +1,8 @@
 """The API's description, a page of it that works offline, and a page for each type of error."""
 
-import importlib.util
 from functools import cache
 from html import escape
 from importlib import resources
-from pathlib import Path
 from string import Template
 
 import msgspec
@@ -22,7 +20,9 @@ _FILES = {
     "swagger-ui.css": "text/css; charset=utf-8",
     "swagger-ui-bundle.js": "text/javascript; charset=utf-8",
 }
-_HTML = "text/html; charset=utf-8"
+OWN = ("docs", "swagger-ui", "swagger-ui-bundle")
+"""How the names of files begin that are these pages' alone."""
+HTML = "text/html; charset=utf-8"
 
 
 class Description:
@@ -45,7 +45,7 @@ class Page:
 
     async def on_get(self, req: Request, resp: Response) -> None:
         """Swagger UI over /openapi.json."""
-        _page(req, resp, _own("docs.html"))
+        _page(req, resp, own("docs.html"))
 
 
 class File:
@@ -57,7 +57,7 @@ class File:
         """What the page loads."""
         if file not in _FILES:
             raise Refusal("not-found", f"expected one of {', '.join(_FILES)}; found {file[:100]!r}")
-        answers.public(req, resp, _own(file) if file == "docs.js" else _swagger(file), _FILES[file])
+        answers.public(req, resp, own(file if file == "docs.js" else f"vendor/{file}"), _FILES[file])
 
 
 class ProblemPage:
@@ -70,37 +70,17 @@ class ProblemPage:
         if slug not in PROBLEMS:
             raise Refusal("not-found", f"expected the name of a problem; found {slug[:100]!r}")
         problem = PROBLEMS[slug]
-        page = Template(_own("problem.html").decode())
+        page = Template(own("problem.html").decode())
         values = {"slug": slug, "status": problem.status, "title": problem.title, "text": escape(problem.text)}
         _page(req, resp, page.substitute(values).encode())
 
 
-class Root:
-    """/"""
-
-    operation = NOBODY
-
-    async def on_get(self, req: Request, resp: Response) -> None:
-        """Shows the way."""
-        del req
-        resp.status = "302 Found"
-        resp.set_header("Location", "/docs")
-
-
 def _page(req: Request, resp: Response, data: bytes) -> None:
-    answers.public(req, resp, data, _HTML)
+    answers.public(req, resp, data, HTML)
     resp.set_header("Content-Security-Policy", PAGE_POLICY)
 
 
 @cache
-def _own(file: str) -> bytes:
+def own(file: str) -> bytes:
+    """A file of es_goals/page."""
     return resources.files("es_goals").joinpath("page", file).read_bytes()
-
-
-@cache
-def _swagger(file: str) -> bytes:
-    # Only its files are used: importing the package would load a template engine.
-    package = importlib.util.find_spec("swagger_ui")
-    assert package is not None
-    assert package.origin is not None
-    return (Path(package.origin).parent / "static" / file).read_bytes()

@@ -2,6 +2,11 @@
 
 from falcon.asgi import Request, Response
 
+_DEVICES = (
+    "accelerometer", "camera", "display-capture", "geolocation", "gyroscope", "hid", "magnetometer", "microphone",
+    "midi", "payment", "serial", "usb",
+)  # fmt: skip
+
 SAFE = b"X-Content-Type-Options: nosniff\r\nReferrer-Policy: no-referrer\r\n"
 """Lines of every answer's head."""
 
@@ -13,6 +18,19 @@ PAGE_POLICY = (
     " base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
 )
 """Of pages: their own files, the pictures in Swagger UI's style sheet, and questions to this service."""
+
+APP_HEADERS = {
+    "Content-Security-Policy": (
+        "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data:; connect-src 'self';"
+        " manifest-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none';"
+        " require-trusted-types-for 'script'; trusted-types lit-html"
+    ),
+    "Cross-Origin-Opener-Policy": "same-origin",
+    "Cross-Origin-Resource-Policy": "same-origin",
+    "Permissions-Policy": ", ".join(f"{name}=()" for name in _DEVICES) + ", clipboard-write=(self)",
+}
+"""Of the web page: what Swagger UI cannot keep, markup that only lit-html makes, and no window, frame or device of
+others."""
 
 STRICT_TRANSPORT = "max-age=63072000; includeSubDomains"
 
