@@ -7,7 +7,7 @@
  * machine, "page" ones wherever no text is typed
  * @typedef {{run: (event?: Event) => void, why?: () => string|null}} Command  `why`: it cannot be run now, if it is text
  */
-import { announce } from "./state.js";
+import { announce, flush } from "./state.js";
 
 /** @type {Key[]} */
 export const KEYS = [
@@ -108,6 +108,7 @@ export function press(event, group) {
   const found = KEYS.find((key) => key.group === group && key.keys.includes(pressed));
   if (!found || pressed === "Ctrl+V" || !run(found.command, event)) return false;
   event.preventDefault();
+  flush();
   return true;
 }
 

@@ -10,7 +10,7 @@
  *   on: {act: (act: string, row: Shown, event: Event) => void, key: (event: KeyboardEvent) => void, input?: unknown}}} Grid
  * `aside` stands in place of progress and due, `name` of the name, `lead` before the row
  */
-import { classMap, html, ifDefined, nothing, ref, repeat } from "./vendor/lit.js";
+import { html, ifDefined, nothing, ref, repeat } from "./vendor/lit.js";
 import { bar, icon } from "./parts.js";
 import { change, state } from "./state.js";
 import { marked, overdue } from "./tree.js";
@@ -120,16 +120,15 @@ export function focusAfter() {
 function line(grid, row, index, stop) {
   const { goal } = row;
   const done = goal.end !== null;
-  const classes = {
-    row: true, done, dim: row.dim, busy: state.busy.has(goal.id), cut: state.cut.includes(goal.id), top: row.depth === 0,
-    [state.glow.get(goal.id) ?? "-"]: true, [grid.classes?.(row) || "-"]: true, editing: isEdited(row), ghost: !!row.ghost,
-  };
+  const busy = state.busy.has(goal.id);
+  const is = { done, dim: row.dim, busy, cut: state.cut.includes(goal.id), top: row.depth === 0, editing: isEdited(row), ghost: row.ghost };
+  const classes = ["row", state.glow.get(goal.id), grid.classes?.(row), ...Object.entries(is).map(([name, so]) => so && name)];
   const depth = Math.min(row.depth, DEEPEST);
   return html`
-    <div role="row" class=${classMap(classes)} data-id=${goal.id} tabindex=${stop && !state.focus?.cell ? 0 : -1}
+    <div role="row" class=${classes.filter(Boolean).join(" ")} data-id=${goal.id} tabindex=${stop && !state.focus?.cell ? 0 : -1}
       aria-level=${row.depth + 1} aria-posinset=${row.place} aria-setsize=${row.among} aria-rowindex=${index + 1}
       aria-expanded=${row.kids ? String(row.open) : nothing} aria-selected=${String(state.selected.has(goal.id))}
-      aria-busy=${state.busy.has(goal.id) ? "true" : nothing}
+      aria-busy=${busy ? "true" : nothing}
       .style=${`--y:${index * rowHeight()}px;--depth:${depth}`}>
       <div role="rowheader" class="lead" aria-colindex="1">
         ${grid.lead?.(row) ?? nothing}
@@ -181,7 +180,7 @@ function cells(grid, row, stop) {
     <div role="gridcell" class="due" aria-colindex="3">${
       grid.readonly || row.draft
         ? html`<span class=${late ? "late" : ""} title=${ifDefined(exactly(goal))}>${text}</span>`
-        : html`<button type="button" class="plain ${late ? "late" : ""}" data-act="due" data-cell="2" tabindex=${tab(2)}
+        : html`<button type="button" class="plain ${late ? "late" : text ? "" : "unset"}" data-act="due" data-cell="2" tabindex=${tab(2)}
             title=${ifDefined(exactly(goal))} aria-label=${text ? `${words.tree.setDue(goal.name)}: ${text}` : words.tree.setDue(goal.name)}>
             ${late ? icon("triangle-alert") : nothing}${text || icon("calendar")}</button>`
     }</div>

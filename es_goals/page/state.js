@@ -80,12 +80,16 @@ export function change(some = {}) {
   if (waiting) return;
   waiting = true;
   const soon = document.hidden ? queueMicrotask : requestAnimationFrame;
-  soon(() => {
-    waiting = false;
-    state.drawing = true;
-    draw();
-    state.drawing = false;
-  });
+  soon(flush);
+}
+
+/** Draw now, if there is something: what is typed next is to find the field there. */
+export function flush() {
+  if (!waiting) return;
+  waiting = false;
+  state.drawing = true;
+  draw();
+  state.drawing = false;
 }
 
 /** A tree changed. */
