@@ -3,6 +3,8 @@
 An event's `data` is the JSON of its Struct, its `type` the Struct's name. The schema only grows: a new
 field has a default, a name is never reused. A change that no default can bridge gets an entry in
 UPCASTS, which turns the old JSON into the new one as it is read; the log itself is never rewritten.
+
+In the events of goals, `undoes` is the command whose effect an event reverses; None in those that reverse none.
 """
 
 from collections.abc import Callable, Mapping
@@ -31,13 +33,15 @@ class GoalCreated(Struct, frozen=True, omit_defaults=True, gc=False):
     parent_id: str | None = None
     description: str | None = None
     due: Instant | None = None
+    undoes: str | None = None
 
 
-class GoalRenamed(Struct, frozen=True, gc=False):
+class GoalRenamed(Struct, frozen=True, omit_defaults=True, gc=False):
     """A goal got another name."""
 
     goal_id: str
     name: str
+    undoes: str | None = None
 
 
 class GoalDescribed(Struct, frozen=True, omit_defaults=True, gc=False):
@@ -45,6 +49,7 @@ class GoalDescribed(Struct, frozen=True, omit_defaults=True, gc=False):
 
     goal_id: str
     description: str | None = None
+    undoes: str | None = None
 
 
 class GoalScheduled(Struct, frozen=True, omit_defaults=True, gc=False):
@@ -53,6 +58,7 @@ class GoalScheduled(Struct, frozen=True, omit_defaults=True, gc=False):
     goal_id: str
     start: Instant
     due: Instant | None = None
+    undoes: str | None = None
 
 
 class GoalMoved(Struct, frozen=True, omit_defaults=True, gc=False):
@@ -63,26 +69,30 @@ class GoalMoved(Struct, frozen=True, omit_defaults=True, gc=False):
     rank: str
     parent_id: str | None = None
     spaced: bool = False
+    undoes: str | None = None
 
 
-class GoalCompleted(Struct, frozen=True, gc=False):
+class GoalCompleted(Struct, frozen=True, omit_defaults=True, gc=False):
     """A goal was reached at `end`."""
 
     goal_id: str
     end: Instant
+    undoes: str | None = None
 
 
-class GoalReopened(Struct, frozen=True, gc=False):
+class GoalReopened(Struct, frozen=True, omit_defaults=True, gc=False):
     """A completed goal is open again."""
 
     goal_id: str
+    undoes: str | None = None
 
 
-class GoalDeleted(Struct, frozen=True, gc=False):
+class GoalDeleted(Struct, frozen=True, omit_defaults=True, gc=False):
     """A goal was deleted, because `root` (itself, or a goal above it) was."""
 
     goal_id: str
     root: str
+    undoes: str | None = None
 
 
 class GoalRestored(Struct, frozen=True, omit_defaults=True, gc=False):
@@ -91,6 +101,7 @@ class GoalRestored(Struct, frozen=True, omit_defaults=True, gc=False):
     goal_id: str
     rank: str
     parent_id: str | None = None
+    undoes: str | None = None
 
 
 class UserRegistered(Struct, frozen=True, omit_defaults=True, gc=False):

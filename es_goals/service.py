@@ -29,7 +29,7 @@ from es_goals.goals.rules import decide
 from es_goals.goals.state import Goals, evolve
 from es_goals.storage.deadlines import NEVER, Deadline
 from es_goals.storage.errors import Interrupted, SubjectTaken
-from es_goals.storage.log import Cause, Log, StoredKey, Transaction, User, all_lines
+from es_goals.storage.log import Cause, Head, Log, StoredKey, Transaction, User, all_lines
 from es_goals.storage.writer import Writer
 from es_goals.values import Rejected
 
@@ -89,15 +89,21 @@ class Request(Struct, frozen=True):
 
 class Outcome(Struct, frozen=True):
     """The answer to a request. `position` is that of its last event, of the user's last event where it
-    recorded nothing; `version` the user's then; `events` counts those that this request recorded; `tried`:
-    those that it would have recorded, had it not been a dry run."""
+    recorded nothing; `version` the user's then; `events` counts those that this request recorded, and `command` is the
+    id that they have, None where there are none.
+
+    Of a dry run `tried` are those that it would have recorded, and `end` is where the log ended, at the time that they
+    would have had; `instead`: JSON that is answered in place of the results."""
 
     position: int
     version: int
     results: Sequence[Result]
     replayed: bool = False
     events: int = 0
+    command: str | None = None
     tried: Sequence[GoalEvent] | None = None
+    end: Head = Head()
+    instead: bytes | None = None
 
 
 class Registered(Struct, frozen=True):
@@ -207,7 +213,8 @@ class Service:
         folded = _folded(self._log, goals_stream(request.user_id))
         goals, version = folded.goals, folded.goals.version
         _check(goals, request)
-        at = max(now, self._log.head().at)
+        head = self._log.head()
+        at = max(now, head.at)
         events = _decided(goals, request, at, self._bounds, deadline)
         for event in events:
             if isinstance(event, GoalCreated) and self._log.owner(event.goal_id) is not None:
@@ -216,7 +223,7 @@ class Service:
             for event in events:
                 evolve(goals, event, at)
         results = _shown(goals, request, events)
-        return Outcome(folded.position, version, results, tried=events)
+        return Outcome(folded.position, version, results, tried=events, end=Head(head.position, at))
 
     def _repeat(self, request: Request, stream: str) -> Outcome:
         """The first answer again, from what was recorded."""
@@ -227,7 +234,8 @@ class Service:
         then = _folded(self._log, stream, done.last)
         lines = self._log.read(done.first - 1, done.last - done.first + 1, until=done.last)
         events = [cast(GoalEvent, line.event) for line in lines]
-        return Outcome(done.last, then.goals.version, _shown(then.goals, request, events), True, len(events))
+        command = lines[0].command if lines else None
+        return Outcome(done.last, then.goals.version, _shown(then.goals, request, events), True, len(events), command)
 
     def _decide(
         self, transaction: Transaction, request: Request, stream: str, cold: list[_Cached], seconds: float
@@ -253,7 +261,8 @@ class Service:
             raise
         self._count(cached)
         self._shrink(stream)
-        return Outcome(cached.position, goals.version, results, events=len(events))
+        command = request.cause.command if events else None
+        return Outcome(cached.position, goals.version, results, events=len(events), command=command)
 
     def _append(
         self, transaction: Transaction, request: Request, stream: str, version: int, events: list[GoalEvent]

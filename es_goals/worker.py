@@ -12,6 +12,7 @@ from es_goals import metrics
 from es_goals.configured import limits_of, options_of
 from es_goals.ids import Uuid7
 from es_goals.projector import Projector
+from es_goals.proving.tree import HashTree
 from es_goals.reads import TREE, Reads
 from es_goals.reads.cache import LocalCache, LogCache, RemoteCache
 from es_goals.reads.callers import Authenticator
@@ -49,6 +50,7 @@ class Worker:
         log = self.storage.log
         self.projector = Projector(log, self.storage.views, models)
         self.rebuilder = Rebuilder(self.projector)
+        self.tree = HashTree(self.storage)
         self.follower = Follower(settings.tick)
         pool = FairPool(settings.threads)
         self.service = Service(
@@ -116,6 +118,7 @@ class Worker:
     def _tick(self) -> None:
         self.storage.log.checkpoint()
         self.projector.tick()
+        self.tree.tick()
 
     def _purge_expired(self) -> None:
         """Forget what is over: sessions, uses that are too old to matter, passwords that were tried long ago."""
@@ -130,6 +133,7 @@ class Worker:
         """Finish what was taken, and let the storage go."""
         self.follower.stop()
         self.projector.stop()
+        self.tree.stop()
         await asyncio.to_thread(self.service.close)
         await asyncio.gather(*self._background, return_exceptions=True)
         self.close()

@@ -1,11 +1,11 @@
 """Writes answers: their bodies, tags and places, and what may keep them. All headers of an answer are set here."""
 
 from hashlib import sha256
-from typing import Any
+from typing import Annotated, Any
 
 import msgspec
 from falcon.asgi import Response
-from msgspec import Struct
+from msgspec import Meta, Struct
 
 from es_goals.http import problems, requests
 from es_goals.http.describe.operation import Operation
@@ -37,16 +37,19 @@ class TriedEvent(Struct, frozen=True):
     data: msgspec.Raw
 
 
+_RESULT = "what it would answer, without a position; with `answer` a TriedDiff, or a TreeAnswer of a flat view"
+
+
 class DryRun(Struct, frozen=True):
     """What a command would do. `version` and `position`: those of the user's last event, on which it was tried;
-    `events`: the first 1,000 of those that it would record; `result`: what it would answer, without a position."""
+    `events`: the first 1,000 of those that it would record."""
 
     dry_run: bool
     version: int
     position: int
     events_count: int
     events: list[TriedEvent]
-    result: Any
+    result: Annotated[Any, Meta(description=_RESULT)]
 
 
 def command(resp: Response, outcome: Outcome, value: Any, place: str | None = None, tag: str | None = None) -> None:
@@ -56,9 +59,10 @@ def command(resp: Response, outcome: Outcome, value: Any, place: str | None = No
             TriedEvent(type(one).__name__, one.goal_id, msgspec.Raw(_encode(one)))
             for one in outcome.tried[:EVENTS_SHOWN]
         ]
-        json(resp, DryRun(True, outcome.version, outcome.position, len(outcome.tried), events, value))
+        result = value if outcome.instead is None else msgspec.Raw(outcome.instead)
+        json(resp, DryRun(True, outcome.version, outcome.position, len(outcome.tried), events, result))
         return
-    recorded(resp, outcome.position, replayed=outcome.replayed)
+    recorded(resp, outcome.position, outcome.command, replayed=outcome.replayed)
     json(resp, value)
     if tag is not None:
         resp.set_header("ETag", tag)
@@ -83,9 +87,12 @@ def nothing(resp: Response) -> None:
     resp.status = "204 No Content"
 
 
-def recorded(resp: Response, position: int, *, replayed: bool = False) -> None:
-    """Where the log tells of it; `replayed`: the answer is that of an earlier request with the same key."""
+def recorded(resp: Response, position: int, command: str | None = None, *, replayed: bool = False) -> None:
+    """Where the log tells of it, and as which command on goals, if it is one and recorded anything; `replayed`: the
+    answer is that of an earlier request with the same key."""
     resp.set_header("Position", str(position))
+    if command is not None:
+        resp.set_header("Command", command)
     if replayed:
         resp.set_header("Idempotent-Replayed", "true")
 

@@ -3,13 +3,13 @@
 from collections.abc import AsyncGenerator
 from datetime import datetime
 from time import monotonic
-from typing import Annotated
+from typing import Annotated, Literal
 from urllib.parse import quote, urlencode
 
 import msgspec
 import structlog
 from falcon.asgi import Response
-from msgspec import Meta, Struct, structs
+from msgspec import UNSET, Meta, Struct, UnsetType, structs
 
 from es_goals.events import TYPES, Recorded, micros
 from es_goals.http import answers, requests
@@ -21,7 +21,7 @@ from es_goals.http.problems import Refusal
 from es_goals.http.resource import Resource
 from es_goals.ids import uuid_of
 from es_goals.projector import ProjectionBehind
-from es_goals.reads.history import STREAM_PAGE, BeyondHead, EventPage, Filter, event_answer
+from es_goals.reads.history import LARGEST, STREAM_PAGE, BeyondHead, EventPage, Filter, event_answer
 from es_goals.storage.deadlines import Deadline
 from es_goals.storage.errors import StorageError
 from es_goals.storage.log import User
@@ -30,6 +30,7 @@ from es_goals.worker import Worker
 NDJSON = "application/x-ndjson"
 EVENT_STREAM = "text/event-stream"
 KEEP_ALIVE_SECONDS = 15.0
+Before = Annotated[int, Meta(ge=1, le=LARGEST)]
 _CROWDED = ("too-many-streams", "too-many-own-streams", "took-too-long")
 _encode = msgspec.json.Encoder().encode
 
@@ -43,6 +44,16 @@ class OwnEventsQuery(Struct, frozen=True, forbid_unknown_fields=True):
     limit: requests.Limit = requests.PAGE
     type: Annotated[str, Meta(description="an event's type")] | None = None
     until: Annotated[str, Meta(description="an RFC 3339 time or a log position")] | None = None
+    order: Annotated[Literal["asc", "desc"], Meta(description="desc: the latest first; not with streams")] = "asc"
+    before: Annotated[Before, Meta(description="only those before this position; with order=desc")] | UnsetType = UNSET
+
+
+class HistoryQuery(OwnEventsQuery, frozen=True, forbid_unknown_fields=True):
+    """Which events of a goal."""
+
+    subtree: Annotated[
+        bool, Meta(description="those too of goals that were below it just before or just behind the event; no streams")
+    ] = False
 
 
 class EventsQuery(OwnEventsQuery, frozen=True, forbid_unknown_fields=True):
@@ -64,16 +75,17 @@ class Feed(Resource):
         wanted = structs.replace(wanted, type=_known(query.type), until=await self._until(req, query.until))
         after, user = query.after, req.asker.user
         await self._expect_reached(req, after, "after")
+        wanted = await self._ordered(req, query, wanted)
         resp.set_header("Vary", "Accept")
         resp.set_header("Log", self.reads.log.id)
         match requests.preferred(req, ("application/json", NDJSON, EVENT_STREAM)):
             case "application/x-ndjson":
-                _expect_no_limit(req)
+                _expect_whole(req, wanted)
                 head = await self.reads.head(req.deadline)
                 resp.stream = self._streams.open(self._lines(req, wanted, after, head), user)
                 resp.content_type = NDJSON
             case "text/event-stream":
-                _expect_no_limit(req)
+                _expect_whole(req, wanted)
                 if (seen := _last_seen(req, self.reads.log.id)) is not None:
                     await self._expect_reached(req, after := seen, "Last-Event-ID")
                 resp.stream = self._streams.open(self._follow(req, wanted, after), user)
@@ -94,6 +106,20 @@ class Feed(Resource):
         await self._expect_reached(req, point, "until")
         return point
 
+    async def _ordered(self, req: Request, query: OwnEventsQuery, wanted: Filter) -> Filter:
+        """Raises Refusal."""
+        latest = query.order == "desc"
+        if latest and query.after:
+            detail = "expected `before` with order=desc; found `after`"
+            raise Refusal("invalid-value", detail, parameter="after")
+        if query.before is UNSET:
+            return structs.replace(wanted, latest=latest)
+        if not latest:
+            raise Refusal("invalid-value", "expected `before` with order=desc; found it without", parameter="before")
+        last = query.before - 1
+        await self._expect_reached(req, last, "before")
+        return structs.replace(wanted, latest=True, until=last if wanted.until is None else min(last, wanted.until))
+
     async def _expect_reached(self, req: Request, position: int, parameter: str) -> None:
         """Raises Refusal: what was recorded up to such a position would be missed."""
         try:
@@ -107,7 +133,8 @@ class Feed(Resource):
         more = None
         if len(lines) > limit:
             lines = lines[:limit]
-            rest = {**requests.parameters(req), "after": str(lines[-1].position)}
+            cursor = "before" if wanted.latest else "after"
+            rest = {**requests.parameters(req), cursor: str(lines[-1].position)}
             more = f"{quote(req.path)}?{urlencode(rest)}"
         answers.next_page(resp, more)
         answers.json(resp, EventPage([event_answer(line) for line in lines], more))
@@ -191,11 +218,14 @@ class UserEvents(Feed):
 class GoalHistory(Feed):
     """/v2/goals/{goal_id}/history"""
 
-    @operation("A goal's history", {200: EventPage}, query=OwnEventsQuery, problems=("goal-not-found", *_CROWDED),
+    @operation("A goal's history", {200: EventPage}, query=HistoryQuery,
+               problems=("goal-not-found", "projection-behind", *_CROWDED),
                produces=("application/json", NDJSON, EVENT_STREAM))  # fmt: skip
     async def on_get(self, req: Request, resp: Response, goal_id: str) -> None:
-        """A deleted goal's too."""
-        await self.answer(req, resp, requests.query(req, OwnEventsQuery), Filter(subject=goal_id))
+        """A deleted goal's too; with `subtree` also that of what was below it."""
+        query = requests.query(req, HistoryQuery)
+        owner = req.owner.id if query.subtree else None
+        await self.answer(req, resp, query, Filter(owner, goal_id, subtree=query.subtree))
 
 
 def _as_line(line: Recorded) -> bytes:
@@ -213,11 +243,15 @@ def _known(type: str | None) -> str | None:
     return type
 
 
-def _expect_no_limit(req: Request) -> None:
-    """Raises Refusal: a stream has all that there is."""
+def _expect_whole(req: Request, wanted: Filter) -> None:
+    """Raises Refusal: a stream has all that there is, in order."""
     if "limit" in requests.parameters(req):
         detail = "expected no limit with a stream of lines or events, which has all of them; found one"
         raise Refusal("invalid-value", detail, parameter="limit")
+    for parameter, given in {"order": wanted.latest, "subtree": wanted.subtree}.items():
+        if given:
+            detail = f"expected `{parameter}` with a page; found it with a stream of lines or events"
+            raise Refusal("invalid-value", detail, parameter=parameter)
 
 
 def _last_seen(req: Request, log_id: str) -> int | None:

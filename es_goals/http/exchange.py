@@ -1,6 +1,7 @@
 """A request, with what the edge knows of it before a handler runs."""
 
 from collections.abc import Callable
+from typing import Literal
 
 import falcon.asgi
 
@@ -18,12 +19,13 @@ class Request(falcon.asgi.Request):
     came by TLS; `deadline`: until when it may wait for the storage; `caller`: who is signed in, if somebody is; `look`:
     what one look at the log showed; `owner`: the user whom the path names, or whose goal it names; `named_by_id`:
     whether it names the user by id; `operation`: what answers; `charge`: counts more requests for the caller, where
-    they are counted; `raw`: the body as it came; `dry_run`: whether it only asks what would happen.
+    they are counted; `raw`: the body as it came; `dry_run`: whether it only asks what would happen, and `answer` in
+    which form.
     """
 
     __slots__ = (
-        "address", "caller", "charge", "deadline", "dry_run", "id", "look", "named_by_id", "operation", "owner", "raw",
-        "secure", "started",
+        "address", "answer", "caller", "charge", "deadline", "dry_run", "id", "look", "named_by_id", "operation",
+        "owner", "raw", "secure", "started",
     )  # fmt: skip
 
     id: str
@@ -32,6 +34,7 @@ class Request(falcon.asgi.Request):
     secure: bool
     deadline: Deadline
     dry_run: bool
+    answer: Literal["diff", "tree"] | None
     caller: Caller | None
     look: Look
     owner: User

@@ -7,13 +7,13 @@ from collections.abc import Callable, Sequence
 from datetime import UTC, datetime
 from functools import cache
 from time import monotonic
-from typing import Annotated, Any, TypeVar, cast
+from typing import Annotated, Any, Literal, TypeVar, cast
 from urllib.parse import parse_qsl, unquote_to_bytes
 
 import msgspec
 from falcon.errors import InvalidMediaType
 from falcon.util import mediatypes
-from msgspec import Meta, Struct
+from msgspec import UNSET, Meta, Struct, UnsetType
 
 from es_goals.http import faults
 from es_goals.http.exchange import Request
@@ -46,7 +46,7 @@ async def body(req: Request, type: type[T], media_types: tuple[str, ...] = JSON,
     Refusal."""
     if req.query_string:
         if may_try:
-            req.dry_run = query(req, DryRunQuery).dry_run
+            read_dry_run(req, query(req, DryRunQuery))
         else:
             query(req, NoQuery)
     raw = await read(req)
@@ -61,6 +61,13 @@ async def body(req: Request, type: type[T], media_types: tuple[str, ...] = JSON,
     if (fault := faults.twice(raw)) is not None:
         raise _refused(fault)
     return decoded
+
+
+def read_dry_run(req: Request, given: "DryRunQuery") -> None:
+    """Whether a request only asks what would happen, and how that is answered. Raises Refusal."""
+    req.dry_run, req.answer = given.dry_run, None if given.answer is UNSET else given.answer
+    if req.answer is not None and not req.dry_run:
+        raise Refusal("invalid-value", "expected `answer` with dry_run=true; found it without", parameter="answer")
 
 
 def _expect_plain(req: Request) -> None:
@@ -324,6 +331,13 @@ class DryRunQuery(Struct, frozen=True, forbid_unknown_fields=True):
     """Whether a command is only tried."""
 
     dry_run: Annotated[bool, Meta(description="answer what would happen, and record nothing")] = False
+    answer: (
+        Annotated[
+            Literal["diff", "tree"],
+            Meta(description="with `dry_run`: how the user's goals would differ, or all as they would be, flat"),
+        ]
+        | UnsetType
+    ) = UNSET
 
 
 class NoQuery(Struct, frozen=True, forbid_unknown_fields=True):

@@ -2,13 +2,16 @@
 
 from collections.abc import Callable, Sequence
 from functools import partial
-from typing import NoReturn, TypeVar
+from typing import Literal, NoReturn, TypeVar
+
+from msgspec import structs
 
 from es_goals.goals.commands import Command, GoalNotFound
 from es_goals.http import requests
 from es_goals.http.exchange import Request
 from es_goals.http.problems import Refusal
 from es_goals.ids import uuid_of
+from es_goals.reads.tried import Tried
 from es_goals.service import Outcome
 from es_goals.service import Request as Commands
 from es_goals.storage.log import Cause, Transaction, User
@@ -45,11 +48,17 @@ class Resource:
         expected = requests.expected(req, goal_id)
         asked = Commands(owner.id, commands, cause, key, digest, expected, batch, shown)
         if req.dry_run:
-            return await self.worker.service.dry_run(asked, self.worker.clock(), req.deadline)
+            tried = await self.worker.service.dry_run(asked, self.worker.clock(), req.deadline)
+            return tried if req.answer is None else await self._told(req, owner, tried, req.answer)
         outcome = await self.worker.service.execute(asked, req.deadline)
         if req.charge is not None and outcome.events > EVENTS_A_REQUEST:
             req.charge(outcome.events / EVENTS_A_REQUEST - 1)
         return outcome
+
+    async def _told(self, req: Request, owner: User, tried: Outcome, form: Literal["diff", "tree"]) -> Outcome:
+        events = Tried(owner, tried.version, tried.position, tried.end, tried.tried or ())
+        make = events.diff if form == "diff" else events.tree
+        return structs.replace(tried, instead=await self.reads.of_log(tried.position, make, req.asker))
 
     async def change(self, req: Request, work: Callable[[Transaction, Cause], T], reason: str | None = None) -> T:
         """Do what changes an account, in a transaction; what it raises is raised."""

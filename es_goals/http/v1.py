@@ -299,7 +299,7 @@ def _required(given: dict[str, str], name: str, caller: Caller | None = None) ->
 
 
 def _recorded(resp: Response, outcome: Outcome) -> None:
-    answers.recorded(resp, outcome.position, replayed=outcome.replayed)
+    answers.recorded(resp, outcome.position, outcome.command, replayed=outcome.replayed)
 
 
 def _null(resp: Response) -> None:

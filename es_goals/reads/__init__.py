@@ -18,6 +18,7 @@ from es_goals.reads import history, trees
 from es_goals.reads.cache import LogCache
 from es_goals.reads.callers import Authenticator, session_hash
 from es_goals.reads.history import Filter
+from es_goals.reads.overviews import subtree
 from es_goals.reads.pool import FairPool
 from es_goals.reads.replica import Replica, Source, has_position, has_version
 from es_goals.reads.trees import CachedAnswer, TreeCache, TreeOptions, UserTree
@@ -183,7 +184,8 @@ class Reads:
 
     async def events(self, wanted: Filter, after: int, head: int, limit: int, asker: Asker) -> list[Recorded]:
         """Those behind a position, in order, from a log that has all up to `head` at least."""
-        return await self.of_log(head, lambda log: history.events(log, wanted, after, limit), asker)
+        read = subtree.events if wanted.subtree else history.events
+        return await self.of_log(head, lambda log: read(log, wanted, after, limit), asker)
 
     async def of_log(self, position: int, work: Callable[[Reader], T], asker: Asker) -> T:
         """What the work makes of a log that has all up to a position at least. Raises what the work raises."""

@@ -5,10 +5,10 @@ the values; insert what was created, restored, moved or reordered in the order o
 that is the second tree.
 """
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 
 import msgspec
-from msgspec import UNSET
+from msgspec import UNSET, Struct
 
 from es_goals.events import Recorded, goals_stream, moment
 from es_goals.goals.commands import GoalNotFound
@@ -296,9 +296,9 @@ def between(log: Reader, user_id: str, span: Span, goal_id: str | None = None) -
     return Diff(all_lines(log, stream=goals_stream(user_id), until=span.last), span.first, goal_id)
 
 
-def encoded(diff: Diff, user: str) -> bytes:
-    """A DiffAnswer as JSON, made goal by goal. Raises LimitReached, Interrupted."""
-    goals = b",".join(bounded(map(_encode, diff)))
+def encoded(diff: Diff, user: str, shown: Callable[[GoalDiff], Struct] = lambda goal: goal) -> bytes:
+    """A DiffAnswer as JSON, made goal by goal, each as it is to be shown. Raises LimitReached, Interrupted."""
+    goals = b",".join(bounded(_encode(shown(goal)) for goal in diff))
     return b'%b,"goals":[%b]}' % (_encode(diff.head(user))[:-1], goals)
 
 

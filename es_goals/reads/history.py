@@ -7,7 +7,7 @@ from datetime import datetime
 import msgspec
 from msgspec import Struct
 
-from es_goals.events import EPOCH, Recorded, UndecodableEvent, micros, moment
+from es_goals.events import EPOCH, GoalEvent, Recorded, UndecodableEvent, micros, moment
 from es_goals.goals.commands import LimitReached
 from es_goals.projector import ProjectionBehind
 from es_goals.storage.deadlines import current
@@ -56,12 +56,15 @@ class EventPage(Struct, frozen=True):
 
 
 class Filter(Struct, frozen=True):
-    """What the log is asked for."""
+    """What the log is asked for. `subtree`: all that was about the goals below the subject too; `latest`: from the last
+    one back."""
 
     owner: str | None = None
     subject: str | None = None
     type: str | None = None
     until: int | None = None
+    subtree: bool = False
+    latest: bool = False
 
 
 def event_answer(line: Recorded) -> EventAnswer:
@@ -88,8 +91,13 @@ def point_of(text: str, field: str) -> int | datetime:
 
 def brief(line: Recorded) -> EventBrief:
     """An event as it explains something."""
-    undoes = getattr(line.event, "undoes", None) if b'"undoes"' in line.data else None
+    undoes = undone_by(line)
     return EventBrief(line.position, line.type, moment(line.at), line.actor, line.command, line.reason, undoes)
+
+
+def undone_by(line: Recorded) -> str | None:
+    """The command whose effect the event reverses. Decodes only what may name one."""
+    return line.event.undoes if b'"undoes"' in line.data and isinstance(line.event, GoalEvent) else None
 
 
 def folded(goal: Row | None, line: Recorded) -> Row:
@@ -158,7 +166,10 @@ def _settled(log: Reader, point: int | datetime, field: str) -> tuple[int, bool]
 
 def events(log: Reader, wanted: Filter, after: int, limit: int = STREAM_PAGE) -> list[Recorded]:
     """Those behind a position, in order."""
-    return user_events(log, wanted.owner, after, limit, until=wanted.until, subject=wanted.subject, type=wanted.type)
+    return user_events(
+        log, wanted.owner, after, limit, until=wanted.until, subject=wanted.subject, type=wanted.type,
+        latest=wanted.latest,
+    )  # fmt: skip
 
 
 def bounded(parts: Iterable[bytes]) -> Iterator[bytes]:

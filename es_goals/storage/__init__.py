@@ -10,6 +10,7 @@ from es_goals.storage.glance import Look
 from es_goals.storage.log import Clock, Log
 from es_goals.storage.place import expect_place, scheme
 from es_goals.storage.sessions import Sessions
+from es_goals.storage.tiles import Tiles
 from es_goals.storage.views import Views
 
 
@@ -23,10 +24,12 @@ class Options(Struct, frozen=True):
 
 
 class Storage(Struct, frozen=True):
-    """A log, the read models folded from it, who is signed in, and one glance at all of them."""
+    """A log, the read models folded from it and the hashes of the tree over it, who is signed in, and one glance at all
+    of them."""
 
     log: Log
     views: Views
+    tiles: Tiles
     sessions: Sessions
     glance: Look
     close: Callable[[], None]

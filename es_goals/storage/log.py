@@ -131,8 +131,10 @@ class Reader(Protocol):
         stream: str | None = None,
         subject: str | None = None,
         type: str | None = None,
+        latest: bool = False,
     ) -> list[Recorded]:
-        """Return at most `limit` events with `after` < position <= `until`, in order."""
+        """Return at most `limit` events with `after` < position <= `until`, in order; the `latest`: from the last one
+        back."""
 
     def owner(self, goal_id: str) -> str | None:
         """Return the id of the user who owns or owned this goal; None where no goal ever had the id."""
@@ -284,16 +286,17 @@ def user_events(
     until: int | None = None,
     subject: str | None = None,
     type: str | None = None,
+    latest: bool = False,
 ) -> list[Recorded]:
     """Read as Reader.read does, both streams of one user; those of everybody where `owner` is None."""
     if owner is None:
-        return log.read(after, limit, until=until, subject=subject, type=type)
+        return log.read(after, limit, until=until, subject=subject, type=type, latest=latest)
     # Both reads end at one position: an event of the second one must not hide an earlier one of the first.
     head = log.head().position
     read = partial(log.read, after, limit, until=head if until is None else min(head, until))
-    read = partial(read, subject=subject, type=type)
+    read = partial(read, subject=subject, type=type, latest=latest)
     lines = [*read(stream=goals_stream(owner)), *read(stream=account_stream(owner))]
-    return sorted(lines, key=lambda line: line.position)[:limit]
+    return sorted(lines, key=attrgetter("position"), reverse=latest)[:limit]
 
 
 def pages(ask: Callable[[K, int], list[R]], place: Callable[[R], K], after: K, limit: int = PAGE) -> Iterator[list[R]]:

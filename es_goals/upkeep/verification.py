@@ -1,6 +1,6 @@
 """Checks the log against its promises, and every read model against a fold from scratch."""
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from typing import Any, cast
 
 from msgspec import Struct, structs
@@ -8,11 +8,14 @@ from msgspec import Struct, structs
 from es_goals.events import GoalEvent, Recorded, UndecodableEvent, goals_stream, subject_of
 from es_goals.goals.state import Goals, evolve
 from es_goals.projector import fold_into
+from es_goals.proofs import HASH_BYTES, Checkpoint
+from es_goals.proving.digest import TreeHash, event_hash
+from es_goals.proving.tiles import WIDTH, GrowingTree, Tile
 from es_goals.storage import Storage
 from es_goals.storage.errors import StorageError
 from es_goals.storage.log import PAGE, Log, Progress, all_lines, all_streams
+from es_goals.storage.tiles import Tiles
 from es_goals.storage.views import Key, ReadModel
-from es_goals.upkeep.digest import TreeHash, event_bytes
 
 
 class Mismatch(Exception):
@@ -56,51 +59,122 @@ def lines(log: Log, until: int | None = None) -> Iterator[Recorded]:
         raise Mismatch(f"the log cannot be read behind position {after}: {error}") from error
 
 
-def verify_log(log: Log, expect: Anchor | None, progress: Progress) -> Checked:
-    """Check that the log is contiguous, decodable, in order, begins as expected, and ends with goals that form trees.
+class StoredTree:
+    """The stored tree hashes, compared with those of the log as it is read. Where they are over less of it, so much.
+
+    `fault` says which is the first one that is not the log's.
+    """
+
+    def __init__(self, tiles: Tiles) -> None:
+        self._tiles, self._size = tiles, tiles.size()
+        self._growing = GrowingTree()
+        self.fault: str | None = None
+
+    def add(self, leaf: bytes) -> None:
+        """Compare the hash of the next event."""
+        growing = self._growing
+        if self.fault is not None or growing.size == self._size:
+            return
+        growing.add([leaf])
+        for tile in growing.filled() if growing.size % WIDTH == 0 else ():
+            self._compare(tile)
+        for tile in growing.edge() if growing.size == self._size else ():
+            self._compare(tile)
+
+    def _compare(self, tile: Tile) -> None:
+        stored = self._tiles.tile(tile.level, tile.number)
+        if self.fault is not None or stored.startswith(tile.hashes):
+            return
+        places = range(0, len(tile.hashes), HASH_BYTES)
+        sides = ([side[place : place + HASH_BYTES] for side in (tile.hashes, stored)] for place in places)
+        place, (own, found) = next(one for one in enumerate(sides) if one[1][0] != one[1][1])
+        below = WIDTH**tile.level
+        first = (tile.number * WIDTH + place) * below + 1
+        whose = (
+            f"position {first}: its hash" if below == 1 else f"the hash over positions {first} to {first + below - 1}"
+        )
+        self.fault = f"{whose} is {own.hex()}; found {found.hex() or 'none'} in the stored tree"
+
+
+class Beginnings:
+    """What a log must begin with: `expect`, and what checkpoints that were kept say."""
+
+    def __init__(self, expect: Anchor | None = None, kept: Iterable[Checkpoint] = ()) -> None:
+        self._said: dict[int, list[tuple[str, str]]] = {}
+        self.least = 0
+        if expect is not None:
+            self._add(expect.position, expect.digest, "the log does not begin as expected")
+        for one in kept:
+            self._add(one.size, one.root.hex(), f"the log contradicts a checkpoint, whose digest is {one.root.hex()}")
+
+    def _add(self, position: int, digest: str, otherwise: str) -> None:
+        self._said.setdefault(position, []).append((digest, otherwise))
+        self.least = max(self.least, position)
+
+    def expect(self, position: int, tree: TreeHash) -> None:
+        """Raises Mismatch where the tree over the log up to this position is another one."""
+        for digest, otherwise in self._said.get(position, ()):
+            if tree.root() != digest:
+                raise Mismatch(f"{otherwise}: at position {position} its digest is {tree.root()}")
+
+
+def verify_log(
+    log: Log,
+    expect: Anchor | None,
+    progress: Progress,
+    kept: Iterable[Checkpoint] = (),
+    stored: StoredTree | None = None,
+) -> Checked:
+    """Check that the log is contiguous, decodable, in order, begins as expected, and ends with goals that form trees;
+    and that the stored tree hashes are its own.
 
     Raises Mismatch.
     """
     faults = log.integrity()
     if faults:
         raise Mismatch(f"the database is damaged: {faults[0]}")
-    head, tree = log.head().position, TreeHash()
+    beginnings, tree = Beginnings(expect, kept), TreeHash()
+    least = max(log.head().position, beginnings.least)
     versions: dict[str, int] = {}
     last: Recorded | None = None
-    _expect_beginning(tree, 0, expect)
+    beginnings.expect(0, tree)
     for line in lines(log):
         _check_line(line, last, versions)
         versions[line.stream] = line.version
-        tree.add(event_bytes(line))
-        _expect_beginning(tree, line.position, expect)
+        tree.add_hash(leaf := event_hash(line))
+        beginnings.expect(line.position, tree)
+        if stored is not None:
+            stored.add(leaf)
         last = line
         if line.position % PAGE == 0:
-            progress(line.position, max(head, line.position))
+            progress(line.position, max(least, line.position))
     found = last.position if last else 0
-    if found < max(head, expect.position if expect else 0):
-        raise Mismatch(f"the log ends at position {found}; expected {max(head, expect.position if expect else 0)}")
-    for stream in versions:
+    if found < least:
+        raise Mismatch(f"the log ends at position {found}; expected {least}")
+    users, goals = _check_streams(log, versions)
+    if stored is not None and stored.fault is not None:  # last, since what is before it says more
+        raise Mismatch(stored.fault)
+    return Checked(Anchor(found, tree.root()), users, goals)
+
+
+def _check_streams(log: Log, streams: Iterable[str]) -> tuple[int, int]:
+    """Check that each stream's user is there, and that goals form trees. Returns how many users and goals there are."""
+    for stream in streams:
         if log.user(stream.partition(":")[2]) is None:
             raise Mismatch(f"{stream}: expected a row for this user beside the log")
-    goals = sum(_check_goals(log, stream) for stream in versions if stream.startswith("user:"))
-    users = sum(stream.startswith("account:") for stream in versions)
-    return Checked(Anchor(found, tree.root()), users, goals)
+    goals = sum(_check_goals(log, stream) for stream in streams if stream.startswith("user:"))
+    return sum(stream.startswith("account:") for stream in streams), goals
 
 
 def anchor(log: Log, until: int, progress: Progress) -> Anchor:
     """Return what the log begins with, up to a position. Raises Mismatch where it cannot be read so far."""
     tree, position = TreeHash(), 0
     for line in lines(log, until):
-        tree.add(event_bytes(line))
+        tree.add_hash(event_hash(line))
         position = line.position
         if position % PAGE == 0:
             progress(position, until)
     return Anchor(position, tree.root())
-
-
-def _expect_beginning(tree: TreeHash, position: int, expect: Anchor | None) -> None:
-    if expect is not None and position == expect.position and tree.root() != expect.digest:
-        raise Mismatch(f"the log does not begin as expected: at position {position} its digest is {tree.root()}")
 
 
 def _check_line(line: Recorded, last: Recorded | None, versions: dict[str, int]) -> None:

@@ -15,8 +15,8 @@ from click.testing import Result
 from es_goals import rebuild as rebuilding
 from es_goals.cli import terminal
 from es_goals.events import Event, GoalCompleted, GoalDeleted
+from es_goals.proving.digest import TreeHash, event_bytes
 from es_goals.storage.sessions import Session
-from es_goals.upkeep.digest import TreeHash, event_bytes
 from es_goals.upkeep.verification import lines
 from tests.support.commands import (
     add_user,

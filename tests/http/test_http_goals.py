@@ -96,6 +96,7 @@ def test_a_goal_is_created_with_all_that_is_given(served: Served, user: str) -> 
     assert answer.status_code == 201
     assert answer.headers["Location"] == f"/v2/goals/{goal['id']}"
     assert answer.headers["Position"] == str(event["position"])
+    assert answer.headers["Command"] == event["command"]
     assert answer.headers["ETag"]
     assert answer.headers["Content-Type"] == "application/json; charset=utf-8"
     assert answer.headers["Cache-Control"] == LIVE
@@ -942,19 +943,31 @@ def test_every_command_is_done_once_under_its_key(served: Served, user: str) -> 
         ("POST", f"{path}/restore", {}),
     ]
 
-    def send() -> list[tuple[int, Any, str, str | None]]:
+    def send() -> list[tuple[int, Any, str, str, str | None]]:
         answers = []
         for number, (method, place, body) in enumerate(requests):
             answers.append(served.client.request(method, place, json=body, headers={"Idempotency-Key": f"{number}"}))
-        return [(a.status_code, a.json(), a.headers["Position"], a.headers.get("Idempotent-Replayed")) for a in answers]
+        heads = [[a.headers["Position"], a.headers["Command"], a.headers.get("Idempotent-Replayed")] for a in answers]
+        return [(a.status_code, a.json(), *head) for a, head in zip(answers, heads, strict=True)]
 
     first = send()
     events = served.events(f"/users/{user}")
     again = send()
 
-    assert [answer[3] for answer in first] == [None] * 7
-    assert again == [(*answer[:3], "true") for answer in first]
+    assert [answer[4] for answer in first] == [None] * 7
+    assert again == [(*answer[:4], "true") for answer in first]
     assert served.events(f"/users/{user}") == events
+
+
+def test_a_command_that_changes_nothing_names_none_that_was_recorded(served: Served, user: str) -> None:
+    goal = served.make_goal(user, "a")
+
+    body = {"commands": [{"type": "ChangeGoal", "id": goal["id"], "name": "a"}]}
+    path = f"/v2/users/{user}/commands"
+    first, again = (served.post(path, body, Idempotency_Key="key") for _ in range(2))
+
+    assert again.headers["Idempotent-Replayed"] == "true"
+    assert "Command" not in {**first.headers, **again.headers}
 
 
 def test_a_key_with_another_request_is_refused(served: Served, user: str) -> None:

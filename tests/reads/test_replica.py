@@ -76,12 +76,20 @@ def test_where_the_replica_is_behind_the_primary_answers(pair: Pair) -> None:
 
 def test_a_replica_that_is_gone_is_missed_by_nobody_and_used_again_when_it_is_back(pair: Pair) -> None:
     pair.served.make_user("eve")
+    wait_until_used(pair, "eve")
     pair.standby.stop()
 
-    write_and_read(pair, "eve", 10)
-    pair.standby.start()
+    try:
+        write_and_read(pair, "eve", 10)
+    finally:
+        pair.standby.start()
+    wait_until_used(pair, "eve")
+
+
+def wait_until_used(pair: Pair, user: str) -> None:
+    """By both workers: what is asked of it while it rests says nothing of it."""
     before = pair.replica_reads()
-    wait_for(lambda: bool(look(pair, "eve")) and pair.replica_reads() > before, "the replica to be used again")
+    wait_for(lambda: bool(look(pair, user)) and pair.replica_reads() > before + 10, "the replica to be used again")
 
 
 def look(pair: Pair, user: str) -> httpx2.Response:

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from msgspec import structs
 
 from es_goals.events import Recorded
-from es_goals.upkeep.digest import TreeHash, event_bytes
+from es_goals.proving.digest import TreeHash, event_bytes
 from tests.support.histories import tree_hash
 
 # The leaves and roots that the certificate-transparency reference implementation is tested with.

@@ -50,6 +50,7 @@ from es_goals.events import (
 ID = "019ab001-0000-7000-8000-000000000001"
 PARENT = "019ab001-0000-7000-8000-000000000002"
 USER, TOKEN = "019ab001-0000-7000-8000-000000000009", "019ab001-0000-7000-8000-00000000000a"
+UNDONE = "019ab001-0000-7000-8000-00000000000b"
 START, DUE = Instant("2026-11-23T08:00:00Z"), Instant("2026-12-24T17:30:00.250000Z")
 
 # What is written today. Never change a line, only add: logs out there hold them.
@@ -160,6 +161,58 @@ GOLDEN: Sequence[tuple[str, bytes, Event]] = [
     ),
     ("UserDisabled", b'{"user_id":"019ab001-0000-7000-8000-000000000009"}', UserDisabled(USER)),
     ("UserEnabled", b'{"user_id":"019ab001-0000-7000-8000-000000000009"}', UserEnabled(USER)),
+    (
+        "GoalCreated",
+        b'{"goal_id":"019ab001-0000-7000-8000-000000000001","name":"Run","start":"2026-11-23T08:00:00Z","rank":"V00000",'
+        b'"undoes":"019ab001-0000-7000-8000-00000000000b"}',
+        GoalCreated(ID, "Run", START, "V00000", undoes=UNDONE),
+    ),
+    (
+        "GoalRenamed",
+        b'{"goal_id":"019ab001-0000-7000-8000-000000000001","name":"Walk",'
+        b'"undoes":"019ab001-0000-7000-8000-00000000000b"}',
+        GoalRenamed(ID, "Walk", UNDONE),
+    ),
+    (
+        "GoalDescribed",
+        b'{"goal_id":"019ab001-0000-7000-8000-000000000001","undoes":"019ab001-0000-7000-8000-00000000000b"}',
+        GoalDescribed(ID, undoes=UNDONE),
+    ),
+    (
+        "GoalScheduled",
+        b'{"goal_id":"019ab001-0000-7000-8000-000000000001","start":"2026-11-23T08:00:00Z",'
+        b'"undoes":"019ab001-0000-7000-8000-00000000000b"}',
+        GoalScheduled(ID, START, undoes=UNDONE),
+    ),
+    (
+        "GoalMoved",
+        b'{"goal_id":"019ab001-0000-7000-8000-000000000001","rank":"V00001",'
+        b'"undoes":"019ab001-0000-7000-8000-00000000000b"}',
+        GoalMoved(ID, "V00001", undoes=UNDONE),
+    ),
+    (
+        "GoalCompleted",
+        b'{"goal_id":"019ab001-0000-7000-8000-000000000001","end":"2026-12-24T17:30:00.250000Z",'
+        b'"undoes":"019ab001-0000-7000-8000-00000000000b"}',
+        GoalCompleted(ID, DUE, UNDONE),
+    ),
+    (
+        "GoalReopened",
+        b'{"goal_id":"019ab001-0000-7000-8000-000000000001","undoes":"019ab001-0000-7000-8000-00000000000b"}',
+        GoalReopened(ID, UNDONE),
+    ),
+    (
+        "GoalDeleted",
+        b'{"goal_id":"019ab001-0000-7000-8000-000000000001","root":"019ab001-0000-7000-8000-000000000002",'
+        b'"undoes":"019ab001-0000-7000-8000-00000000000b"}',
+        GoalDeleted(ID, PARENT, UNDONE),
+    ),
+    (
+        "GoalRestored",
+        b'{"goal_id":"019ab001-0000-7000-8000-000000000001","rank":"V00000",'
+        b'"undoes":"019ab001-0000-7000-8000-00000000000b"}',
+        GoalRestored(ID, "V00000", undoes=UNDONE),
+    ),
 ]
 
 # The least that a first version wrote. A field that is added later may not be needed to read these.

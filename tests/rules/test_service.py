@@ -141,7 +141,7 @@ def test_a_command_is_recorded_with_its_cause_and_answered_with_its_goal(engine:
     event = line.event
     rank = folded(log, "ann").known["run"].rank
     goal = Goal("run", None, "Run", None, instant(NOW), None, rank, NOW, NOW)
-    assert outcome == Outcome(1, 1, [Result(goal)], events=1)
+    assert outcome == Outcome(1, 1, [Result(goal)], events=1, command="command-1")
     assert structs.astuple(line)[:9] == (
         1, "user:ann", 1, "GoalCreated", "run", NOW, "ann", "command-1", "because"
     )  # fmt: skip

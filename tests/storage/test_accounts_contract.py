@@ -268,11 +268,19 @@ Work = Callable[[Transaction], object]
 
 async def together(writer: Writer, works: Sequence[Work]) -> list[object]:
     """Submit all while the writer is busy, so that they are one batch. Answers or errors, in order."""
-    gate = threading.Event()
-    tasks = [asyncio.create_task(writer.submit(work)) for work in (lambda _: gate.wait(DEADLINE), *works)]
-    await asyncio.sleep(0)  # each has submitted its work
+    begun, gate = threading.Event(), threading.Event()
+
+    def busy(_: Transaction) -> None:
+        begun.set()
+        gate.wait(DEADLINE)
+
+    first = asyncio.create_task(writer.submit(busy))
+    await asyncio.to_thread(begun.wait, DEADLINE)
+    tasks = [asyncio.create_task(writer.submit(work)) for work in works]
+    for _ in range(2):  # each has submitted its work, and all of it is handed over
+        await asyncio.sleep(0)
     gate.set()
-    return (await asyncio.gather(*tasks, return_exceptions=True))[1:]
+    return (await asyncio.gather(first, *tasks, return_exceptions=True))[1:]
 
 
 def adding_to(user_id: str) -> Work:
@@ -308,7 +316,7 @@ def test_what_a_command_wrote_before_it_was_refused_does_not_stay_and_those_of_i
         answers = asyncio.run(together(writer, [adding_to("bob"), refused, adding_to("eve")]))
 
     assert [type(answer) for answer in answers] == [type(None), Refused, type(None)]
-    assert batches == [4]
+    assert batches in ([4], [1, 3])  # with the busy one, or behind it
     assert log.credentials(Password) == [Password("bob", "hash"), Password("eve", "hash")]
     assert (log.users(), log.tokens("ann"), log.credentials(Identity)) == ([ANN, BOB, EVE], [token(1)], [])
     assert log.streams() == [account_stream("bob"), account_stream("eve")]

@@ -27,6 +27,7 @@ from es_goals.storage.log import (
     User,
     all_lines,
     pages,
+    user_events,
 )
 from tests.support import postgres
 from tests.support.engines import DEADLINE, NOW, Engine, HandClock, hear, open_storage, say, start, tell
@@ -716,9 +717,10 @@ def test_reading_answers_what_every_filter_lets_through_in_order(several: Log) -
         (None, ANN, BOB, "user:eve"),
         (None, "a0", "b0", "b2", "nobody's"),
         (None, "GoalCreated", "GoalRenamed", "GoalDeleted", "GoalMoved"),
+        (False, True),
     )
 
-    for after, limit, until, stream, subject, type in filters:
+    for after, limit, until, stream, subject, type, latest in filters:
         expected = [
             line
             for line in lines
@@ -726,9 +728,21 @@ def test_reading_answers_what_every_filter_lets_through_in_order(several: Log) -
             and stream in (None, line.stream)
             and subject in (None, line.subject)
             and type in (None, line.type)
-        ][:limit]
-        found = several.read(after, limit, until=until, stream=stream, subject=subject, type=type)
-        assert found == expected, (after, limit, until, stream, subject, type)
+        ][:: -1 if latest else 1][:limit]
+        found = several.read(after, limit, until=until, stream=stream, subject=subject, type=type, latest=latest)
+        assert found == expected, (after, limit, until, stream, subject, type, latest)
+
+
+@pytest.mark.parametrize("latest", [False, True])
+def test_both_streams_of_a_user_are_read_as_one(several: Log, latest: bool) -> None:
+    with several.writing() as transaction:
+        transaction.append("account:ann", 0, [UserRegistered("ann")], CAUSE)
+    record(several, "ann", GoalRenamed("a1", "last"))
+    theirs = [line for line in several.read() if line.owner == "ann"][:: -1 if latest else 1]
+
+    assert user_events(several, "ann", 0, latest=latest) == theirs
+    assert user_events(several, "ann", 0, 3, latest=latest) == theirs[:3]
+    assert user_events(several, None, 0, latest=latest) == several.read(latest=latest)
 
 
 def test_a_transaction_reads_by_every_filter_what_it_wrote_itself(several: Log) -> None:

@@ -18,9 +18,9 @@ from structlog.testing import capture_logs
 
 from es_goals.cli import main
 from es_goals.events import Event, UserRegistered, account_stream
+from es_goals.proving.digest import event_bytes
 from es_goals.storage import Storage
 from es_goals.storage.log import Cause, Clock, User
-from es_goals.upkeep.digest import event_bytes
 from es_goals.upkeep.verification import lines
 from tests.support.engines import NOW, HandClock, open_storage
 from tests.support.histories import record, tree_hash

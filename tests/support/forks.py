@@ -9,7 +9,9 @@ import subprocess
 import sys
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack
+from importlib import import_module
 from multiprocessing.reduction import DupFd
+from operator import attrgetter
 from typing import IO, Any, Protocol
 
 IMPORTED = [
@@ -69,7 +71,8 @@ class Forked:
         self, run: Callable[..., object], arguments: Sequence[str], env: Mapping[str, str], standard: Sequence[int]
     ) -> None:
         inherited = [_Inherited(fd) for fd in standard]
-        self._process = _forks.Process(target=_begin, args=(run, arguments, dict(env), os.getcwd(), inherited))
+        named = run.__module__, run.__qualname__  # imported only when the environment is set
+        self._process = _forks.Process(target=_begin, args=(*named, arguments, dict(env), os.getcwd(), inherited))
         self._process.daemon = True  # it is ended with the tests
         self._process.start()
         assert self._process.pid is not None
@@ -103,7 +106,7 @@ class Forked:
 
 
 def _begin(
-    run: Callable[..., object], arguments: Sequence[str], env: Mapping[str, str], folder: str, standard: Sequence[int]
+    module: str, run: str, arguments: Sequence[str], env: Mapping[str, str], folder: str, standard: Sequence[int]
 ) -> None:
     assert "prometheus_client" not in sys.modules
     os.setsid()
@@ -114,7 +117,7 @@ def _begin(
     os.environ.clear()
     os.environ.update(env)
     os.chdir(folder)
-    run(*arguments)
+    attrgetter(run)(import_module(module))(*arguments)
 
 
 def may_fork(env: Mapping[str, str]) -> bool:

@@ -25,9 +25,9 @@ from es_goals.events import (
     goals_stream,
     subject_of,
 )
+from es_goals.proving.digest import TreeHash
 from es_goals.storage.log import Cause, Log, User
 from es_goals.storage.views import Key, ReadModel
-from es_goals.upkeep.digest import TreeHash
 
 START = Instant("2026-11-23T08:00:00Z")
 RANK = "V00000"

@@ -22,4 +22,7 @@ def compared_before(log: Log) -> None:
         for row in MEETING:
             transaction.copy_user(row)
             transaction.append(account_stream(row.user.id), 0, [UserRegistered(row.user.id)], Cause(row.user.id))
-        cast(SqlTransaction, transaction)._ask("UPDATE log SET schema = 3")
+        ask = cast(SqlTransaction, transaction)._ask
+        ask("UPDATE log SET schema = 3")
+        if not log.is_local:
+            ask("DROP TABLE es_goals_views.tree, es_goals_views.tiles")

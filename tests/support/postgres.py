@@ -61,6 +61,15 @@ def _demoted() -> dict[str, str]:
     return {"user": "nobody", "group": "nogroup"} if os.geteuid() == 0 else {}
 
 
+def _children(pid: int) -> list[int]:
+    children = []
+    for one in Path("/proc").glob("[0-9]*/stat"):
+        with suppress(OSError):  # it has ended meanwhile
+            if int(one.read_text().rpartition(")")[2].split()[1]) == pid:
+                children.append(int(one.parent.name))
+    return children
+
+
 class Server:
     """One server of its own data folder. Its `options` are lines of postgresql.conf."""
 
@@ -114,8 +123,13 @@ class Server:
         return True
 
     def stop(self, how: signal.Signals = signal.SIGQUIT) -> None:
-        """SIGQUIT: at once, as after a crash. SIGKILL of the postmaster leaves its children a moment."""
+        """SIGQUIT: at once, as after a crash. SIGKILL: all of its processes, as where a machine is lost; without its
+        postmaster a child would show others what waits for the standby."""
         if self.process is not None:
+            if how == signal.SIGKILL:
+                self.process.send_signal(signal.SIGSTOP)
+                for child in _children(self.process.pid):
+                    os.kill(child, how)
             self.process.send_signal(how)
             self.process.wait()
             self.process = None

@@ -29,7 +29,9 @@ MODULES = set(TREES)
 EVERYTHING = {"es_goals", "projections"}
 BY_ALL = {"es_goals.events", "es_goals.values", "es_goals.metrics", "es_goals.logs", "es_goals.__version__"}
 BELOW_STORAGE = {"es_goals.storage.errors", "es_goals.storage.deadlines"}
-PROMISES = BELOW_STORAGE | {f"es_goals.storage.{name}" for name in ("log", "views", "sessions", "place", "glance")}
+PROMISES = BELOW_STORAGE | {
+    f"es_goals.storage.{name}" for name in ("log", "views", "tiles", "sessions", "place", "glance")
+}
 HTTP = {
     "es_goals.goals",
     "es_goals.accounts",
@@ -39,6 +41,8 @@ HTTP = {
     "es_goals.rebuild",
     "es_goals.reads",
     "es_goals.worker",
+    "es_goals.proofs",
+    "es_goals.proving",
     "es_goals.settings",
     "es_goals.ids",
     "es_goals.http.exchange",
@@ -65,6 +69,7 @@ MAY_IMPORT: dict[str, set[str]] = {
     "es_goals.storage.place": BELOW_STORAGE,
     "es_goals.storage.log": BELOW_STORAGE,
     "es_goals.storage.views": BELOW_STORAGE | {"es_goals.storage.log"},
+    "es_goals.storage.tiles": BELOW_STORAGE,
     "es_goals.storage.sessions": BELOW_STORAGE,
     "es_goals.storage.glance": BELOW_STORAGE | {"es_goals.storage.views", "es_goals.storage.sessions"},
     "es_goals.storage.writer": PROMISES,
@@ -73,6 +78,8 @@ MAY_IMPORT: dict[str, set[str]] = {
     "es_goals.storage.sqlite": PROMISES | {"es_goals.storage.sql", "es_goals.storage.copying"},
     "es_goals.storage.postgres": PROMISES | {"es_goals.storage.sql", "es_goals.storage.copying"},
     "es_goals.storage": PROMISES | {"es_goals.storage.sqlite", "es_goals.storage.postgres"},
+    "es_goals.proofs": set(),
+    "es_goals.proving": {"es_goals.proofs", "es_goals.storage", "es_goals.projector"},
     "es_goals.configured": {"es_goals.settings", "es_goals.goals", "es_goals.storage"},
     "es_goals.service": {"es_goals.goals", "es_goals.accounts", "es_goals.storage"},
     "es_goals.projector": {"es_goals.storage"},
@@ -90,11 +97,13 @@ MAY_IMPORT: dict[str, set[str]] = {
     },
     "es_goals.worker": {
         "es_goals.service", "es_goals.reads", "es_goals.projector", "es_goals.rebuild", "es_goals.storage",
-        "es_goals.settings", "es_goals.configured", "es_goals.ids",
+        "es_goals.settings", "es_goals.configured", "es_goals.ids", "es_goals.proving",
     },
     "es_goals.outlines": set(),
     "es_goals.files": {"es_goals.goals", "es_goals.outlines", "projections.goal_tree.Node"},
-    "es_goals.upkeep": {"es_goals.goals", "es_goals.storage", "es_goals.projector"},
+    "es_goals.upkeep": {
+        "es_goals.goals", "es_goals.storage", "es_goals.projector", "es_goals.proofs", "es_goals.proving",
+    },
     "es_goals.http": HTTP,
     "es_goals.http.edge": HTTP,
     "es_goals.http.goals": HTTP,
@@ -146,13 +155,14 @@ KEPT_IN = {
     "prometheus_client": {"es_goals.metrics", "es_goals.server"},
     "httpx2": {"es_goals.accounts"},
     "joserfc": {"es_goals.accounts"},
+    "cryptography": {"es_goals.proofs", "es_goals.proving"},
 }  # fmt: skip
 IMPURE = {
     "apsw", "asyncio", "falcon", "http", "io", "os", "pathlib", "psycopg", "psycopg_pool", "random", "secrets",
     "socket", "sqlite3", "subprocess", "threading", "time", "urllib", "uuid",
 }  # fmt: skip
-PURE = ["es_goals.events", "es_goals.values", "es_goals.goals", "es_goals.accounts.names", "es_goals.upkeep.digest",
-        "projections"]  # fmt: skip
+PURE = ["es_goals.events", "es_goals.values", "es_goals.goals", "es_goals.accounts.names", "es_goals.proving.digest",
+        "es_goals.proving.tiles", "es_goals.proofs", "projections"]  # fmt: skip
 
 
 def place_of(module: str) -> str:
@@ -385,7 +395,7 @@ def is_only_a_type(node: Definition) -> bool:
 
 PROMISED = {
     name.partition(".")[2]
-    for promises in ("storage.log", "storage.views", "storage.sessions", "reads.cache")
+    for promises in ("storage.log", "storage.views", "storage.tiles", "storage.sessions", "reads.cache")
     for name, node in public(TREES[f"es_goals.{promises}"].body)
     if "." in name and ast.get_docstring(node)
 }

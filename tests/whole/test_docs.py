@@ -22,9 +22,9 @@ from es_goals.http.operating.gauges import measure
 from es_goals.ids import wall_clock
 from es_goals.metrics import exposition
 from es_goals.projector import Projector
+from es_goals.proving.digest import event_bytes
 from es_goals.settings import PREFIX, RENAMED, SECRET, Settings
 from es_goals.storage.postgres.connections import SCHEMAS
-from es_goals.upkeep.digest import event_bytes
 from tests.support.commands import at_home, cli, done
 from tests.support.engines import ROOT, open_storage
 from tests.support.histories import tree_hash

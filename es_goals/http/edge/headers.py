@@ -40,7 +40,8 @@ _SENT = (
     " Last-Event-ID"
 )
 _SHOWN = (
-    "ETag, Position, Log, Location, Link, X-Request-Id, Idempotent-Replayed, Retry-After, RateLimit, RateLimit-Policy"
+    "ETag, Position, Command, Log, Location, Link, X-Request-Id, Idempotent-Replayed, Retry-After, RateLimit,"
+    " RateLimit-Policy"
 )
 _PREFLIGHT_SECONDS = "7200"  # no browser keeps it longer than that or a day
 

@@ -59,7 +59,7 @@ class Middleware:
         req.started = perf_counter()
         req.deadline = Deadline(monotonic() + self._settings.deadline)
         req.caller = req.operation = req.charge = None
-        req.look, req.named_by_id, req.dry_run, req.raw = NOTHING, False, False, b""
+        req.look, req.named_by_id, req.dry_run, req.answer, req.raw = NOTHING, False, False, None, b""
         given = req.headers.get("x-request-id")
         req.id = given if given and _REQUEST_ID.fullmatch(given) else next(self._ids)
         resp.set_header("X-Request-Id", req.id)

@@ -13,6 +13,7 @@ from es_goals.http import answers, requests
 from es_goals.http.describe.operation import operation
 from es_goals.http.exchange import Request
 from es_goals.http.problems import Refusal
+from es_goals.http.requests import DryRunQuery
 from es_goals.http.resource import Resource
 from es_goals.outlines import FORMATS, WRITTEN, BadOutline, CannotWrite, Outline
 from es_goals.reads import TREE
@@ -26,12 +27,11 @@ BINARY = "application/octet-stream"
 TAKEN = tuple(dict.fromkeys([BINARY, *(one.media_type for one in FORMATS.values())]))
 
 
-class ImportQuery(Struct, frozen=True, forbid_unknown_fields=True):
+class ImportQuery(DryRunQuery, frozen=True, forbid_unknown_fields=True):
     """What the file is, where that is not to be recognised; and what is to become of it."""
 
     format: Annotated[str, Meta(description=f"one of {', '.join(FORMATS)}")] | None = None
     strict: Annotated[bool, Meta(description="refuse what would be left out, shortened or changed")] = False
-    dry_run: Annotated[bool, Meta(description="answer what would happen, and record nothing")] = False
 
 
 class ExportQuery(Struct, frozen=True, forbid_unknown_fields=True):
@@ -68,7 +68,7 @@ class UserImport(Resource):
     async def on_post(self, req: Request, resp: Response, user: User) -> None:
         """The body is the file: of outliners, task lists or calendars. All or nothing, in one command."""
         query = requests.query(req, ImportQuery)
-        req.dry_run = query.dry_run
+        requests.read_dry_run(req, query)
         data = await requests.read_file(req, TAKEN)
         format = _known(query.format, tuple(FORMATS))
         outline, there = await self.reads.in_thread(lambda: self._outline(data, format, user), req.asker)

@@ -16,7 +16,8 @@ def open(url: str, clock: Clock, options: Options) -> Storage:
     connections = Connections(url, options.deadline, options.connections, standby=options.standby)
     log = PostgresLog(connections, clock)
     views = PostgresViews(connections)
-    return Storage(log, views, PostgresSessions(connections), PostgresGlances(connections, views), log.close)
+    glance = PostgresGlances(connections, views)
+    return Storage(log, views, views.tiles(), PostgresSessions(connections), glance, log.close)
 
 
 def exists(url: str, options: Options) -> bool:

@@ -24,6 +24,7 @@ WITHOUT_TIMEOUT_SECONDS = 86_400.0
 SNAPSHOT = "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY"
 """The statement that begins a transaction whose reads show one moment."""
 LEAST_CONNECT_SECONDS = 2  # libpq takes no less for a host of several
+STANDBY_SECONDS = 0.5  # who waits for a connection to one that is gone still has the primary to ask
 SCHEMAS = "es_goals, es_goals_views, es_goals_sessions"
 # What the server raises where a statement was refused for what it says: nothing of it was stored.
 REFUSED = (errors.IntegrityError, errors.RaiseException, errors.DataError)
@@ -107,7 +108,8 @@ translated = _Translated()
 
 class Connections:
     """At most `most` connections of this process to the first server of `url` that takes writes, or with `standby` to
-    any server. Whoever waits for one, or for the server, waits `deadline` seconds at most."""
+    any server. Whoever waits for one, or for the server, waits `deadline` seconds at most; for one to a standby, which
+    need not be there, half a second."""
 
     def __init__(self, url: str, deadline: float, most: int, *, standby: bool = False) -> None:
         self.url, self.deadline, self.standby = shown(url), deadline, standby
@@ -121,7 +123,7 @@ class Connections:
             configure=self._configure,
             min_size=1,
             max_size=most,
-            timeout=deadline,
+            timeout=min(deadline, STANDBY_SECONDS) if standby else deadline,
             reconnect_timeout=deadline,
             open=False,
         )

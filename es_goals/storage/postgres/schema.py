@@ -9,12 +9,15 @@ from psycopg.sql import SQL, Identifier
 from es_goals.storage.errors import Unusable
 from es_goals.storage.postgres.connections import Connection, Connections, transaction, translated, unbounded
 from es_goals.storage.sql.log import BASE, SCHEMA, statements
-from es_goals.storage.sql.upgrades import Step, refold, take
+from es_goals.storage.sql.upgrades import Step, all_of, refold, take
 
 MIGRATING = 0x0E5_60A15
 """Of an advisory lock: two that make or upgrade the schema at once wait for each other."""
 # What makes a log of an older schema one of the next. The first one on PostgreSQL was 2.
-_UPGRADES: Mapping[int, Step] = {2: "postgres/accounts.sql", 3: partial(refold, users="es_goals.users")}
+_UPGRADES: Mapping[int, Step] = {
+    2: "postgres/accounts.sql",
+    3: all_of(partial(refold, users="es_goals.users"), "postgres/tiles.sql"),
+}
 _OWNED = (
     "SELECT pg_has_role(tableowner::name, 'USAGE') FROM pg_tables"
     " WHERE (schemaname, tablename) = ('es_goals', 'events')"

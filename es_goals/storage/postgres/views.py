@@ -10,7 +10,8 @@ from psycopg import errors
 
 from es_goals.storage.errors import GenerationGone
 from es_goals.storage.postgres.connections import REFUSED, SNAPSHOT, Connections, NoSuchTable, transaction
-from es_goals.storage.sql.views import Cursor, SqlViews, as_generation_gone
+from es_goals.storage.sql.tables import Cursor
+from es_goals.storage.sql.views import SqlViews, as_generation_gone
 from es_goals.storage.views import Generation, ReadModel
 
 LEASES = 0x0E5_60A15

@@ -31,6 +31,8 @@ from es_goals.values import folded
 
 SCHEMA = 4
 """The log's version, on every engine."""
+LARGEST = 2**63 - 1
+"""Of positions."""
 BASE = 2
 """The version that sqlite/log.sql and postgres/log.sql make; the upgrades from there on make the rest, as they do of an
 older log."""
@@ -47,10 +49,9 @@ _BY_SUBJECT = (
     " WHERE position > $2"
 )
 # Finds the version from the stream's end backwards, since readers mostly ask for the newest events.
-_BY_STREAM = (
-    f"SELECT {COLUMNS} FROM events WHERE stream = $1 AND version > coalesce((SELECT version FROM events"
-    " WHERE stream = $1 AND position <= $2 ORDER BY version DESC LIMIT 1), 0)"
-)
+_UPTO = "coalesce((SELECT version FROM events WHERE stream = $1 AND position <= $2 ORDER BY version DESC LIMIT 1), 0)"
+_BY_STREAM = f"SELECT {COLUMNS} FROM events WHERE stream = $1 AND version > {_UPTO}"
+_BACK_BY_STREAM = f"SELECT {COLUMNS} FROM events WHERE stream = $1 AND version <= {_UPTO}"
 _OWNER = "SELECT stream FROM events WHERE subject = $1 AND type = 'GoalCreated'"
 _AT = "SELECT at FROM events WHERE position = $1"
 _STORED_KEY = "SELECT stream, key, digest, first, last FROM commands WHERE stream = $1 AND key = $2"
@@ -133,19 +134,23 @@ class SqlReader(ABC):
         stream: str | None = None,
         subject: str | None = None,
         type: str | None = None,
+        latest: bool = False,
     ) -> list[Recorded]:
-        order, also = "position", {"position <= ": until, "type = ": type}
+        order, also = "position", dict[str, str | int | None]({"position <= ": until, "type = ": type})
         values: list[str | int] = [after]
         sql = _BY_POSITION
         if subject is not None:
             sql, values, also["stream = "] = _BY_SUBJECT, [subject, after], stream
+        elif stream is not None and latest:
+            sql, values, order = _BACK_BY_STREAM, [stream, LARGEST if until is None else until], "version"
+            also = {"position > ": after or None, "type = ": type}
         elif stream is not None:
             sql, values, order = _BY_STREAM, [stream, after], "version"
         for condition, value in also.items():
             if value is not None:
                 values.append(value)
                 sql += f" AND {condition}${len(values)}"
-        sql += f" ORDER BY {order} LIMIT ${len(values) + 1}"
+        sql += f" ORDER BY {order}{' DESC' if latest else ''} LIMIT ${len(values) + 1}"
         return list(starmap(Recorded, self._rows(sql, *values, limit)))
 
     def owner(self, goal_id: str) -> str | None:

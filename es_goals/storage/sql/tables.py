@@ -4,7 +4,7 @@ import hashlib
 from collections.abc import Iterable, Iterator, Sequence
 from functools import cache
 from itertools import count
-from typing import TypeVar
+from typing import Any, Protocol, TypeVar
 
 import msgspec.inspect
 
@@ -13,6 +13,13 @@ from es_goals.storage.views import ReadModel
 CHUNK = 64  # rows a statement
 
 T = TypeVar("T")
+
+
+class Cursor(Protocol):
+    """Asks within a transaction, on whatever engine."""
+
+    def execute(self, sql: str, values: Sequence[Any] = (), /) -> Any:
+        """Return what has `fetchone` and `fetchall`."""
 
 
 def name_of(model: ReadModel) -> str:

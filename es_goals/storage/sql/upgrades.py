@@ -37,6 +37,16 @@ def take(step: Step, connection: Connection) -> None:
         step(connection)
 
 
+def all_of(*steps: Step) -> Step:
+    """Return what does one step after the other."""
+
+    def do(connection: Connection) -> None:
+        for step in steps:
+            take(step, connection)
+
+    return do
+
+
 def refold(connection: Connection, users: str) -> None:
     """Compare the names in the table `users` as `folded` does now."""
     changes = refolded(connection.execute(f"SELECT id, name, created_at, folded FROM {users}").fetchall())

@@ -4,12 +4,23 @@ from abc import ABC, abstractmethod
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from itertools import chain
-from typing import Any, ClassVar, Protocol
+from typing import Any, ClassVar
 
 from msgspec import structs
 
 from es_goals.storage.errors import GenerationGone, RowRefused
-from es_goals.storage.sql.tables import chunks, code, columns, key_columns, key_matches, placeholders, quoted, table_of
+from es_goals.storage.sql.tables import (
+    Cursor,
+    chunks,
+    code,
+    columns,
+    key_columns,
+    key_matches,
+    placeholders,
+    quoted,
+    table_of,
+)
+from es_goals.storage.sql.tiles import SqlTiles
 from es_goals.storage.views import Generation, Key, ReadModel
 
 GENERATION = "id, name, state, position, command, failed_at, error, writes, filled, folded"
@@ -35,13 +46,6 @@ _REPLACED = (
     "SELECT id, name FROM generations WHERE name = $1"
     " AND (state = 'previous' OR revision <> $2 OR shape <> $3) AND id <> $4"
 )
-
-
-class Cursor(Protocol):
-    """Asks within a transaction, on whatever engine."""
-
-    def execute(self, sql: str, values: Sequence[Any] = (), /) -> Any:
-        """Return what has `fetchone` and `fetchall`."""
 
 
 class SqlViews(ABC):
@@ -71,6 +75,10 @@ class SqlViews(ABC):
     @abstractmethod
     def _expect_table(self, generation: Generation) -> AbstractContextManager[None]:
         """Raise GenerationGone where its table turns out to be gone."""
+
+    def tiles(self) -> SqlTiles:
+        """Return the log's tree hashes, which are stored beside the read models."""
+        return SqlTiles(self._reading, self._writing)
 
     def live(self, model: ReadModel) -> Generation:
         return self._found(model, "live") or self._make(model, "live")

@@ -30,7 +30,7 @@ def open(url: str, clock: Clock, options: Options) -> Storage:
         found = {one.hash: one for one in map(sessions.session, hashes) if one is not None}
         return Glance(log.read(after, limit), found, views.live(model))
 
-    return Storage(log, views, sessions, glance, close)
+    return Storage(log, views, views.tiles(), sessions, glance, close)
 
 
 def exists(url: str, options: Options) -> bool:

@@ -8,13 +8,15 @@ from typing import ClassVar
 import apsw
 
 from es_goals.storage.errors import Unavailable, Unusable
+from es_goals.storage.sql import tiles
 from es_goals.storage.sql.log import statements
-from es_goals.storage.sql.views import Cursor, SqlViews, as_generation_gone, drop, in_state
+from es_goals.storage.sql.tables import Cursor
+from es_goals.storage.sql.views import SqlViews, as_generation_gone, drop, in_state
 from es_goals.storage.sqlite.connections import CACHE, Connections, beside, translated
 from es_goals.storage.sqlite.locks import FileLock, Lease
 from es_goals.storage.views import Generation, ReadModel
 
-SCHEMA = 2  # of views.sql
+SCHEMA = 3  # of views.sql
 
 
 def views_path(log_path: str) -> str:
@@ -51,6 +53,7 @@ class SqliteViews(SqlViews):
                 connection.execute("INSERT INTO source (log) VALUES (?)", (log_id,))
             if connection.execute("SELECT log FROM source").get != log_id:
                 drop(connection, connection.execute("SELECT id, name FROM generations").fetchall())
+                tiles.clear(connection)
                 connection.execute("UPDATE source SET log = ?", (log_id,))
 
     def close(self) -> None:

@@ -17,3 +17,13 @@ CREATE TABLE generations (
     filled    TEXT,             -- while it is filled stream by stream: the last one that is there
     folded    INTEGER NOT NULL DEFAULT 0 -- events of those streams
 ) STRICT;
+
+-- The Merkle tree over the log, in tiles of 256 hashes of 32 bytes: at level 0 those of events, above each of a full tile.
+CREATE TABLE tree (size INTEGER NOT NULL) STRICT; -- how many events are in it; compared before it is changed
+INSERT INTO tree VALUES (0);
+CREATE TABLE tiles (
+    level  INTEGER NOT NULL,
+    number INTEGER NOT NULL,
+    hashes BLOB    NOT NULL,
+    PRIMARY KEY (level, number)
+) STRICT;

@@ -15,7 +15,7 @@ DIFFERENCES = FOLDER / "differences.jsonl"
 RESAID = frozenset({"cache-control", "log", "vary"})
 """Headers that every answer has since, in other words than some had in 1.3.0, and which log it was: each has tests of
 its own."""
-ADDED = frozenset({"accept-encoding", "accept-patch", "accept-post", "etag"})
+ADDED = frozenset({"accept-encoding", "accept-patch", "accept-post", "command", "etag"})
 """Headers that answers have had since 1.3.0: not compared where it sent none."""
 
 encode = msgspec.json.Encoder().encode

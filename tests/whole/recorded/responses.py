@@ -30,6 +30,8 @@ def answer(response: HTTPResponse, exchange: Exchange, masks: Masks) -> Answer:
         headers["x-request-id"], text = "<request>", text.replace(request_id, "<request>")
     if headers.get("content-length") == str(len(data)):
         headers["content-length"] = "<length>"
+    if "command" in headers:  # not in 1.3.0, where the id is first seen in the command's events
+        headers["command"] = "<command>"
     shown: dict[str, str | None] = {
         name: masks.hide(value, exchange.id) for name, value in headers.items() if value != USUAL.get(name)
     }

@@ -4,25 +4,33 @@
 """
 
 from hashlib import sha256
+from struct import Struct
 
 from msgspec import structs
 
 from es_goals.events import Recorded
+from es_goals.proofs import leaf_hash, node_hash
 
 _ABSENT = b"\xff\xff\xff\xff"
+_length = Struct(">I").pack
 
 
 def event_bytes(line: Recorded) -> bytes:
     """Return an event's columns in order, each with its length in four bytes before it; an absent one is FF FF FF FF.
     Numbers are written in decimal."""
-    return b"".join(_column(value) for value in structs.astuple(line))
+    parts: list[bytes] = []
+    for value in structs.astuple(line):
+        if value is None:
+            parts.append(_ABSENT)
+            continue
+        written = value if isinstance(value, bytes) else str(value).encode()
+        parts += (_length(len(written)), written)
+    return b"".join(parts)
 
 
-def _column(value: str | bytes | int | None) -> bytes:
-    if value is None:
-        return _ABSENT
-    written = value if isinstance(value, bytes) else str(value).encode()
-    return len(written).to_bytes(4, "big") + written
+def event_hash(line: Recorded) -> bytes:
+    """Return the hash of an event in the tree over the log: 32 bytes."""
+    return leaf_hash(event_bytes(line))
 
 
 class TreeHash:
@@ -33,9 +41,13 @@ class TreeHash:
 
     def add(self, leaf: bytes) -> None:
         """Add a leaf to the right of all others."""
-        size, node = 1, sha256(b"\x00" + leaf).digest()
+        self.add_hash(leaf_hash(leaf))
+
+    def add_hash(self, node: bytes) -> None:
+        """Add a leaf by its hash."""
+        size = 1
         while self._full and self._full[-1][0] == size:
-            node = sha256(b"\x01" + self._full.pop()[1] + node).digest()
+            node = node_hash(self._full.pop()[1], node)
             size *= 2
         self._full.append((size, node))
 
@@ -45,5 +57,5 @@ class TreeHash:
             return sha256().hexdigest()
         node = self._full[-1][1]
         for _, left in reversed(self._full[:-1]):
-            node = sha256(b"\x01" + left + node).digest()
+            node = node_hash(left, node)
         return node.hex()

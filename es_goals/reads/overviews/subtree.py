@@ -1,0 +1,75 @@
+"""The history of a goal and of all below it."""
+
+from collections import deque
+from collections.abc import Iterator
+from itertools import islice
+
+from es_goals.events import GoalCreated, GoalMoved, GoalRestored, Recorded, UndecodableEvent, goals_stream
+from es_goals.projector import PAGE, ProjectionBehind
+from es_goals.reads.history import Filter
+from es_goals.storage.log import Reader, all_lines
+
+_PLACING = {GoalCreated.__name__, GoalMoved.__name__, GoalRestored.__name__}
+
+
+class Branch:
+    """A goal and those below it, deleted ones too, as events come and go. A step takes as long as what it moves."""
+
+    def __init__(self, goal_id: str) -> None:
+        self._top, self._inside = goal_id, {goal_id}
+        self._parents: dict[str, str | None] = {}
+        self._children: dict[str | None, set[str]] = {}
+
+    def takes(self, line: Recorded) -> bool:
+        """Whether the goal of the next event of the user is there just before or just behind it. Raises
+        ProjectionBehind."""
+        goal_id = line.subject or ""
+        before = goal_id in self._inside
+        if line.type in _PLACING:
+            self._place(goal_id, _parent(line))
+        return before or goal_id in self._inside
+
+    def _place(self, goal_id: str, parent_id: str | None) -> None:
+        if goal_id in self._parents:
+            self._children[self._parents[goal_id]].discard(goal_id)
+        self._parents[goal_id] = parent_id
+        self._children.setdefault(parent_id, set()).add(goal_id)
+        if goal_id == self._top:
+            return
+        if parent_id in self._inside:
+            self._inside.update(self._below(goal_id))
+        elif goal_id in self._inside:
+            self._inside.difference_update(self._below(goal_id))
+
+    def _below(self, goal_id: str) -> Iterator[str]:
+        """The goal and those below it."""
+        waiting = [goal_id]
+        while waiting:
+            one = waiting.pop()
+            yield one
+            waiting += self._children.get(one, ())
+
+
+def _parent(line: Recorded) -> str | None:
+    try:
+        event = line.event
+    except UndecodableEvent as error:
+        raise ProjectionBehind(f"expected every event to fold; found: {error}") from error
+    assert isinstance(event, GoalCreated | GoalMoved | GoalRestored)
+    return event.parent_id
+
+
+def branch_lines(log: Reader, owner: str, goal_id: str, until: int | None = None) -> Iterator[Recorded]:
+    """The events about a goal and about those that were below it just before or just behind the event, in order. One
+    pass over the owner's events. Raises ProjectionBehind."""
+    branch = Branch(goal_id)
+    return (line for line in all_lines(log, 0, PAGE, stream=goals_stream(owner), until=until) if branch.takes(line))
+
+
+def events(log: Reader, wanted: Filter, after: int, limit: int) -> list[Recorded]:
+    """Those of a subtree behind a position. Raises ProjectionBehind."""
+    assert wanted.owner is not None
+    assert wanted.subject is not None
+    lines = branch_lines(log, wanted.owner, wanted.subject, wanted.until)
+    found = (line for line in lines if line.position > after and wanted.type in (None, line.type))
+    return list(deque(found, limit))[::-1] if wanted.latest else list(islice(found, limit))

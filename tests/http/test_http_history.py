@@ -1,0 +1,169 @@
+"""History as people read it: the latest first, and of all below a goal; over HTTP, on both engines, for all who may
+ask."""
+
+from collections.abc import Iterator
+from contextlib import ExitStack
+from typing import Any
+
+import httpx2
+import pytest
+
+from tests.support.engines import ENGINES, NEWEST
+from tests.support.people import behind, issue, register
+from tests.support.serving import Served, refused
+
+Json = dict[str, Any]
+
+LINES, LIVE = {"Accept": "application/x-ndjson"}, {"Accept": "text/event-stream"}
+UNKNOWN = "01990000-0000-7000-8000-000000000000"
+
+
+class World:
+    """A service with accounts, and clients of ann, of bob and of the auditor eve."""
+
+    def __init__(self, served: Served, stack: ExitStack) -> None:
+        secrets = {}
+        with behind(served) as storage, storage.log.writing() as transaction:
+            for name in ("ann", "bob", "eve"):
+                user = register(transaction, name, "auditor" if name == "eve" else "user")
+                secrets[name] = issue(transaction, user)[0]
+        self.ann, self.bob, self.eve = (stack.enter_context(served.as_(secret)) for secret in secrets.values())
+        self.goals = {name: self.make(name) for name in ("Run", "Read")}
+        self.goals["Shoes"] = self.make("Shoes", parent_id=self.goals["Run"])
+        self.do("move", "Shoes", parent_id=self.goals["Read"])
+        self.do("complete", "Run", reason="a test")
+        self.do("complete", "Shoes")
+        self.theirs = self.bob.post("/v2/users/bob/goals", json={"name": "bob's"}).json()["id"]
+
+    def make(self, name: str, **members: Any) -> str:
+        """The id of a goal of ann's."""
+        made: str = self.ann.post("/v2/users/ann/goals", json={"name": name, **members}).json()["id"]
+        return made
+
+    def do(self, what: str, name: str, **members: Any) -> None:
+        """A command on a goal of ann's."""
+        assert self.ann.post(f"/v2/goals/{self.goals[name]}/{what}", json=members).status_code == 200
+
+    def get(self, path: str, client: httpx2.Client | None = None, **query: Any) -> Json:
+        """What is answered."""
+        answer = (client or self.ann).get(path, params=query)
+        assert answer.status_code == 200, answer.text
+        answered: Json = answer.json()
+        return answered
+
+    def history(self, name: str) -> str:
+        """Where a goal's is."""
+        return f"/v2/goals/{self.goals[name]}/history"
+
+    def feeds(self) -> Iterator[tuple[httpx2.Client, str]]:
+        """Every page of events, and who may ask for it."""
+        yield self.ann, "/v2/users/ann/events"
+        yield self.eve, "/v2/events"
+        yield self.eve, "/v2/events?user=ann"
+        yield self.ann, self.history("Shoes")
+        yield self.ann, f"{self.history('Run')}?subtree=true"
+
+
+@pytest.fixture(scope="module", params=NEWEST)
+def world(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[World]:
+    folder = tmp_path_factory.mktemp("history")
+    with ENGINES[request.param](folder) as url, ExitStack() as stack:
+        served = Served(folder, workers=1, db=url if "://" in url else "events.db", accounts=True)
+        try:
+            yield World(served, stack)
+            served.verified()
+        finally:
+            served.stop()
+
+
+def asked(path: str, query: str) -> str:
+    return f"{path}{'&' if '?' in path else '?'}{query}"
+
+
+def paged(client: httpx2.Client, path: str | None) -> list[Json]:
+    """All pages, by `next`."""
+    found: list[Json] = []
+    while path is not None:
+        answer = client.get(path)
+        assert answer.status_code == 200, answer.text
+        page = answer.json()
+        assert ("Link" in answer.headers) == (page["next"] is not None)
+        found += page["events"]
+        path = page["next"]
+    return found
+
+
+@pytest.mark.parametrize("limit", [1, 2, 1000])
+def test_the_latest_first_is_the_same_history_backwards(world: World, limit: int) -> None:
+    for client, path in world.feeds():
+        forwards = paged(client, asked(path, "limit=1000"))
+        assert len(forwards) > 2
+        assert paged(client, asked(path, f"order=desc&limit={limit}")) == forwards[::-1]
+        assert paged(client, asked(path, "order=asc&limit=1000")) == forwards
+
+
+def test_only_what_was_before_a_position_is_read_backwards(world: World) -> None:
+    for client, path in world.feeds():
+        events = paged(client, asked(path, "limit=1000"))
+        before = asked(path, f"order=desc&before={events[-1]['position']}")
+        assert paged(client, before) == events[-2::-1]
+        assert paged(client, f"{before}&until={events[1]['position']}") == events[1::-1]
+        assert paged(client, f"{before}&type=GoalMoved") == [
+            one for one in events[-2::-1] if one["type"] == "GoalMoved"
+        ]
+        assert paged(client, asked(path, "order=desc&before=1")) == []
+
+
+@pytest.mark.parametrize(
+    ("query", "parameter"),
+    [
+        ("order=desc&after=1", "after"),
+        ("before=5", "before"),
+        ("order=asc&before=5", "before"),
+        ("order=desc&before=0", "before"),
+        ("order=desc&before=x", "before"),
+        ("order=desc&before=null", "before"),
+        ("order=desc&before=9999999", "before"),
+        ("order=up", "order"),
+    ],
+)
+def test_an_order_that_cannot_be_is_refused(world: World, query: str, parameter: str) -> None:
+    for client, path in world.feeds():
+        problem = refused(client.get(asked(path, query)), 422, "invalid-value")
+        assert problem["errors"][0]["parameter"] == parameter
+
+
+def test_streams_go_forwards_and_have_no_subtree(world: World) -> None:
+    for headers in (LINES, LIVE):
+        for client, path in world.feeds():
+            subtree = "subtree" in path
+            answer = client.get(asked(path, "order=desc"), headers=headers)
+            assert refused(answer, 422, "invalid-value")["errors"][0]["parameter"] == "order"
+            if subtree:
+                answer = client.get(path, headers=headers)
+                assert refused(answer, 422, "invalid-value")["errors"][0]["parameter"] == "subtree"
+
+
+def test_the_history_of_a_subtree_tells_of_those_below_until_they_leave(world: World) -> None:
+    events = world.get(world.history("Run"), subtree="true")["events"]
+
+    assert [(event["type"], event["goal_id"]) for event in events] == [
+        ("GoalCreated", world.goals["Run"]),
+        ("GoalCreated", world.goals["Shoes"]),
+        ("GoalMoved", world.goals["Shoes"]),
+        ("GoalCompleted", world.goals["Run"]),
+    ]
+    assert world.get(world.history("Run"), world.eve, subtree="true")["events"] == events
+    assert len(world.get(world.history("Read"), subtree="true")["events"]) == 3
+    assert len(world.get(world.history("Run"), subtree="false")["events"]) == 2
+
+
+def test_a_subtree_is_asked_of_goals_only_and_of_one_s_own(world: World) -> None:
+    for client, goal in ((world.bob, world.goals["Run"]), (world.ann, world.theirs), (world.eve, UNKNOWN)):
+        for query in ("subtree=true", "order=desc"):
+            refused(client.get(f"/v2/goals/{goal}/history?{query}"), 404, "goal-not-found")
+    refused(world.bob.get("/v2/users/ann/events?order=desc"), 404, "user-not-found")
+    refused(world.ann.get("/v2/events?order=desc"), 403, "forbidden")
+    for path in ("/v2/users/ann/events", "/v2/events?user=ann"):
+        problem = refused(world.ann.get(asked(path, "subtree=true")), 422, "invalid-value")
+        assert problem["errors"][0]["parameter"] == "subtree"

@@ -1,0 +1,1 @@
+"""Tests of the tree over the log, of its proofs and checkpoints."""
