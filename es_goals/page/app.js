@@ -14,11 +14,12 @@
  */
 import { get, userPath } from "./api.js";
 import { header, notices, toolbar } from "./chrome.js";
+import { showDialogs } from "./dialogs.js";
 import { press, provide } from "./keys.js";
 import { follow } from "./live.js";
-import { clear, confirm, load, model } from "./model.js";
+import { clear, confirm, load, model, unsettled } from "./model.js";
 import { blank } from "./parts.js";
-import { adopt, listen, showWaiting } from "./queue.js";
+import { adopt, listen, showWaiting, waiting } from "./queue.js";
 import { hashOf, parseRoute } from "./routes.js";
 import { ended, refused, signIn, pickUser, start } from "./signin.js";
 import { announce, change, drawWith, keep, kept, state } from "./state.js";
@@ -129,12 +130,15 @@ function sayOthers(count) {
   announce(words.did.others(count));
 }
 
+/** How much is not sent, or not come back by the stream. */
+const unconfirmed = () => waiting() + unsettled();
+
 function page() {
   if (state.phase === "sign-in") return signIn();
   if (state.phase === "pick") return html`${pickUser.screen()}${overlays()}`;
   const side = state.detail && ["goals", "under", "goal"].includes(state.route.view) && detail ? detail.body() : view.aside?.() ?? nothing;
   return html`
-    <div class="page ${view.tint ?? ""}" data-view=${state.route.view}>
+    <div class="page ${view.tint ?? ""}" data-view=${state.route.view} data-waiting=${unconfirmed()}>
       <a class="skip" href="#goals" @click=${skip}>${words.skip}</a>
       ${header()} ${notices()}
       <div class="middle">
@@ -196,6 +200,7 @@ drawWith(() => {
   const root = /** @type {HTMLElement} */ (document.getElementById("app"));
   render(page(), root);
   focusAfter();
+  showDialogs();
   document.title = state.user && state.phase === "ready" ? `${state.user.name} · ${words.brand}` : words.brand;
 });
 addEventListener("hashchange", () => void routed());
@@ -203,9 +208,10 @@ addEventListener("keydown", pressed);
 listen({ refused, ended });
 import("./theme.js").then(({ applyTheme }) => applyTheme());
 start().then(routed);
-// The handle of a row: what drags is loaded when it is first touched.
-addEventListener("pointerdown", (event) => {
-  if (/** @type {Element} */ (event.target).closest?.(".row")) void import("./drag.js").then(({ ready }) => ready());
-}, { capture: true });
+// What drags is loaded when the pointer first comes to a row, in time for the first drag.
+addEventListener("pointerover", (event) => {
+  const row = /** @type {Element} */ (event.target).closest?.(".row");
+  if (row && event.pointerType !== "touch") void import("./drag.js").then(({ ready }) => ready(row));
+});
 
 export { routed };

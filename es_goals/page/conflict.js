@@ -17,8 +17,8 @@ export async function conflict(command) {
   const touched = await changedSince(id, Number(command.seen), fields);
   const rest = Object.fromEntries(fields.map((name) => [name, command.body[name]]));
   // Somebody changed another field: that is no conflict.
-  if (!touched.length) return void edit(id, rest, { seen: theirs.revision }).catch(() => {});
-  const field = touched[0];
+  if (!touched.length && theirs.revision > Number(command.seen)) return void edit(id, rest, { seen: theirs.revision }).catch(() => {});
+  const field = touched[0] ?? fields[0];
   const answer = await ask((done) => html`
     <dl class="both"><dt>${words.conflict.theirs}</dt><dd dir="auto">${theirs[field] ?? "–"}</dd>
       <dt>${words.conflict.yours}</dt><dd dir="auto">${command.body[field] ?? "–"}</dd></dl>

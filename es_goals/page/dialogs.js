@@ -4,7 +4,7 @@ import { model } from "./model.js";
 import { icon, iconButton } from "./parts.js";
 import { change, state } from "./state.js";
 import { folded, inOrder, livingUnder, pathTo } from "./tree.js";
-import { html, live, nothing, ref } from "./vendor/lit.js";
+import { html, live, nothing } from "./vendor/lit.js";
 import * as words from "./words.js";
 
 /** @type {(answer: any) => void} */
@@ -26,16 +26,15 @@ export function ask(content, { title, kind = "" }) {
       if (opener?.isConnected) opener.focus({ preventScroll: true });
     };
     answer = done;
-    const dialog = () => html`<dialog class="dialog ${kind}" aria-label=${title} ${ref(shown)} @cancel=${cancelled(done)} @click=${outside(done)}>
+    const dialog = () => html`<dialog class="dialog ${kind}" aria-label=${title} @cancel=${cancelled(done)} @click=${outside(done)}>
       <div class="dialog-body"><header><h2>${title}</h2>${iconButton("x", words.tools.close, () => done(null))}</header>${content(done)}</div></dialog>`;
     change({ dialog });
   });
 }
 
-/** @param {Element|undefined} element */
-function shown(element) {
-  const dialog = /** @type {HTMLDialogElement|undefined} */ (element);
-  if (dialog && !dialog.open) dialog.showModal();
+/** After a drawing: open what was just put there. */
+export function showDialogs() {
+  for (const dialog of document.querySelectorAll("dialog:not([open])")) /** @type {HTMLDialogElement} */ (dialog).showModal();
 }
 
 /** @param {(answer: any) => void} done */

@@ -75,6 +75,9 @@ export function drop(patch) {
   });
 }
 
+/** How many are shown that the log is not known to have. */
+export const unsettled = () => patches.length;
+
 /** A living goal. @param {string|null|undefined} id */
 export function goalOf(id) {
   const goal = id ? model.tree.goals.get(id) : undefined;

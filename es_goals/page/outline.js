@@ -2,7 +2,7 @@
 
 /** @typedef {{name: string, depth: number, done: boolean}} Line */
 
-const LINE = /^(\s*)(?:[-*+•◦▪–]\s+|\d+[.)]\s+)?(?:\[([ xX])\]\s+|([☐☑✓✔])\s*)?(.*?)\s*$/u;
+const LINE = /^(\s*)(?:[-*+•◦▪–]\s+|\d+[.)]\s+)?(?:\[([ xX])\](?:\s+|$)|([☐☑✓✔])\s*)?(.*?)\s*$/u;
 
 /**
  * Goals by indentation, with bullets, numbers and boxes taken off; no line is more than one level below the one before.

@@ -4,12 +4,12 @@
  *
  * @typedef {import("./fold.js").Fact} Fact
  * @typedef {{key: string, user: string, method: string, path: string, body: any, label: string, kind: string,
- *   goal?: string|null, seen?: number|null, ours?: boolean, facts: Fact[], waits?: string[], quiet?: string[]}} Command
- * `seen`: the revision that the person saw, held to by the service; `ours`: an earlier one of ours was on its way, whose
- * revision counts; `waits`: goals that are busy until it is answered; `quiet`: kinds of problem that the caller tells
+ *   goal?: string|null, seen?: number|null, facts: Fact[], waits?: string[], quiet?: string[]}} Command
+ * `seen`: the revision that the person saw, held to by the service, unless a later one is ours; `waits`: goals that are
+ * busy until it is answered; `quiet`: kinds of problem that the caller tells
  */
 import { Problem, newId, request } from "./api.js";
-import { addPatch, drop, model, settle } from "./model.js";
+import { addPatch, drop, settle } from "./model.js";
 import { change, keep, kept, keptNames, state } from "./state.js";
 
 export const MOST = 200;
@@ -19,7 +19,7 @@ const AGAIN = [0, 429, 502, 503, 504];
 
 /** @type {Entry[]} */
 let entries = [];
-/** @type {Map<string, number>} */
+/** Revisions that commands of ours made, by goal. @type {Map<string, number>} */
 const revisions = new Map();
 const tab = newId();
 let sending = false;
@@ -55,16 +55,12 @@ const store = () => keep(place(), entries.length ? entries.map(({ command }) => 
 export function submit(given) {
   if (entries.length >= MOST) return Promise.reject(new Problem(0, { detail: "Too many changes wait for the service." }));
   const command = { key: newId(), user: /** @type {any} */ (state.user).id, ...given };
-  command.ours = !!command.goal && entries.some((entry) => entry.command.goal === command.goal || touches(entry.command, command.goal));
   const answered = new Promise((resolve, reject) => enter(command, resolve, reject));
   answered.catch(() => {});
   store();
   pump();
   return /** @type {any} */ (answered);
 }
-
-/** @param {Command} command @param {string|null|undefined} goal */
-const touches = (command, goal) => command.facts.some((fact) => fact.goal_id === goal);
 
 /** @param {Command} command @param {(answer: any) => void} resolve @param {(problem: any) => void} reject */
 function enter(command, resolve, reject) {
@@ -145,8 +141,7 @@ function leave(entry) {
 /** @param {Entry} entry @param {{data: any, headers: Headers}} answer */
 function done(entry, { data, headers }) {
   const position = Number(headers.get("Position") ?? data?.position ?? 0);
-  const revision = /r(\d+)/.exec(headers.get("ETag") ?? "")?.[1];
-  if (entry.command.goal && revision) revisions.set(entry.command.goal, Number(revision));
+  for (const goal of data?.results ?? [data]) if (goal?.revision) revisions.set(goal.id, goal.revision);
   leave(entry);
   if (entry.patch) settle(entry.patch, position);
   else change();
@@ -179,8 +174,8 @@ async function sent(command) {
 
 /** @param {Command} command */
 function headersOf(command) {
-  const revision = command.ours && command.goal ? revisions.get(command.goal) ?? command.seen : command.seen;
-  return { "Idempotency-Key": command.key, ...(revision ? { "If-Match": `"r${revision}"` } : {}) };
+  const seen = command.seen && Math.max(command.seen, revisions.get(command.goal ?? "") ?? 0);
+  return { "Idempotency-Key": command.key, ...(seen ? { "If-Match": `"r${seen}.v0.g0.c"` } : {}) };
 }
 
 /** @param {number} seconds @returns {Promise<void>} */
@@ -192,6 +187,3 @@ const until = (seconds) =>
       resolve();
     };
   });
-
-/** What the service confirmed of a goal. @param {string} id */
-export const confirmed = (id) => model.tree.goals.get(id);

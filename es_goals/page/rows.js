@@ -72,6 +72,7 @@ function windowed(rows, focused) {
   /** @type {[Shown, number][]} */
   const drawn = [];
   for (let i = first; i < last; i++) drawn.push([rows[i], i]);
+  if (!rows.length) return drawn;
   if (focused >= 0 && focused < first) drawn.unshift([rows[focused], focused]);
   if (focused >= last) drawn.push([rows[focused], focused]);
   return drawn;
@@ -94,6 +95,8 @@ export function treegrid(grid) {
         aria-readonly=${grid.readonly ? "true" : "false"} data-position=${position} .style=${`height:${rows.length * rowHeight()}px`}
         @click=${act} @dblclick=${act} @contextmenu=${act} @keydown=${on.key} @focusin=${focusMoved}>
         ${repeat(windowed(rows, stop), ([row]) => row.goal.id, ([row, i]) => line(grid, row, i, i === stop))}
+        ${state.drop && !state.drop.into ? html`<div class="drop ${state.drop.blocked ? "blocked" : ""}" aria-hidden="true"
+          .style=${`--y:${state.drop.index * rowHeight()}px;--depth:${state.drop.level}`}></div>` : nothing}
       </div>
     </div>`;
 }
@@ -108,11 +111,12 @@ function focusMoved(event) {
 
 /** After a drawing: give the focus to where it belongs, if it was asked for. */
 export function focusAfter() {
-  if (!state.grab || !scroller) return;
+  if (!state.grab) return;
   state.grab = false;
-  const row = state.focus && scroller.querySelector(`[data-id="${CSS.escape(state.focus.id)}"]`);
+  const row = state.focus && scroller?.querySelector(`[data-id="${CSS.escape(state.focus.id)}"]`);
   const cell = state.focus?.cell ? row?.querySelector(`[data-cell="${state.focus.cell}"]`) : null;
-  const target = /** @type {HTMLElement|null} */ (row?.querySelector(".editor") ?? cell ?? row ?? scroller.querySelector('[role="row"]'));
+  const found = row?.querySelector(".editor") ?? cell ?? row ?? document.querySelector('main [role="row"], main .empty-tree');
+  const target = /** @type {HTMLElement|null} */ (found);
   if (target && target !== document.activeElement) target.focus({ preventScroll: true });
 }
 
@@ -121,7 +125,7 @@ function line(grid, row, index, stop) {
   const { goal } = row;
   const done = goal.end !== null;
   const busy = state.busy.has(goal.id);
-  const is = { done, dim: row.dim, busy, cut: state.cut.includes(goal.id), top: row.depth === 0, editing: isEdited(row), ghost: row.ghost };
+  const is = { done, dim: row.dim, busy, cut: state.cut.includes(goal.id), top: row.depth === 0, editing: isEdited(row), ghost: row.ghost, into: state.drop?.into === goal.id };
   const classes = ["row", state.glow.get(goal.id), grid.classes?.(row), ...Object.entries(is).map(([name, so]) => so && name)];
   const depth = Math.min(row.depth, DEEPEST);
   return html`

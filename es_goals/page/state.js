@@ -42,6 +42,8 @@ export const state = {
   anchor: null,
   /** Goals to be moved by pasting. @type {string[]} */
   cut: [],
+  /** Where what is dragged would land. @type {{index: number, level: number, into: string|null, blocked: boolean}|null} */
+  drop: null,
   /** @type {Edit|null} */
   edit: null,
   /** While it draws, a field that is moved loses the focus; nobody left it. */

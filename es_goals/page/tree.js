@@ -159,8 +159,21 @@ const UNLIKE = /[ßøłđðħŧıŋƶƀɨæœþς]/g;
 export function folded(text) {
   // eslint-disable-next-line no-control-regex
   if (/^[\x00-\x7f]*$/.test(text)) return text.toLowerCase();
-  const plain = text.normalize("NFKD").toLowerCase().normalize("NFKD").replace(/\p{M}/gu, "");
+  const plain = text.normalize("NFKD").toLowerCase().normalize("NFKD").replace(/\p{M}/gu, (mark) => (combines(mark) ? "" : mark));
   return plain.replace(UNLIKE, (letter) => LETTERS[letter]);
+}
+
+/** @type {Map<string, boolean>} */
+const combining = new Map();
+
+/** Whether a mark has a combining class: normal forms put it before or behind one of another class. @param {string} mark */
+function combines(mark) {
+  let known = combining.get(mark);
+  if (known === undefined) {
+    const stays = [`${mark}\u0334`, `\u0345${mark}`].every((pair) => pair.normalize("NFD") === pair);
+    combining.set(mark, (known = !stays));
+  }
+  return known;
 }
 
 /** Words that must all occur, and such that must not. @param {string} text */

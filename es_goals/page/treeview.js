@@ -178,7 +178,7 @@ export function tree() {
   const on = { act: acted, key: keyed, input: state.edit ? editor() : nothing };
   const label = words.tree.label(state.user?.name ?? "");
   if (!shown.length && (state.words || keeps())) return blank(words.tree.nothingFound);
-  if (!shown.length && !source.tree().goals.size && reason === null) return emptyTree();
+  if (!shown.length && reason === null) return emptyTree();
   return html`${breadcrumbs()}
     ${treegrid({ rows: shown, label, position: model.position, readonly: reason !== null, words: state.words, on, ...source.grid })}`;
 }

@@ -163,6 +163,7 @@ export const did = {
   deletedMany: (/** @type {number} */ count) => `Deleted ${counted(count, "goal")}.`,
   restored: (/** @type {string} */ name) => `Restored ${quoted(name)}.`,
   pasted: (/** @type {number} */ count) => `Added ${counted(count, "goal")}.`,
+  dragged: (/** @type {string} */ name, /** @type {number} */ more) => `${name} and ${num(more)} more`,
   cut: (/** @type {number} */ count) => `${counted(count, "goal")} cut. Paste where they are to go.`,
   undone: (/** @type {string} */ say) => `Undid: ${say}.`,
   redone: (/** @type {string} */ say) => `Redid: ${say}.`,
