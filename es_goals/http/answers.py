@@ -117,8 +117,9 @@ def tagged(req: Request, resp: Response, tag: str) -> bool:
     """Set the tag; whether the client has this answer already, which then comes without a body. Raises Refusal where
     If-Match names other tags."""
     requests.expect_match(req, tag)
-    resp.set_header("ETag", tag)
-    if not requests.not_modified(req, tag):
+    theirs = requests.unmodified_tag(req, tag)
+    resp.set_header("ETag", theirs or tag)
+    if theirs is None:
         return False
     resp.status = "304 Not Modified"
     return True

@@ -15,6 +15,7 @@ from falcon.errors import InvalidMediaType
 from falcon.util import mediatypes
 from msgspec import UNSET, Meta, Struct, UnsetType
 
+from es_goals.compression import CODINGS
 from es_goals.http import faults
 from es_goals.http.exchange import Request
 from es_goals.http.faults import Fault
@@ -36,6 +37,7 @@ JSON = ("application/json",)
 PATCH = ("application/merge-patch+json", "application/json")
 
 _BAD_PERCENT = re.compile(r"%(?![0-9A-Fa-f]{2})")
+_CODED = re.compile(rf'-(?:{"|".join(CODINGS)})"$')
 _TAG = re.compile(r'"r(\d{1,18})\.v(\d{1,18})\.[^"]*"')
 
 T = TypeVar("T")
@@ -247,16 +249,19 @@ def _numbers(header: str, goal_id: str | None) -> frozenset[int]:
     return frozenset(int(tag[2 if goal_id is None else 1]) for tag in tags if tag)
 
 
-def not_modified(req: Request, etag: str) -> bool:
-    """Whether If-None-Match names the tag, compared weakly."""
+def unmodified_tag(req: Request, etag: str) -> str | None:
+    """The tag in If-None-Match that is this one, compared weakly: the client has the answer, in a coding of its own
+    tag perhaps. None: it has not."""
     header = req.headers.get("if-none-match")
-    return header is not None and _names(header, etag, weakly=True)
+    if header is None:
+        return None
+    return etag if header.strip() == "*" else _named(header.replace("W/", ""), etag)
 
 
 def expect_match(req: Request, etag: str) -> None:
     """If-Match of a read names the tag, compared strongly (RFC 9110, section 13.1.1). Raises Refusal."""
     header = req.headers.get("if-match")
-    if header is not None and not _names(header, etag, weakly=False):
+    if header is not None and header.strip() != "*" and _named(header, etag) is None:
         raise Refusal("changed", f"expected {etag} in If-Match; found {header[:100]}")
 
 
@@ -283,11 +288,10 @@ def cursor(text: str) -> str:
     return text
 
 
-def _names(header: str, etag: str, *, weakly: bool) -> bool:
-    if header.strip() == "*":
-        return True
-    tags = [tag.strip() for tag in header.split(",")]
-    return etag in ([tag.removeprefix("W/") for tag in tags] if weakly else tags)
+def _named(header: str, etag: str) -> str | None:
+    """The one of the tags that is this one, whichever coding either is of."""
+    plain = _CODED.sub('"', etag)
+    return next((tag for tag in map(str.strip, header.split(",")) if _CODED.sub('"', tag) == plain), None)
 
 
 def _check_media_type(given: str | None, allowed: tuple[str, ...]) -> None:

@@ -10,6 +10,7 @@ import structlog
 from msgspec import Struct
 
 from es_goals.accounts.caller import Caller
+from es_goals.compression import Coding
 from es_goals.events import Recorded, goals_stream
 from es_goals.goals.commands import GoalNotFound
 from es_goals.ids import uuid_of
@@ -21,7 +22,7 @@ from es_goals.reads.history import Filter
 from es_goals.reads.overviews import subtree
 from es_goals.reads.pool import FairPool
 from es_goals.reads.replica import Replica, Source, has_position, has_version
-from es_goals.reads.trees import CachedAnswer, TreeCache, TreeOptions, UserTree
+from es_goals.reads.trees import AnswerKey, CachedAnswer, TreeCache, TreeOptions, UserTree
 from es_goals.storage import Storage
 from es_goals.storage.deadlines import Deadline
 from es_goals.storage.errors import Interrupted, StorageError
@@ -75,7 +76,8 @@ class Asker(Struct, frozen=True):
 
 class TreeQuestion(Struct, frozen=True):
     """Which tree, or which goal of it, in which form. `until`: as of this position; None: as of now. `name`: what
-    its user is called in it; `view` tells this form of the answer from others."""
+    its user is called in it; `view` tells this form of the answer from others; `coding`: how its bytes are to be
+    coded."""
 
     owner: User
     goal_id: str | None
@@ -83,14 +85,27 @@ class TreeQuestion(Struct, frozen=True):
     until: int | None
     name: str
     view: str
+    coding: Coding | None
+
+    @property
+    def key(self) -> AnswerKey:
+        """Under which its answer is kept."""
+        return self.goal_id, self.view, self.coding
 
     @classmethod
     def of(
-        cls, owner: User, goal_id: str | None, options: TreeOptions, until: int | None = None, *, settled: bool = False
+        cls,
+        owner: User,
+        goal_id: str | None,
+        options: TreeOptions,
+        until: int | None = None,
+        *,
+        settled: bool = False,
+        coding: Coding | None = None,
     ) -> Self:
         """Make one. Its answer names its user, who may be renamed; a settled one, which is never to change, by id."""
         name, past = owner.id if settled else owner.name, "" if until is None else f"@{until}"
-        return cls(owner, goal_id, options, until, name, f"{options}.{crc32(name.encode()):x}{past}")
+        return cls(owner, goal_id, options, until, name, f"{options}.{crc32(name.encode()):x}{past}", coding)
 
 
 class Reads:
@@ -201,7 +216,7 @@ class Reads:
     async def tree(self, question: TreeQuestion, look: Look, asker: Asker) -> CachedAnswer:
         """A user's tree, or one goal of it. Raises GoalNotFound, ProjectionBehind, Interrupted, StorageError."""
         owner, generation = question.owner, look.generation
-        known, key = self._trees.get(owner.id), (question.goal_id, question.view)
+        known, key = self._trees.get(owner.id), question.key
         current = known is not None and known.is_of(look.version, generation, owner.name)
         if known is not None and (current or question.until is not None):
             ready = known.answer(key)
@@ -221,11 +236,11 @@ class Reads:
     def _make(self, question: TreeQuestion, look: Look) -> CachedAnswer:
         owner, until = question.owner, question.until
         tree = self._current(owner, look) if until is None else self._past(question, until)
-        answer = _answer(question, tree)
+        answer = _answer(question, tree).coded(question.coding)
         kept = tree if until is None else self._trees.get(owner.id)
         if kept is not None:
             if question.options.find is None:  # what is typed is seldom typed twice
-                kept.put_answer((question.goal_id, question.view), answer)
+                kept.put_answer(question.key, answer)
             self._trees.put(owner.id, kept)
         return answer
 

@@ -9,8 +9,9 @@ from sys import getsizeof
 from typing import Any
 
 import msgspec
-from msgspec import Struct
+from msgspec import Struct, structs
 
+from es_goals.compression import LEAST_BYTES, Coding, coded_tag, packed
 from es_goals.events import Instant, moment
 from es_goals.goals.commands import GoalNotFound
 from es_goals.goals.state import Goal
@@ -22,8 +23,8 @@ from projections.goal_tree import tree as in_places
 
 _encode = msgspec.json.Encoder().encode
 
-AnswerKey = tuple[str | None, str]
-"""Which goal's answer (None: of the whole tree), in which view."""
+AnswerKey = tuple[str | None, str, Coding | None]
+"""Which goal's answer (None: of the whole tree), in which view and coding."""
 
 # What Python takes for what is kept besides the bytes of texts, measured with tracemalloc.
 ROW_BYTES = 640
@@ -91,12 +92,19 @@ class TreeOptions(Struct, frozen=True):
 
 class CachedAnswer(Struct, frozen=True):
     """An answer as bytes. `version`: of the user's goals, None where it is of the past; it is true for this version and
-    generation."""
+    generation; `coding`: of the bytes, None where they are plain."""
 
     etag: str
     data: bytes
     version: int | None
     generation: int
+    coding: Coding | None = None
+
+    def coded(self, coding: Coding | None) -> "CachedAnswer":
+        """The same in a coding, where there are so many bytes that it pays."""
+        if coding is None or len(self.data) < LEAST_BYTES:
+            return self
+        return structs.replace(self, etag=coded_tag(self.etag, coding), data=packed(self.data, coding), coding=coding)
 
 
 class UserTree:

@@ -207,7 +207,7 @@ def ready(user: str, rows: Rows, shapes: Sequence[TreeOptions]) -> UserTree:
     """A tree with answers in these forms."""
     made = UserTree(View(rows, 1, 1, 1), user)
     for shape in shapes:
-        made.put_answer((None, f"{shape}"), CachedAnswer(f'"{shape}"', whole(made, shape), 1, 1))
+        made.put_answer((None, f"{shape}", None), CachedAnswer(f'"{shape}"', whole(made, shape), 1, 1))
     return made
 
 
@@ -270,7 +270,7 @@ def test_answers_that_come_later_count_too_and_drive_out_the_oldest() -> None:
         cache.put(user, trees[user])
     before = [user for user in "abc" if cache.get(user)]
     for number in range(9):
-        trees["c"].put_answer((None, f"{number}"), CachedAnswer('"x"', bytes(100), 1, 1))
+        trees["c"].put_answer((None, f"{number}", None), CachedAnswer('"x"', bytes(100), 1, 1))
         cache.put("c", trees["c"])
 
     assert before == ["a", "b", "c"]
@@ -291,7 +291,7 @@ def test_a_tree_that_has_grown_too_large_is_kept_no_longer() -> None:
     cache = TreeCache(2 * one.size)
     cache.put("a", one)
     cache.put("b", other)
-    one.put_answer((None, "x"), CachedAnswer('"x"', bytes(2 * one.size), 1, 1))
+    one.put_answer((None, "x", None), CachedAnswer('"x"', bytes(2 * one.size), 1, 1))
     cache.put("a", one)
 
     assert (cache.get("a"), cache.get("b")) == (None, other)
@@ -306,7 +306,7 @@ def answered(tree: UserTree, *keys: AnswerKey) -> list[bool]:
 
 
 def test_answers_of_the_past_are_handed_on_and_those_of_the_present_are_not() -> None:
-    rows, past, present = goals_of("ann", 3, "a", 0), (None, "ta@1"), (None, "ta")
+    rows, past, present = goals_of("ann", 3, "a", 0), (None, "ta@1", None), (None, "ta", None)
     first = UserTree(View(rows, 1, 1, 1), "ann")
     first.put_answer(past, CachedAnswer('"p"', b"{}", None, 1))
     first.put_answer(present, CachedAnswer('"v1"', b"{}", 1, 1))
@@ -319,7 +319,7 @@ def test_answers_of_the_past_are_handed_on_and_those_of_the_present_are_not() ->
 
 @pytest.mark.parametrize(("generation", "name"), [(2, "ann"), (1, "Anna")], ids=["generation", "name"])
 def test_answers_of_the_past_are_not_handed_on_where_they_would_be_others_now(generation: int, name: str) -> None:
-    rows, past = goals_of("ann", 3, "a", 0), (None, "ta@1")
+    rows, past = goals_of("ann", 3, "a", 0), (None, "ta@1", None)
     first = UserTree(View(rows, 1, 1, 1), "ann")
     first.put_answer(past, CachedAnswer('"p"', b"{}", None, 1))
 
@@ -329,7 +329,7 @@ def test_answers_of_the_past_are_not_handed_on_where_they_would_be_others_now(ge
 def test_a_tree_keeps_the_newest_of_many_answers(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("es_goals.reads.trees.MOST_ANSWERS", 3)
     made = UserTree(View(goals_of("ann", 3, "a", 0), 1, 1, 1), "ann")
-    keys: list[AnswerKey] = [(None, f"{number}") for number in range(5)]
+    keys: list[AnswerKey] = [(None, f"{number}", None) for number in range(5)]
     sizes = [made.size]
     for key in keys:
         made.put_answer(key, CachedAnswer('"x"', bytes(1_000), 1, 1))
@@ -341,9 +341,9 @@ def test_a_tree_keeps_the_newest_of_many_answers(monkeypatch: pytest.MonkeyPatch
 
 def test_an_answer_that_is_made_again_counts_once() -> None:
     made = UserTree(View(goals_of("ann", 3, "a", 0), 1, 1, 1), "ann")
-    made.put_answer((None, "x"), CachedAnswer('"x"', bytes(1_000), 1, 1))
+    made.put_answer((None, "x", None), CachedAnswer('"x"', bytes(1_000), 1, 1))
     before = made.size
-    made.put_answer((None, "x"), CachedAnswer('"y"', bytes(1_500), 2, 1))
+    made.put_answer((None, "x", None), CachedAnswer('"y"', bytes(1_500), 2, 1))
 
     assert made.size == before + 500
 

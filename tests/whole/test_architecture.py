@@ -43,6 +43,7 @@ HTTP = {
     "es_goals.worker",
     "es_goals.proofs",
     "es_goals.proving",
+    "es_goals.compression",
     "es_goals.settings",
     "es_goals.ids",
     "es_goals.http.exchange",
@@ -79,6 +80,7 @@ MAY_IMPORT: dict[str, set[str]] = {
     "es_goals.storage.postgres": PROMISES | {"es_goals.storage.sql", "es_goals.storage.copying"},
     "es_goals.storage": PROMISES | {"es_goals.storage.sqlite", "es_goals.storage.postgres"},
     "es_goals.proofs": set(),
+    "es_goals.compression": set(),
     "es_goals.proving": {"es_goals.proofs", "es_goals.storage", "es_goals.projector"},
     "es_goals.configured": {"es_goals.settings", "es_goals.goals", "es_goals.storage"},
     "es_goals.service": {"es_goals.goals", "es_goals.accounts", "es_goals.storage"},
@@ -87,6 +89,7 @@ MAY_IMPORT: dict[str, set[str]] = {
     "es_goals.reads": {
         "es_goals.goals",
         "es_goals.accounts.caller",
+        "es_goals.compression",
         "es_goals.ids",
         "es_goals.storage",
         "es_goals.projector",

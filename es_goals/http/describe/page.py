@@ -1,9 +1,6 @@
 """The web page at /: its beginning, which says what service this is, and its files, which never change under their
 address."""
 
-import gzip
-from collections.abc import Callable, Mapping
-from functools import cache
 from hashlib import sha256
 from html import escape
 from importlib import resources
@@ -11,7 +8,6 @@ from pathlib import Path, PurePosixPath
 from string import Template
 from urllib.parse import urlsplit
 
-import brotli
 import msgspec
 from falcon.asgi import Response
 from msgspec import Struct
@@ -33,11 +29,6 @@ _KINDS = {
     ".webmanifest": "application/manifest+json",
 }
 _FOR_EVER = "public, max-age=31536000, immutable"
-_CODINGS: Mapping[str, Callable[[bytes], bytes]] = {
-    "br": lambda data: brotli.compress(data, quality=9),
-    "gzip": lambda data: gzip.compress(data, 9, mtime=0),
-}
-"""Best first."""
 
 
 class Facts(Struct, frozen=True):
@@ -58,7 +49,7 @@ def facts(settings: Settings) -> Facts:
 
 
 class Files:
-    """The page's files by name, and the digest of them all; each is compressed once, when it is first asked for."""
+    """The page's files by name, and the digest of them all."""
 
     def __init__(self) -> None:
         folder = Path(str(resources.files("es_goals").joinpath("page")))
@@ -68,10 +59,6 @@ class Files:
         for name, data in self.known.items():
             whole.update(f"{name} {len(data)} ".encode() + data)
         self.digest = whole.hexdigest()[:16]
-        self.coded = cache(self._coded)
-
-    def _coded(self, name: str, coding: str) -> bytes:
-        return _CODINGS[coding](self.known[name])
 
 
 def _is_served(path: Path) -> bool:
@@ -106,25 +93,11 @@ class File:
         self._files, self._folder = files, folder
 
     async def on_get(self, req: Request, resp: Response, digest: str, file: str) -> None:
-        """As small as the browser can read it."""
+        """As it is in this version of the service."""
+        del req
         name = self._folder + file
         if digest != self._files.digest or name not in self._files.known:
             raise Refusal("not-found", f"expected a file of the page as / names them; found {file[:100]!r}")
         resp.set_header("Cache-Control", _FOR_EVER)
         resp.set_header("Cross-Origin-Resource-Policy", "same-origin")
-        resp.append_header("Vary", "Accept-Encoding")
-        coding = preferred_coding(req.headers.get("accept-encoding", ""))
-        if coding is not None:
-            resp.set_header("Content-Encoding", coding)
-        data = self._files.known[name] if coding is None else self._files.coded(name, coding)
-        answers.encoded(resp, data, _KINDS[PurePosixPath(file).suffix])
-
-
-def preferred_coding(header: str) -> str | None:
-    """Which of ours an Accept-Encoding takes (RFC 9110, section 12.5.3); None: none of them that it names."""
-    items = (item.partition(";") for item in header.lower().split(","))
-    taken = {name.strip() for name, _, weight in items if weight.replace(" ", "") not in _NEVER}
-    return next((coding for coding in _CODINGS if coding in taken), None)
-
-
-_NEVER = ("q=0", "q=0.0", "q=0.00", "q=0.000")
+        answers.encoded(resp, self._files.known[name], _KINDS[PurePosixPath(file).suffix])

@@ -17,7 +17,7 @@ from es_goals.accounts.passwords import warm
 from es_goals.goals.commands import GoalNotFound
 from es_goals.http import answers, requests
 from es_goals.http.describe.operation import Operation
-from es_goals.http.edge import headers, peers
+from es_goals.http.edge import codings, headers, peers
 from es_goals.http.edge.access import READING, expect_allowed, operation_of
 from es_goals.http.edge.body import Message
 from es_goals.http.edge.rates import Rates, set_headers
@@ -137,6 +137,7 @@ class Middleware:
             await answers.judge_untagged(req, resp)
         of_path = req.method == "OPTIONS"  # of all its operations, each of which may be for others
         answers.mark(resp, None if of_path else req.operation)
+        await codings.encode(req, resp, self._worker.reads)
         if of_path or resp.status_code in (405, 415):
             answers.accepted(resp, resource)
         if self._origins:

@@ -14,6 +14,10 @@ class Stream:
     def __init__(self, parts: AsyncGenerator[bytes, None], free: Callable[[], None]) -> None:
         self._parts, self._free = parts, free
 
+    def send_through(self, made: Callable[[AsyncGenerator[bytes, None]], AsyncGenerator[bytes, None]]) -> None:
+        """Send what this makes of the parts, before the first of them was sent."""
+        self._parts = made(self._parts)
+
     def __aiter__(self) -> Self:
         return self
 

@@ -7,6 +7,7 @@ from msgspec import UNSET, Meta, Struct, UnsetType
 
 from es_goals.http import answers, requests
 from es_goals.http.describe.operation import operation
+from es_goals.http.edge import codings
 from es_goals.http.exchange import Request
 from es_goals.http.problems import Refusal
 from es_goals.http.resource import Resource
@@ -127,13 +128,15 @@ async def _answer(
     # By a name, or by a goal whose owner is named in the answer, it may be another one tomorrow.
     if settled := settled and req.named_by_id:
         answers.settled(resp)
-    question = TreeQuestion.of(req.owner, goal_id, query.options, until, settled=settled)
+    question = TreeQuestion.of(req.owner, goal_id, query.options, until, settled=settled, coding=codings.wanted(req))
     tag = reads.tag(question, look)
     if tag is not None and answers.tagged(req, resp, tag):
         return
     found = await reads.tree(question, look, req.asker)
     if not answers.tagged(req, resp, found.etag):
         answers.encoded(resp, found.data)
+        if found.coding is not None:
+            codings.mark(resp, found.coding)
 
 
 async def settle(reads: Reads, req: Request, as_of: str) -> tuple[int, bool]:
