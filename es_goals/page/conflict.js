@@ -6,6 +6,7 @@ import { startRename } from "./edit.js";
 import { goalOf } from "./model.js";
 import { change, state } from "./state.js";
 import { html } from "./vendor/lit.js";
+import * as texts from "./texts.js";
 import * as words from "./words.js";
 
 /** @param {import("./queue.js").Command} command that was refused */
@@ -20,12 +21,12 @@ export async function conflict(command) {
   if (!touched.length && theirs.revision > Number(command.seen)) return void edit(id, rest, { seen: theirs.revision }).catch(() => {});
   const field = touched[0] ?? fields[0];
   const answer = await ask((done) => html`
-    <dl class="both"><dt>${words.conflict.theirs}</dt><dd dir="auto">${theirs[field] ?? "–"}</dd>
-      <dt>${words.conflict.yours}</dt><dd dir="auto">${command.body[field] ?? "–"}</dd></dl>
-    <div class="buttons"><button type="button" class="primary" autofocus @click=${() => done(null)}>${words.conflict.keepTheirs}</button>
-      <button type="button" @click=${() => done("mine")}>${words.conflict.useMine}</button>
-      <button type="button" @click=${() => done("edit")}>${words.conflict.edit}</button></div>`,
-  { title: words.conflict.title(words.conflict.fields[field] ?? field) });
+    <dl class="both"><dt>${texts.conflict.theirs}</dt><dd dir="auto">${theirs[field] ?? "–"}</dd>
+      <dt>${texts.conflict.yours}</dt><dd dir="auto">${command.body[field] ?? "–"}</dd></dl>
+    <div class="buttons"><button type="button" class="primary" autofocus @click=${() => done(null)}>${texts.conflict.keepTheirs}</button>
+      <button type="button" @click=${() => done("mine")}>${texts.conflict.useMine}</button>
+      <button type="button" @click=${() => done("edit")}>${texts.conflict.edit}</button></div>`,
+  { title: texts.conflict.title(texts.conflict.fields[field] ?? field) });
   if (answer === "mine") edit(id, rest, { seen: theirs.revision }).catch(() => {});
   if (answer === "edit" && field === "name" && goalOf(id)) {
     startRename(id);

@@ -10,6 +10,7 @@ import { change, flush, state } from "./state.js";
 import { inOrder, pathTo } from "./tree.js";
 import { focusOn, source } from "./treeview.js";
 import { html, live, nothing } from "./vendor/lit.js";
+import * as texts from "./texts.js";
 import * as words from "./words.js";
 
 let reason = "";
@@ -34,8 +35,8 @@ export function openDetail(id, history = false) {
 export async function openDue(id) {
   const goal = goalOf(id);
   if (!goal) return;
-  const fields = [{ name: "due", label: words.detail.due, type: "date", value: localDay(goal.due) }];
-  const given = await fill({ title: goal.name, fields, go: words.detail.set });
+  const fields = [{ name: "due", label: texts.detail.due, type: "date", value: localDay(goal.due) }];
+  const given = await fill({ title: goal.name, fields, go: texts.detail.set });
   if (given) await save(goal.id, { due: given.due ? endOfDay(given.due) : null });
   focusOn(goal.id);
 }
@@ -79,7 +80,7 @@ function refresh(id) {
 /** Who made a field so, as a tooltip. @param {string} field */
 function by(field) {
   const made = blame?.id === state.detail ? blame?.fields[field]?.by : null;
-  return made ? words.detail.by(made, words.dayTime(made.at)) : nothing;
+  return made ? texts.detail.by(made, words.dayTime(made.at)) : nothing;
 }
 
 function body() {
@@ -90,25 +91,25 @@ function body() {
   const path = pathTo(source.tree(), id);
   const fixed = source.readonly() !== null || goal.root !== null;
   const node = inOrder(source.tree(), { under: id, deleted: true })[0];
-  return html`<aside class="pane" aria-label=${words.detail.title} @keydown=${keyed}>
+  return html`<aside class="pane" aria-label=${texts.detail.title} @keydown=${keyed}>
     <header><div class="path" dir="auto">${path.map(({ name }) => html`<bdi>${name}</bdi> › `)}</div>
       ${iconButton("x", words.tools.close, close, { keys: "Esc" })}</header>
-    <textarea class="title" dir="auto" rows="1" aria-label=${words.detail.name} title=${by("name")} maxlength="400" ?readonly=${fixed} .value=${live(goal.name)} @keydown=${oneLine}
+    <textarea class="title" dir="auto" rows="1" aria-label=${texts.detail.name} title=${by("name")} maxlength="400" ?readonly=${fixed} .value=${live(goal.name)} @keydown=${oneLine}
       @change=${(/** @type {any} */ event) => event.target.value.trim() && save(id, { name: event.target.value.trim() })}></textarea>
     ${node?.kids ? html`<div class="field pane-progress">${bar(node.completed, node.leaves)}</div>` : nothing}
     <div class="pair">${when("start", goal.start, fixed)} ${when("due", goal.due, fixed)}</div>
-    ${goal.end ? html`<p class="quiet" title=${by("end")}>${words.detail.done} ${words.dayTime(goal.end)}</p>` : nothing}
-    <label class="field"><span>${words.detail.description}</span>
+    ${goal.end ? html`<p class="quiet" title=${by("end")}>${texts.detail.done} ${words.dayTime(goal.end)}</p>` : nothing}
+    <label class="field"><span>${texts.detail.description}</span>
       <textarea class="text" dir="auto" maxlength="16384" title=${by("description")} ?readonly=${fixed} .value=${live(goal.description ?? "")}
         @change=${(/** @type {any} */ event) => save(id, { description: event.target.value || null })}></textarea></label>
     ${/https:\/\//.test(goal.description ?? "") ? html`<p class="written quiet" dir="auto">${linked(goal.description ?? "").filter((part) => typeof part !== "string").map((part) => html`${part} `)}</p>` : nothing}
-    ${fixed ? nothing : html`<label class="field"><span>${words.detail.why}</span><input class="why" dir="auto" maxlength="1000" placeholder=${words.detail.whyHint} .value=${live(reason)}
+    ${fixed ? nothing : html`<label class="field"><span>${texts.detail.why}</span><input class="why" dir="auto" maxlength="1000" placeholder=${texts.detail.whyHint} .value=${live(reason)}
       @input=${(/** @type {any} */ event) => { reason = event.target.value; }}></label>`}
     ${history(goal)}</aside>`;
 }
 
 /** @param {"start"|"due"} field @param {string|null} at @param {boolean} fixed */
-const when = (field, at, fixed) => html`<label><span>${words.detail[field]}</span>
+const when = (field, at, fixed) => html`<label><span>${texts.detail[field]}</span>
   <input type="datetime-local" title=${by(field)} ?readonly=${fixed} .value=${live(at ? local(at) : "")} @change=${(/** @type {any} */ event) => {
     const { value } = event.target;
     if (value || field === "due") save(/** @type {string} */ (state.detail), { [field]: value ? new Date(value).toISOString() : null });
@@ -117,12 +118,12 @@ const when = (field, at, fixed) => html`<label><span>${words.detail[field]}</spa
 /** @param {import("./fold.js").Goal} goal */
 function history(goal) {
   const shown = told?.id === goal.id && told.subtree === subtree ? told : null;
-  return html`<section class="history" tabindex="-1" aria-label=${words.detail.history}>
-    <header><h3>${words.detail.history}</h3><span class="grow"></span>
-      <label class="quiet"><input type="checkbox" .checked=${live(subtree)} @change=${() => { subtree = !subtree; change(); }}> ${words.detail.withBelow}</label></header>
+  return html`<section class="history" tabindex="-1" aria-label=${texts.detail.history}>
+    <header><h3>${texts.detail.history}</h3><span class="grow"></span>
+      <label class="quiet"><input type="checkbox" .checked=${live(subtree)} @change=${() => { subtree = !subtree; change(); }}> ${texts.detail.withBelow}</label></header>
     <ul class="list">${(shown?.commands ?? []).map((one) => entry(one, { compact: true }))}</ul>
-    ${shown?.next ? html`<button type="button" @click=${() => more(goal.id)}>${words.detail.more}</button>` : nothing}
-    <p class="quiet">${words.detail.created(words.dayTime(goal.created_at))}</p></section>`;
+    ${shown?.next ? html`<button type="button" @click=${() => more(goal.id)}>${texts.detail.more}</button>` : nothing}
+    <p class="quiet">${texts.detail.created(words.dayTime(goal.created_at))}</p></section>`;
 }
 
 /** @param {string} id */

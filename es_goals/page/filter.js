@@ -4,6 +4,7 @@ import { announce, change, flush, state } from "./state.js";
 import { NO_FILTER } from "./tree.js";
 import { summary } from "./treeview.js";
 import { html } from "./vendor/lit.js";
+import * as texts from "./texts.js";
 import * as words from "./words.js";
 
 const STATUSES = /** @type {const} */ (["all", "open", "done", "overdue"]);
@@ -17,12 +18,12 @@ export async function filterDialog() {
       event.preventDefault();
       done(Object.fromEntries(new FormData(/** @type {HTMLFormElement} */ (event.target))));
     }}>
-    <fieldset class="choice"><legend class="sr">${words.filter.status}</legend>${STATUSES.map((one) => html`
-      <label><input type="radio" name="status" value=${one} ?checked=${one === status} ?autofocus=${one === status}> ${words.filter.statuses[one]}</label>`)}</fieldset>
-    <label><span>${words.filter.due}</span><input type="date" name="due" .value=${day(due)}></label>
-    <label><span>${words.filter.since}</span><input type="date" name="since" .value=${day(since)}></label>
-    <div class="buttons"><button class="primary">${words.filter.apply}</button><button type="button" @click=${() => done({ status: "all", due: "", since: "" })}>${words.filter.clear}</button></div>
-  </form>`, { title: words.filter.title });
+    <fieldset class="choice"><legend class="sr">${texts.filter.status}</legend>${STATUSES.map((one) => html`
+      <label><input type="radio" name="status" value=${one} ?checked=${one === status} ?autofocus=${one === status}> ${texts.filter.statuses[one]}</label>`)}</fieldset>
+    <label><span>${texts.filter.due}</span><input type="date" name="due" .value=${day(due)}></label>
+    <label><span>${texts.filter.since}</span><input type="date" name="since" .value=${day(since)}></label>
+    <div class="buttons"><button class="primary">${texts.filter.apply}</button><button type="button" @click=${() => done({ status: "all", due: "", since: "" })}>${texts.filter.clear}</button></div>
+  </form>`, { title: texts.filter.title });
   if (!given) return;
   const filter = {
     status: given.status,

@@ -5,6 +5,7 @@ import { hashOf } from "./routes.js";
 import { change, state } from "./state.js";
 import { source } from "./treeview.js";
 import { html, nothing, repeat } from "./vendor/lit.js";
+import * as texts from "./texts.js";
 import * as words from "./words.js";
 
 /** @typedef {import("./undo.js").Said} Said */
@@ -28,12 +29,12 @@ async function namesOf(commands) {
   const unknown = new Set(commands.map(({ actor }) => actor).filter((actor) => actor && !names.has(actor)));
   for (const id of unknown) {
     const user = await get(userPath(/** @type {string} */ (id))).catch(() => null);
-    names.set(/** @type {string} */ (id), user?.name ?? words.history.someone);
+    names.set(/** @type {string} */ (id), user?.name ?? texts.history.someone);
   }
 }
 
 /** @param {string|null} actor */
-export const nameOf = (actor) => (actor === null ? "" : (names.get(actor) ?? words.history.someone));
+export const nameOf = (actor) => (actor === null ? "" : (names.get(actor) ?? texts.history.someone));
 
 /** @param {Said} one @param {{compact?: boolean}} [how] */
 export function entry(one, { compact = false } = {}) {
@@ -43,7 +44,7 @@ export function entry(one, { compact = false } = {}) {
     ${when(one.at, compact ? words.dayTime(one.at, state.now) : words.time(one.at))}
     <span class="say" dir="auto">${one.actor ? html`<bdi class="actor">${nameOf(one.actor)}</bdi> ` : nothing}${text}</span>
     ${source.readonly() !== null || undone ? nothing : html`<button type="button" class="plain" @click=${() => undo(one)}>${one.undoes === null ? words.tools.undo : words.tools.redo}</button>`}
-    ${iconButton("clock", words.detail.jump, () => void (location.hash = hashOf(/** @type {any} */ (state.user).name, `at/${one.last}`)))}
+    ${iconButton("clock", texts.detail.jump, () => void (location.hash = hashOf(/** @type {any} */ (state.user).name, `at/${one.last}`)))}
     ${one.reason ? html`<span class="reason" dir="auto">“${one.reason}”</span>` : nothing}</li>`;
 }
 
@@ -105,16 +106,16 @@ export const view = {
     return html`<div class="view"><div class="view-inner">
       <h1>${words.tabs.history}</h1>
       <div class="filters" role="search">
-        <label><span>${words.history.kind}</span><select @change=${(/** @type {any} */ event) => { kind = event.target.value; change(); }}>
-          <option value="">${words.history.allKinds}</option>${kinds.map((one) => html`<option value=${one}>${words.history.kinds[one] ?? one}</option>`)}</select></label>
-        ${actors.length > 1 ? html`<label><span>${words.history.who}</span><select @change=${(/** @type {any} */ event) => { actor = event.target.value; change(); }}>
-          <option value="">${words.history.anyone}</option>${actors.map((one) => html`<option value=${/** @type {string} */ (one)}>${nameOf(one)}</option>`)}</select></label>` : nothing}
+        <label><span>${texts.history.kind}</span><select @change=${(/** @type {any} */ event) => { kind = event.target.value; change(); }}>
+          <option value="">${texts.history.allKinds}</option>${kinds.map((one) => html`<option value=${one}>${texts.history.kinds[one] ?? one}</option>`)}</select></label>
+        ${actors.length > 1 ? html`<label><span>${texts.history.who}</span><select @change=${(/** @type {any} */ event) => { actor = event.target.value; change(); }}>
+          <option value="">${texts.history.anyone}</option>${actors.map((one) => html`<option value=${/** @type {string} */ (one)}>${nameOf(one)}</option>`)}</select></label>` : nothing}
         <label><span>${words.tools.search}</span><input type="search" @input=${(/** @type {any} */ event) => { words_ = event.target.value; change(); }}></label>
       </div>
-      ${found.length ? nothing : blank(words.history.none)}
+      ${found.length ? nothing : blank(texts.history.none)}
       ${sittings(found).map((group) => html`<section><h2 class="group">${head(group)}</h2>
         <ul class="list">${repeat(group, (one) => one.command, (one) => entry(one))}</ul></section>`)}
-      ${next ? html`<p class="buttons"><button type="button" @click=${more}>${icon("chevron-down")} ${words.detail.more}</button></p>` : nothing}
+      ${next ? html`<p class="buttons"><button type="button" @click=${more}>${icon("chevron-down")} ${texts.detail.more}</button></p>` : nothing}
     </div></div>`;
   },
 };

@@ -7,6 +7,7 @@ import { change, state } from "./state.js";
 import { inOrder, pathTo } from "./tree.js";
 import { source } from "./treeview.js";
 import { html, nothing, repeat } from "./vendor/lit.js";
+import * as texts from "./texts.js";
 import * as words from "./words.js";
 
 /** Roots of deletions, the latest first, and how many each removed. */
@@ -35,7 +36,7 @@ async function bringBack(goal) {
 async function elsewhere(goal) {
   const places = inOrder(model.tree).map((node) => ({ id: node.goal.id, name: node.goal.name, path: pathTo(model.tree, node.goal.id).map(({ name }) => name) }));
   const all = [{ id: /** @type {string|null} */ (null), name: words.tree.top, path: /** @type {string[]} */ ([]) }, ...places];
-  const place = await ask((done) => picker(all, { hint: words.ask.moveHint, label: words.trash.where }, done), { title: words.trash.where, kind: "picker" });
+  const place = await ask((done) => picker(all, { hint: words.ask.moveHint, label: texts.trash.where }, done), { title: texts.trash.where, kind: "picker" });
   if (place) await restore(goal.id, { parent: place.id }).catch(() => {});
 }
 
@@ -43,13 +44,13 @@ export const view = {
   enter: () => change(),
   body() {
     const all = deletions();
-    return html`<div class="view" data-position=${model.position}><div class="view-inner"><h1>${words.trash.title}</h1><p class="quiet">${words.trash.text}</p>
-      ${all.length ? nothing : blank(words.trash.empty)}
+    return html`<div class="view" data-position=${model.position}><div class="view-inner"><h1>${texts.trash.title}</h1><p class="quiet">${texts.trash.text}</p>
+      ${all.length ? nothing : blank(texts.trash.empty)}
       <ul class="list">${repeat(all, ({ goal }) => goal.id, ({ goal, count }) => html`<li aria-busy=${state.busy.has(goal.id) ? "true" : "false"}>
-        <span class="say"><bdi class="strong">${goal.name}</bdi> <span class="quiet">${words.trash.below(count - 1)}</span>
+        <span class="say"><bdi class="strong">${goal.name}</bdi> <span class="quiet">${texts.trash.below(count - 1)}</span>
           ${pathTo(model.tree, goal.id).length ? html`<small dir="auto">${pathTo(model.tree, goal.id).map(({ name }) => name).join(" › ")}</small>` : nothing}</span>
-        ${orphan(goal) ? html`<span class="quiet">${words.trash.gone}</span>` : nothing} ${when(goal.updated_at)}
-        ${source.readonly() === null ? html`<button type="button" @click=${() => bringBack(goal)}>${icon("rotate-ccw")} ${orphan(goal) ? words.trash.elsewhere : words.trash.restore}</button>` : nothing}
+        ${orphan(goal) ? html`<span class="quiet">${texts.trash.gone}</span>` : nothing} ${when(goal.updated_at)}
+        ${source.readonly() === null ? html`<button type="button" @click=${() => bringBack(goal)}>${icon("rotate-ccw")} ${orphan(goal) ? texts.trash.elsewhere : texts.trash.restore}</button>` : nothing}
       </li>`)}</ul></div></div>`;
   },
 };

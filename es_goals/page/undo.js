@@ -6,6 +6,7 @@ import { idle, submit } from "./queue.js";
 import { announce, change, state } from "./state.js";
 import { focusOn } from "./treeview.js";
 import { html, nothing } from "./vendor/lit.js";
+import * as texts from "./texts.js";
 import * as words from "./words.js";
 
 /**
@@ -82,13 +83,13 @@ function shown(done, text) {
 async function inTheWay(problem, say, tell) {
   const { blocked, commands } = problem;
   const answer = await ask((done) => html`
-    <p class="question">${words.undo.builds(problem.blocked_count ?? blocked.length)}</p>
-    <ul class="list">${blocked.map((/** @type {any} */ one) => html`<li><span class="say">${words.undo.blocked(one)}</span>${one.by ? when(one.by.at) : nothing}</li>`)}</ul>
+    <p class="question">${texts.undo.builds(problem.blocked_count ?? blocked.length)}</p>
+    <ul class="list">${blocked.map((/** @type {any} */ one) => html`<li><span class="say">${texts.undo.blocked(one)}</span>${one.by ? when(one.by.at) : nothing}</li>`)}</ul>
     <div class="buttons">
-      ${commands ? html`<button type="button" class="primary" autofocus @click=${() => done("all")}>${commands.length > 2 ? words.undo.all(commands.length) : words.undo.both}</button>` : nothing}
-      <button type="button" @click=${() => done("show")}>${words.undo.show}</button>
-      <button type="button" @click=${() => done(null)}>${words.undo.leave}</button>
-    </div>`, { title: words.undo.title(say) });
+      ${commands ? html`<button type="button" class="primary" autofocus @click=${() => done("all")}>${commands.length > 2 ? texts.undo.all(commands.length) : texts.undo.both}</button>` : nothing}
+      <button type="button" @click=${() => done("show")}>${texts.undo.show}</button>
+      <button type="button" @click=${() => done(null)}>${texts.undo.leave}</button>
+    </div>`, { title: texts.undo.title(say) });
   if (answer === "all") await send({ commands }, say, tell);
   if (answer === "show") focusOn(blocked[0].goal_id);
 }

@@ -58,6 +58,7 @@ export const progress = (completed, leaves) => `${num(completed)} of ${num(leave
 export const brand = "Over Achiever";
 export const openBadge = "open: no accounts";
 export const skip = "Skip to the goals";
+export const nav = "Views";
 
 export const sign = {
   title: "Sign in",
@@ -84,7 +85,6 @@ export const sign = {
 };
 
 export const tabs = { goals: "Goals", history: "History", trash: "Trash", activity: "Activity" };
-export const nav = "Views";
 
 export const tools = {
   search: "Search",
@@ -250,84 +250,3 @@ const commandNames = {
 };
 /** How a menu calls a command. @param {string} command */
 export const commandName = (command) => commandNames[command] ?? command;
-
-export const undo = {
-  title: (/** @type {string} */ say) => `Can't undo: ${say}`,
-  builds: (/** @type {number} */ count) => `${counted(count, "later change")} ${count === 1 ? "builds" : "build"} on it:`,
-  blocked: (/** @type {any} */ one) => {
-    const fields = /** @type {Record<string, string>} */ ({ below: "there are goals under it now", parent: "its old place is gone", limit: "there would be too many" });
-    return `${quoted(one.name)}: ${fields[one.field] ?? `${one.field} is now ${quoted(String(one.now ?? "none"))}`}`;
-  },
-  both: "Undo both, latest first",
-  all: (/** @type {number} */ count) => `Undo all ${num(count)}, latest first`,
-  show: "Show it",
-  leave: "Leave it",
-};
-
-export const detail = {
-  title: "Detail",
-  name: "Name",
-  start: "Start",
-  due: "Due",
-  done: "Done",
-  description: "Description",
-  why: "Why",
-  whyHint: "Recorded with your next change here",
-  history: "History",
-  thisGoal: "This goal",
-  withBelow: "With what is below",
-  created: (/** @type {string} */ at) => `Created ${at}`,
-  none: "No change yet.",
-  more: "Show more",
-  jump: "Look at that moment",
-  asThen: "Make it as it was then",
-  set: "Set",
-  by: (/** @type {{reason: string|null}} */ made, /** @type {string} */ at) => `Last changed ${at}${made.reason ? `: ${made.reason}` : ""}`,
-};
-
-export const conflict = {
-  title: (/** @type {string} */ field) => `${field} was changed meanwhile`,
-  theirs: "Theirs",
-  yours: "Yours",
-  keepTheirs: "Keep theirs",
-  useMine: "Use mine",
-  edit: "Edit",
-  /** @type {Record<string, string>} */
-  fields: { name: "Name", description: "Description", start: "Start", due: "Due" },
-};
-
-export const filter = {
-  title: "Filter",
-  status: "Status",
-  /** @type {Record<string, string>} */
-  statuses: { all: "All goals", open: "Open", done: "Done", overdue: "Overdue" },
-  due: "Due until",
-  since: "Changed since",
-  apply: "Show",
-  clear: "Show all",
-};
-
-export const trash = {
-  title: "Trash",
-  text: "What was deleted stays here, with all that was below it.",
-  empty: "Nothing is deleted.",
-  restore: "Restore",
-  elsewhere: "Restore elsewhere…",
-  below: (/** @type {number} */ count) => (count ? `and ${num(count)} below` : ""),
-  gone: "Its parent is gone.",
-  where: "Restore under…",
-};
-
-export const history = {
-  someone: "someone",
-  kind: "Kind",
-  allKinds: "All kinds",
-  who: "Who",
-  anyone: "Anyone",
-  none: "No change to show.",
-  /** @type {Record<string, string>} */
-  kinds: {
-    GoalCreated: "Created", GoalRenamed: "Renamed", GoalDescribed: "Described", GoalScheduled: "Scheduled", GoalMoved: "Moved",
-    GoalCompleted: "Completed", GoalReopened: "Reopened", GoalDeleted: "Deleted", GoalRestored: "Restored",
-  },
-};

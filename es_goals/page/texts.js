@@ -1,0 +1,196 @@
+/** Texts of the views that are loaded when they are first shown. */
+import { counted, day, num, quoted, tree } from "./words.js";
+
+export const undo = {
+  title: (/** @type {string} */ say) => `Can't undo: ${say}`,
+  builds: (/** @type {number} */ count) => `${counted(count, "later change")} ${count === 1 ? "builds" : "build"} on it:`,
+  blocked: (/** @type {any} */ one) => {
+    const fields = /** @type {Record<string, string>} */ ({ below: "there are goals under it now", parent: "its old place is gone", limit: "there would be too many" });
+    return `${quoted(one.name)}: ${fields[one.field] ?? `${one.field} is now ${quoted(String(one.now ?? "none"))}`}`;
+  },
+  both: "Undo both, latest first",
+  all: (/** @type {number} */ count) => `Undo all ${num(count)}, latest first`,
+  show: "Show it",
+  leave: "Leave it",
+};
+
+export const detail = {
+  title: "Detail",
+  name: "Name",
+  start: "Start",
+  due: "Due",
+  done: "Done",
+  description: "Description",
+  why: "Why",
+  whyHint: "Recorded with your next change here",
+  history: "History",
+  thisGoal: "This goal",
+  withBelow: "With what is below",
+  created: (/** @type {string} */ at) => `Created ${at}`,
+  none: "No change yet.",
+  more: "Show more",
+  jump: "Look at that moment",
+  asThen: "Make it as it was then",
+  set: "Set",
+  by: (/** @type {{reason: string|null}} */ made, /** @type {string} */ at) => `Last changed ${at}${made.reason ? `: ${made.reason}` : ""}`,
+};
+
+export const conflict = {
+  title: (/** @type {string} */ field) => `${field} was changed meanwhile`,
+  theirs: "Theirs",
+  yours: "Yours",
+  keepTheirs: "Keep theirs",
+  useMine: "Use mine",
+  edit: "Edit",
+  /** @type {Record<string, string>} */
+  fields: { name: "Name", description: "Description", start: "Start", due: "Due" },
+};
+
+export const filter = {
+  title: "Filter",
+  status: "Status",
+  /** @type {Record<string, string>} */
+  statuses: { all: "All goals", open: "Open", done: "Done", overdue: "Overdue" },
+  due: "Due until",
+  since: "Changed since",
+  apply: "Show",
+  clear: "Show all",
+};
+
+export const trash = {
+  title: "Trash",
+  text: "What was deleted stays here, with all that was below it.",
+  empty: "Nothing is deleted.",
+  restore: "Restore",
+  elsewhere: "Restore elsewhere…",
+  below: (/** @type {number} */ count) => (count ? `and ${num(count)} below` : ""),
+  gone: "Its parent is gone.",
+  where: "Restore under…",
+};
+
+export const history = {
+  someone: "someone",
+  kind: "Kind",
+  allKinds: "All kinds",
+  who: "Who",
+  anyone: "Anyone",
+  none: "No change to show.",
+  /** @type {Record<string, string>} */
+  kinds: {
+    GoalCreated: "Created", GoalRenamed: "Renamed", GoalDescribed: "Described", GoalScheduled: "Scheduled", GoalMoved: "Moved",
+    GoalCompleted: "Completed", GoalReopened: "Reopened", GoalDeleted: "Deleted", GoalRestored: "Restored",
+  },
+};
+
+export const timeMachine = {
+  beginning: "Before everything",
+  readonly: "read only",
+  position: (/** @type {number} */ at, /** @type {number} */ of) => `position ${num(at)} of ${num(of)}`,
+  goto: "Go to a moment",
+  copy: "Copy link",
+  copied: "The link is copied.",
+  first: "To the beginning",
+  last: "To now",
+  back: "One command back",
+  on: "One command on",
+  play: "Play",
+  pause: "Pause",
+  speed: "Speed",
+  closer: "Closer",
+  farther: "Farther",
+  asThen: (/** @type {string} */ name) => `Make ${quoted(name)} as it was then`,
+  same: (/** @type {string} */ name) => `${quoted(name)} is as it was then.`,
+  would: (/** @type {any} */ command) => {
+    const { type, id: _, ...fields } = command;
+    const given = Object.entries(fields).filter(([name]) => ["name", "description", "start", "due"].includes(name));
+    const what = /** @type {Record<string, string>} */ ({ RestoreGoal: "restore it", CompleteGoal: "complete it", ReopenGoal: "reopen it", MoveGoal: "move it to its old place" });
+    return what[type] ?? given.map(([name, value]) => `set its ${name} to ${quoted(String(value ?? "none"))}`).join(", ");
+  },
+  doIt: "Do it",
+  done: (/** @type {string} */ name) => `${quoted(name)} is as it was then.`,
+};
+
+/** @type {Record<string, string>} */
+const DONE = {
+  GoalCreated: "created", GoalRenamed: "renamed", GoalDescribed: "described", GoalScheduled: "scheduled", GoalMoved: "moved",
+  GoalCompleted: "completed", GoalReopened: "reopened", GoalDeleted: "deleted", GoalRestored: "restored",
+};
+
+/** What a command did, in a sentence. @param {any[]} facts @param {import("./fold.js").Tree} behind */
+export function happened(facts, behind) {
+  const told = facts.filter((fact) => !fact.data.spaced);
+  const main = told.find((fact) => fact.data.root === fact.goal_id) ?? told.at(-1) ?? facts[0];
+  const others = new Set(told.map((fact) => fact.goal_id)).size - 1;
+  const name = behind.goals.get(main.goal_id)?.name ?? "";
+  return `${DONE[main.type] ?? main.type} ${quoted(name)}${others > 0 ? ` and ${num(others)} more` : ""}${main.reason ? ` · ${quoted(main.reason)}` : ""}`;
+}
+
+export const compare = {
+  from: "From",
+  to: "To",
+  presets: "Since…",
+  /** @type {Record<string, string>} */
+  preset: { "-1d": "Since yesterday", "-7d": "A week", "-1m": "A month", "-3m": "Three months" },
+  only: "Only what changed",
+  copy: "Copy as text",
+  copied: "The comparison is copied.",
+  same: "Nothing differs.",
+  jump: "Go there",
+  movedTo: (/** @type {string} */ to) => `→ ${to}`,
+  progress: (/** @type {any} */ both) => `${both.from.completed}/${both.from.leaves} → ${both.to.completed}/${both.to.leaves}`,
+  /** @type {Record<string, string>} */
+  kinds: {
+    created: "created", restored: "restored", deleted: "deleted", moved: "moved", reordered: "reordered", renamed: "renamed",
+    described: "described", scheduled: "scheduled", completed: "done", reopened: "reopened",
+  },
+  /** @param {any} one */
+  change: (one) => {
+    if (one.kind === "moved") return `from ${one.from.path.at(-1) ?? tree.top}`;
+    if (one.kind === "scheduled") return `due ${one.to.due ? day(one.to.due) : "none"}`;
+    return compare.kinds[one.kind];
+  },
+};
+
+export const activity = {
+  heat: "Changes on each day of the last year",
+  burnup: "Goals and how many of them are done, over time",
+  leaves: "Goals",
+  completed: "Done",
+  asTable: "As a table",
+  day: "Day",
+  changes: "Changes",
+  when: "When",
+};
+
+export const files = {
+  title: "Import",
+  choose: "Choose a file, or drop it here",
+  paste: "Or paste its text",
+  formats: "JSON, OPML, text and Markdown outlines, and what other task lists write.",
+  look: "Look at it",
+  go: (/** @type {number} */ count) => `Import ${counted(count, "goal")}`,
+  done: (/** @type {number} */ count) => `Imported ${counted(count, "goal")}.`,
+  failed: "Could not import",
+  note: (/** @type {{what: string, lines: number[]}} */ note) => `${note.what}: ${note.lines.length > 1 ? "lines" : "line"} ${note.lines.slice(0, 8).join(", ")}${note.lines.length > 8 ? " …" : ""}`,
+  which: "In which format?",
+  /** @type {Record<string, string>} */
+  names: { json: "JSON", opml: "OPML", markdown: "Markdown", csv: "CSV", ics: "iCalendar", ndjson: "The whole history (NDJSON)" },
+};
+
+export const drafts = {
+  text: "Try changes without making them: they are kept apart until you apply them.",
+  name: "What is it about?",
+  begin: "Start a draft",
+  applied: "This draft is applied.",
+  state: (/** @type {number} */ changes, /** @type {number} */ behind) => `${counted(changes, "change")}${behind ? `, ${num(behind)} behind` : ""}`,
+  rebase: "Bring up to date",
+  rebased: "The draft is up to date.",
+  apply: "Apply all",
+  done: "The draft is applied.",
+  drop: "Drop",
+  dropText: (/** @type {number} */ count) => `${counted(count, "change")} in this draft would be gone.`,
+  keep: "Keep it",
+  keepMine: "Apply mine anyway",
+  conflicts: (/** @type {number} */ count) => `${counted(count, "conflict")} with what happened meanwhile`,
+  conflict: (/** @type {any} */ one) => one.kind === "overwrites" ? `${one.field}: now ${quoted(String(one.now ?? "none"))}, here ${quoted(String(one.mine ?? "none"))}` : `${one.command?.type ?? ""}: ${one.problem?.detail ?? ""}`,
+};
