@@ -12,6 +12,7 @@
  *   Buttons, menus, the palette and keys all call `run(name)`; `why` says in a sentence why it cannot be run now.
  * - Every word is in `words.js`.
  */
+import { elsewhere } from "./actions.js";
 import { get, userPath } from "./api.js";
 import { header, notices, toolbar } from "./chrome.js";
 import { showDialogs } from "./dialogs.js";
@@ -113,6 +114,8 @@ async function loadTree(user) {
 const ears = {
   known: () => model,
   events(facts) {
+    // A draft stands on what was; what happens meanwhile is seen when it is left.
+    if (elsewhere.send) return;
     confirm(facts);
     const others = facts.filter((fact) => fact.actor !== null && fact.actor !== state.me?.id);
     if (others.length) sayOthers(others.length);

@@ -68,7 +68,8 @@ const changeOf = (entry, kind) => entry?.changes.find((one) => one.kind === kind
 /** What is there, deleted goals in their places, and ghosts where goals were that moved. */
 function rows() {
   const nodes = inOrder(tree, { deleted: true }).filter(({ goal }) => goal.root === null || changeOf(entries.get(goal.id), "deleted"));
-  const changed = only ? (/** @type {any} */ goal) => entries.has(goal.id) : null;
+  const left = new Set([...entries.values()].map((entry) => changeOf(entry, "moved")?.from.parent_id));
+  const changed = only ? (/** @type {any} */ goal) => entries.has(goal.id) || left.has(goal.id) : null;
   /** @type {import("./rows.js").Shown[]} */
   const shown = visible(nodes, { closed: state.closed, keep: changed });
   for (const entry of entries.values()) {
@@ -111,7 +112,7 @@ function lead(row) {
 /** @param {import("./rows.js").Shown} row */
 function name(row) {
   const entry = entryOf(row);
-  if (row.ghost) return html`<span class="name" dir="auto">${row.goal.name}</span> <span class="quiet">${texts.compare.movedTo(changeOf(entry, "moved").to.path.at(-1) ?? words.tree.top)}</span>
+  if (row.ghost) return html`<span class="name" dir="auto">${changeOf(entry, "renamed")?.from ?? row.goal.name}</span> <span class="quiet">${texts.compare.movedTo(changeOf(entry, "moved").to.path.at(-1) ?? words.tree.top)}</span>
     <button type="button" class="link" data-act="jump">${texts.compare.jump}</button>`;
   const renamed = changeOf(entry, "renamed");
   return html`<span class="name" dir="auto" title=${row.goal.name}>${row.goal.name}</span>${renamed ? html`<del class="quiet" dir="auto">${renamed.from}</del>` : nothing}${row.goal.root && entry?.under ? html`<span class="quiet">&nbsp;${texts.trash.below(entry.under)}</span>` : nothing}`;

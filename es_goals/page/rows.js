@@ -12,7 +12,7 @@
  */
 import { html, ifDefined, nothing, ref, repeat } from "./vendor/lit.js";
 import { bar, icon } from "./parts.js";
-import { change, state } from "./state.js";
+import { change, flush, state } from "./state.js";
 import { marked, overdue } from "./tree.js";
 import * as words from "./words.js";
 
@@ -22,7 +22,7 @@ const narrow = matchMedia("(max-width: 639px), (pointer: coarse)");
 narrow.addEventListener("change", () => change());
 
 /** What is seen of the grid. */
-const port = { top: 0, height: 900 };
+const port = { top: 0, height: 900, all: false };
 /** @type {HTMLElement|null} */
 let scroller = null;
 
@@ -33,6 +33,17 @@ const measured = new ResizeObserver(([{ contentRect }]) => {
     port.height = contentRect.height;
     change();
   }
+});
+
+// What is printed is the whole open tree.
+addEventListener("beforeprint", () => {
+  port.all = true;
+  change();
+  flush();
+});
+addEventListener("afterprint", () => {
+  port.all = false;
+  change();
 });
 
 /** @param {Element|undefined} element */
@@ -66,6 +77,7 @@ export function reveal(index) {
 
 /** Which rows are drawn: those in sight and a few around, and the focused one. @param {Shown[]} rows @param {number} focused */
 function windowed(rows, focused) {
+  if (port.all) return rows.map((row, i) => /** @type {[Shown, number]} */ ([row, i]));
   const height = rowHeight();
   const first = Math.max(0, Math.floor(port.top / height) - OVERSCAN);
   const last = Math.min(rows.length, Math.ceil((port.top + port.height) / height) + OVERSCAN);
