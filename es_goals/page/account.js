@@ -89,7 +89,7 @@ async function revoke(token) {
 const used = (at) => (at ? html`${say.used} ${when(at)}` : say.unused);
 
 /** @param {any} one */
-const session = (one) => html`<li><span class="say"><span class="strong">${one.address || say.somewhere}</span> ${one.current ? html`<span class="badge here">${say.here}</span>` : nothing}
+const session = (one) => html`<li><span class="say"><span class="strong">${one.address || say.somewhere}</span> ${one.current ? html`<span class="chip here">${say.here}</span>` : nothing}
   <small>${say.since} ${when(one.created_at)} · ${used(one.last_used_at)} · ${say.until} ${when(one.expires_at)}</small></span>
   ${one.current ? nothing : button("log-out", say.end, () => end([one]))}</li>`;
 

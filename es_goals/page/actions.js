@@ -17,9 +17,10 @@ import * as words from "./words.js";
 
 /**
  * Where the commands of a view go, if not to the log, and what undoes them there.
- * @type {{send: ((commands: any[], facts: Fact[]) => Promise<any>)|null, undo: (() => void)|null, redo: (() => void)|null}}
+ * @type {{send: ((commands: any[], facts: Fact[]) => Promise<any>)|null, undo: (() => void)|null, redo: (() => void)|null, missed: ((count: number) => void)|null}}
+ * `missed`: so many events came to the log meanwhile
  */
-export const elsewhere = { send: null, undo: null, redo: null };
+export const elsewhere = { send: null, undo: null, redo: null, missed: null };
 
 /**
  * @param {any[]} commands @param {{label: string, kind: string, facts?: Fact[], waits?: string[], reason?: string, quiet?: string[]}} more
@@ -86,8 +87,8 @@ export async function paste(lines, place) {
   toast({ text: words.did.pasted(lines.length), command });
 }
 
-/** @param {import("./state.js").Toast} what */
-export const toast = (what) => change({ toast: what });
+/** In a draft nothing is done yet. @param {import("./state.js").Toast} what */
+export const toast = (what) => elsewhere.send ?? change({ toast: what });
 
 /**
  * A change of texts or dates, refused by the service if the goal changed since `seen`.

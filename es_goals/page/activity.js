@@ -11,6 +11,8 @@ import * as say from "./texts.js";
 import * as words from "./words.js";
 
 const POINTS = 200;
+/** On a small screen half of a year has room. */
+const narrow = matchMedia("(max-width: 639px)");
 const { kinds } = phrases.activity;
 
 /** @type {Record<string, any>[]} */
@@ -62,7 +64,7 @@ export const view = {
     const parents = inOrder(model.tree).filter(({ kids }) => kids).slice(0, 500);
     const options = parents.map((one) => /** @type {[string, string]} */ ([one.goal.id, `${"\u2003".repeat(one.depth)}${one.goal.name}`]));
     return screen(words.tabs.activity, html`
-      ${section(phrases.activity.year, html`${heat(all)}${scale()}
+      ${section(phrases.activity.year, html`${heat(narrow.matches ? all.slice(-180) : all)}${scale()}
         ${numbers(say.activity.heat, [say.activity.day, say.activity.changes], busy.map(({ day, count }) => [words.day(day), words.num(count)]))}`,
       { text: phrases.activity.total(total, busy.length), tools: choice(phrases.activity.kind, kind, Object.entries(kinds), (value) => { kind = value; change(); }) })}
       ${section(phrases.activity.progress, html`${points.length < 2 ? html`<p class="quiet">${phrases.activity.few}</p>` : burnup(points)}

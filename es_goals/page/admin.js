@@ -2,7 +2,7 @@
 import { get, newId, request, userPath } from "./api.js";
 import { choose, fill } from "./dialogs.js";
 import { icon, when } from "./parts.js";
-import { attempt, button, copy, everybody, notYet, screen, section } from "./screens.js";
+import { attempt, because, button, copy, everybody, notYet, screen, section } from "./screens.js";
 import { change, state } from "./state.js";
 import { hashOf } from "./routes.js";
 import { html, nothing, repeat } from "./vendor/lit.js";
@@ -27,7 +27,7 @@ async function load() {
     const [users, { projections }] = await Promise.all([everybody(), get("/v2/projections")]);
     seen = { users, models: projections, health: await health() };
   } catch (error) {
-    failure = words.trouble(/** @type {any} */ (error));
+    failure = because(error);
   }
   change();
 }

@@ -2,7 +2,8 @@
 import { at, get, request } from "./api.js";
 import { blank, theirs } from "./parts.js";
 import { closeReplay, openReplay, replay } from "./replay.js";
-import { attempt, button, everybody, notYet, save, screen } from "./screens.js";
+import { hashOf } from "./routes.js";
+import { attempt, because, button, everybody, notYet, save, screen } from "./screens.js";
 import { change, state } from "./state.js";
 import { html, live, nothing, repeat } from "./vendor/lit.js";
 import { audit as say } from "./phrases.js";
@@ -32,6 +33,8 @@ let paused = false;
 /** @type {Fact[]} */
 let held = [];
 let asking = 0;
+/** What goals were called last, as far as it was seen. @type {Map<string, string>} */
+const called = new Map();
 
 /** What the service filters; it has no filter by actor or from a time on. @param {Record<string, any>} more */
 const query = (more) => ({ user: asked.user, type: asked.type, goal: asked.goal, until: asked.until && moment(asked.until), ...more });
@@ -54,6 +57,7 @@ async function more() {
   for (let pages = 0; next !== null && pages < 10 && (facts?.length ?? 0) < wanted; pages++) {
     const { events } = await get("/v2/events", query({ order: "desc", limit: PAGE, before: next }));
     if (mine !== asking) return;
+    for (const fact of events) if (fact.data.name && !called.has(fact.goal_id)) called.set(fact.goal_id, fact.data.name);
     facts = [...(facts ?? []), ...events.filter(passes)];
     const last = events.at(-1);
     next = events.length < PAGE || before(last) ? null : last.position;
@@ -68,7 +72,11 @@ async function enter(route) {
   [facts, failure, held, paused] = [facts && [], "", [], false];
   change();
   try {
-    names ??= new Map((await everybody().catch(() => [])).map((user) => [user.id, user.name]));
+    if (!names) {
+      const users = await everybody().catch(() => []);
+      names = new Map(users.map((user) => [user.id, user.name]));
+      if (users.length) change({ users });
+    }
     const { position } = await get("/readyz");
     if (mine !== asking) return;
     next = position + 1;
@@ -76,7 +84,7 @@ async function enter(route) {
     if (mine === asking && asked.follow) follow(position);
   } catch (error) {
     facts ??= [];
-    failure = words.trouble(/** @type {any} */ (error));
+    failure = because(error);
   }
   if (asked.replay && !failure) openReplay(asked.replay);
   else closeReplay();
@@ -89,6 +97,7 @@ function follow(after) {
   source = new EventSource(at("/v2/events", { ...query({ until: null }), after }));
   source.onmessage = ({ data }) => {
     const fact = JSON.parse(data);
+    if (fact.data.name) called.set(fact.goal_id, fact.data.name);
     if (!passes(fact)) return;
     if (paused) held = [fact, ...held].slice(0, MOST);
     else facts = [fact, ...(facts ?? [])].slice(0, MOST);
@@ -129,8 +138,9 @@ function grouped(all) {
 }
 
 /** @param {Fact} fact */
-function what({ data }) {
+function what({ data, goal_id }) {
   const { goal_id: _, undoes, ...told } = data;
+  if (told.name === called.get(goal_id ?? "")) delete told.name;
   return Object.entries(told).filter(([, value]) => value !== null).map(([name, value]) => `${name} ${typeof value === "object" ? JSON.stringify(value) : value}`).join(" · ");
 }
 
@@ -138,13 +148,13 @@ function what({ data }) {
 const only = (name, text, value) => html`<button type="button" class="link" title=${say.only} @click=${() => ask({ [name]: value })}><bdi>${text}</bdi></button>`;
 
 /** @param {Fact} fact */
-const line = (fact) => html`<details class="event"><summary><span class="num">${words.num(fact.position)}</span><span class="kind">${texts.history.kinds[fact.type] ?? fact.type}</span><span class="what-data" dir="auto">${what(fact)}</span></summary>
+const line = (fact) => html`<details class="event"><summary><span class="num">${words.num(fact.position)}</span><span class="kind">${texts.history.kinds[fact.type] ?? fact.type}</span><span class="what-data" dir="auto">${fact.goal_id ? html`<bdi class="called">${called.get(fact.goal_id) ?? fact.goal_id.slice(0, 13)}</bdi> ` : nothing}${what(fact)}</span></summary>
   <p>${only("user", nameOf(fact.user), fact.user)} ${fact.goal_id ? only("goal", `${say.goal} ${fact.goal_id}`, fact.goal_id) : nothing} ${only("type", fact.type, fact.type)} ${fact.actor ? only("actor", `${say.by} ${nameOf(fact.actor)}`, fact.actor) : nothing}</p>
   <pre dir="auto">${JSON.stringify(fact, null, 1)}</pre></details>`;
 
 /** @param {Fact[]} group */
 const command = (group) => html`<li class="command" data-command=${group[0].command}><p class="head-of"><time datetime=${group[0].at} title=${group[0].at}>${words.dayTime(group[0].at, state.now)}:${group[0].at.slice(17, 19)}</time>
-  <span class="strong">${theirs(nameOf(group[0].actor ?? group[0].user))}</span>${group[0].actor !== group[0].user && group[0].actor ? html`<span class="quiet">→ ${theirs(nameOf(group[0].user))}</span>` : nothing}
+  <span class="strong">${theirs(nameOf(group[0].actor ?? group[0].user))}</span>${group[0].actor !== group[0].user && group[0].actor ? html`<span class="quiet">→ <a href=${hashOf(nameOf(group[0].user))}>${theirs(nameOf(group[0].user))}</a></span>` : nothing}
   ${group.length > 1 ? html`<span class="chip">${words.counted(group.length, "event")}</span>` : nothing}
   ${group[0].data.undoes ? html`<span class="chip moved">${say.undo}</span>` : nothing}
   ${group[0].reason ? html`<span class="reason" dir="auto">“${group[0].reason}”</span>` : nothing}<span class="grow"></span><code class="quiet" title=${group[0].command}>${group[0].command.slice(0, 13)}</code></p>

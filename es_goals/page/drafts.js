@@ -71,10 +71,11 @@ async function enter(route) {
       await reload();
       if (mine !== entered) return;
       source.readonly = () => before.readonly() ?? (draft.state === "applied" ? say.applied : null);
-      source.grid = { classes: ({ goal }) => (touched.has(goal.id) ? "drafted" : "") };
+      source.grid = { classes: ({ goal }) => (touched.has(goal.id) ? "drafted" : ""), lead: mark };
       elsewhere.send = send;
       elsewhere.undo = undo;
       elsewhere.redo = redo;
+      elsewhere.missed = missed;
       base = (await get(`${user()}/events`, { order: "desc", before: draft.base + 1, limit: 1 })).events[0]?.at ?? null;
     }
   } catch (error) {
@@ -83,6 +84,15 @@ async function enter(route) {
   }
   change();
 }
+
+/** It is told that the log went on. @param {number} count */
+function missed(count) {
+  draft = { ...draft, behind: draft.behind + count };
+  change();
+}
+
+/** @param {import("./rows.js").Shown} row */
+const mark = ({ goal }) => html`<span class="sign" title=${touched.has(goal.id) ? say.touched : nothing}>${touched.has(goal.id) ? html`<span aria-hidden="true">✎</span><span class="sr">${say.touched}</span>` : nothing}</span>`;
 
 async function reload() {
   const mine = entered;
@@ -136,7 +146,7 @@ async function leave() {
   entered++;
   if (!elsewhere.send) return;
   Object.assign(source, before);
-  Object.assign(elsewhere, { send: null, undo: null, redo: null });
+  Object.assign(elsewhere, { send: null, undo: null, redo: null, missed: null });
   const mine = state.user?.id;
   const live = await attempt(() => get(`${user()}/goals`, { view: "flat", deleted: true, ranks: true }));
   if (live && state.user?.id === mine && !elsewhere.send) load(live);
@@ -211,8 +221,7 @@ export const view = {
     const open = draft.state === "open" && before.readonly() === null;
     return html`<section class="time" aria-label=${words.tools.draft}><div class="time-line">${icon("git-branch")} <strong>${theirs(draft.name)}</strong>
       <span class="quiet">${draft.state === "open" ? say.state(draft.commands.length, base, draft.behind) : say.applied}</span><span class="grow"></span>
-      ${button("git-compare-arrows", say.compare, compare)}
-      ${open ? html`${draft.behind ? button("", say.rebase, () => order("rebase")) : nothing} ${button("check", say.apply, () => order("apply"), "primary", empty)} ${button("", say.drop, drop, "danger")}` : nothing}
-      ${iconButton("x", words.tools.close, close)}</div></section>${tree()}`;
+      ${iconButton("x", words.tools.close, close)} ${button("git-compare-arrows", say.compare, compare)}
+      ${open ? html`${draft.behind ? button("", say.rebase, () => order("rebase")) : nothing} ${button("check", say.apply, () => order("apply"), "primary", empty)} ${button("", say.drop, drop, "danger")}` : nothing}</div></section>${tree()}`;
   },
 };

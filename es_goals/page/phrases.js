@@ -136,7 +136,7 @@ export const audit = {
 export const drafts = {
   title: "What if…",
   text: "Try changes without making them: they are kept apart until you apply them.",
-  name: "What if…",
+  name: "What would change?",
   begin: "Start a draft",
   open: "Or go on with",
   none: "There is no draft.",
@@ -157,7 +157,7 @@ export const drafts = {
   keep: "Keep it",
   conflicts: (/** @type {number} */ count) => `${counted(count, "conflict")} with what happened meanwhile`,
   keepMine: "Apply mine anyway",
-  takeTheirs: "Leave these out of the draft",
+  takeTheirs: "Leave these out",
   leave: "Leave it",
   overwrites: (/** @type {string} */ name, /** @type {string} */ field) => `${quoted(name)}: ${field}`,
   now: "now",
@@ -166,7 +166,7 @@ export const drafts = {
   undone: "Taken out of the draft.",
   nothingUndo: "The draft has no change.",
   nothingRedo: "Nothing was taken out of the draft.",
-  refused: "The draft does not take this",
+  touched: "changed by the draft",
 };
 
 export const files = {

@@ -39,6 +39,9 @@ export function tell(text) {
   change({ toast: { text } });
 }
 
+/** Why something cannot be shown; who may not see it is told who may. @param {any} problem */
+export const because = (problem) => (problem.kind === "forbidden" ? words.sentence(problem.message) : words.trouble(problem));
+
 /** Do it, or say why it was refused. @template T @param {() => Promise<T>} work @param {string} [told] when it is done @returns {Promise<T|null>} */
 export async function attempt(work, told) {
   try {
