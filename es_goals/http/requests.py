@@ -16,13 +16,13 @@ from falcon.util import mediatypes
 from msgspec import UNSET, Meta, Struct, UnsetType
 
 from es_goals.compression import CODINGS
+from es_goals.deciding import Expected
 from es_goals.http import faults
 from es_goals.http.exchange import Request
 from es_goals.http.faults import Fault
 from es_goals.http.problems import Refusal
 from es_goals.ids import uuid_of
 from es_goals.reads.history import LARGEST, point_of
-from es_goals.service import Expected
 from es_goals.storage.log import Cause
 from es_goals.values import InvalidValue, refuse_controls, time_of
 

@@ -6,6 +6,7 @@ from typing import Literal, NoReturn, TypeVar
 
 from msgspec import structs
 
+from es_goals.deciding import Request as Commands
 from es_goals.goals.commands import Command, GoalNotFound
 from es_goals.http import requests
 from es_goals.http.exchange import Request
@@ -13,12 +14,8 @@ from es_goals.http.problems import Refusal
 from es_goals.ids import uuid_of
 from es_goals.reads.tried import Tried
 from es_goals.service import Outcome
-from es_goals.service import Request as Commands
 from es_goals.storage.log import Cause, Transaction, User
 from es_goals.worker import Worker
-
-EVENTS_A_REQUEST = 10
-"""What records more counts as so many requests more: the writer's time is everybody's."""
 
 T = TypeVar("T")
 
@@ -50,10 +47,7 @@ class Resource:
         if req.dry_run:
             tried = await self.worker.service.dry_run(asked, self.worker.clock(), req.deadline)
             return tried if req.answer is None else await self._told(req, owner, tried, req.answer)
-        outcome = await self.worker.service.execute(asked, req.deadline)
-        if req.charge is not None and outcome.events > EVENTS_A_REQUEST:
-            req.charge(outcome.events / EVENTS_A_REQUEST - 1)
-        return outcome
+        return await self.worker.service.execute(asked, req.deadline)
 
     async def _told(self, req: Request, owner: User, tried: Outcome, form: Literal["diff", "tree"]) -> Outcome:
         events = Tried(owner, tried.version, tried.position, tried.end, tried.tried or ())
@@ -64,7 +58,7 @@ class Resource:
         """Do what changes an account, in a transaction; what it raises is raised."""
         await self.expect_still_in(req)
         cause = requests.cause(req, self.worker.new_id(), reason)
-        return await self.worker.service.change(partial(_caused, work, cause), req.deadline)
+        return await self.worker.service.change(partial(_caused, work, cause), req.deadline, cause.actor)
 
     async def user_named(self, req: Request, name_or_id: str) -> User:
         """A user whom a query names, if the caller may see that one. Raises Refusal."""
