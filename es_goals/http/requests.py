@@ -331,6 +331,18 @@ class Reason(Struct, forbid_unknown_fields=True):
     reason: str | None = None
 
 
+class PageQuery(Struct, frozen=True, forbid_unknown_fields=True):
+    """Which page of a history."""
+
+    after: Position = 0
+    limit: Limit = PAGE
+    order: Annotated[Literal["asc", "desc"], Meta(description="desc: the latest first, on pages")] = "asc"
+    before: (
+        Annotated[int, Meta(ge=1, le=LARGEST, description="only what was before this position; with order=desc")]
+        | UnsetType
+    ) = UNSET
+
+
 class DryRunQuery(Struct, frozen=True, forbid_unknown_fields=True):
     """Whether a command is only tried."""
 

@@ -20,6 +20,7 @@ from es_goals.http import answers, requests
 from es_goals.http.describe.operation import operation
 from es_goals.http.exchange import Request
 from es_goals.http.goals import queries
+from es_goals.http.goals.overviews import CommandHistory
 from es_goals.http.goals.queries import GOAL, USER
 from es_goals.http.problems import Refusal
 from es_goals.http.requests import DryRunQuery, Reason, Time
@@ -306,7 +307,7 @@ def _answers(one: OnWire) -> Mapping[int, Any]:
     return {one.status: one.answer, 200: answers.DryRun}
 
 
-class UserCommands(Resource):
+class UserCommands(CommandHistory):
     """/v2/users/{user}/commands"""
 
     @operation("Several commands, all or none", {200: (BatchAnswer, answers.DryRun)}, body=Batch, query=DryRunQuery,
