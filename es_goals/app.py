@@ -8,6 +8,7 @@ import falcon
 from falcon.asgi import App, Response
 
 import projections
+from es_goals.charges import free_of_charge
 from es_goals.http import audit, problems, v1
 from es_goals.http.accounts import sessions, tokens, users
 from es_goals.http.accounts.signing import Signing
@@ -44,7 +45,8 @@ def create_app(
     `failed` is called when a commit's outcome became unknown and the process must end. `rates` counts requests, for all
     processes that serve on this machine; None: nobody does.
     """
-    worker = Worker(settings, projections.ALL, clock, failed)
+    charge = free_of_charge if rates is None else rates.charge_work
+    worker = Worker(settings, projections.ALL, clock, failed, charge)
     return BodyGuard(_falcon(worker, rates), worker)
 
 

@@ -27,6 +27,7 @@ from prometheus_client import multiprocess
 from es_goals import metrics
 from es_goals.app import create_app
 from es_goals.http import problems
+from es_goals.http.edge.access import READING
 from es_goals.http.edge.body import BodyGuard
 from es_goals.http.edge.headers import POLICY, SAFE
 from es_goals.http.edge.rates import Rates
@@ -67,9 +68,11 @@ class Protocol(ASGIProtocol):  # type: ignore[misc]
         self._keepalive_handle = self.worker.loop.call_later(self._patience, self._keepalive_timeout)
 
     def connection_lost(self, exc: Exception | None) -> None:
-        """Nobody is there to be waited for, as gunicorn would for some seconds more, with all that it has of them."""
+        """Nobody is there to be waited for, as gunicorn would for some seconds more, with all that it has of them. What
+        they wanted to read ends; what they wanted to change has that time to be done in good order."""
         self._stop_watching()
-        if self._current_request is None and self._task is not None:
+        request = self._current_request
+        if (request is None or request.method in READING) and self._task is not None:
             self._task.cancel()
             self._task = None
         super().connection_lost(exc)

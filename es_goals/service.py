@@ -1,90 +1,36 @@
 """Takes commands: decides them on the user's cached Goals, appends what they cause, answers each command once."""
 
-from collections import OrderedDict
 from collections.abc import Callable, Sequence
 from functools import partial
-from typing import NamedTuple, Protocol, TypeVar, cast
+from time import thread_time
+from typing import Protocol, TypeVar, cast
 
 from msgspec import Struct
 
 from es_goals.accounts import changes
-from es_goals.events import (
-    GoalCreated,
-    GoalEvent,
-    Recorded,
-    goals_stream,
-    moment,
-)
-from es_goals.goals.commands import (
-    Command,
-    CreateGoal,
-    GoalExists,
-    GoalNotFound,
-    LimitReached,
-    Limits,
-    RestoreGoal,
-)
+from es_goals.charges import Charge, Work, free_of_charge
+from es_goals.deciding import Bounds, Prepared, Request, decided, expect_seen, taken_again
+from es_goals.events import GoalEvent, goals_stream
+from es_goals.folded import Folded, GoalsCache, folded, shown_then
+from es_goals.goals.commands import Limits
 from es_goals.goals.outcome import Result, _results
-from es_goals.goals.rules import decide
-from es_goals.goals.state import Goals, evolve
-from es_goals.storage.deadlines import NEVER, Deadline
+from es_goals.goals.state import Goals, Trial, evolve
+from es_goals.storage.deadlines import NEVER, Deadline, current
 from es_goals.storage.errors import Interrupted, SubjectTaken
-from es_goals.storage.log import Cause, Head, Log, StoredKey, Transaction, User, all_lines
-from es_goals.storage.writer import Writer
-from es_goals.values import Rejected
+from es_goals.storage.log import Cause, Head, Log, StoredKey, Transaction, User
+from es_goals.storage.writer import Ticket, Writer
 
-PAGE = 5_000  # events of a user read at once: finding where a page begins takes longer the more are behind it
 REGISTRATIONS = "account:"
 """With the id of who is signed in, if somebody is: the stream under which keys of registrations are remembered."""
-GOAL_BYTES = 500  # that Python takes for a goal without its texts; measured: 470
-TEXT_BYTES = 8  # for a character at the most, as of emoji, whose UTF-8 stays with them once it was made
-DECIDING = 0.5  # of the seconds that a request has left; who waits behind it has the rest of theirs
+DECIDING = 0.5  # of the seconds that a request has left; the rest is for recording it
+SLICE_SECONDS = 0.1  # of the writer for deciding one request, for which everybody waits
+LONG = 1_000  # commands of one request that the writer may decide itself
+EVENT_BYTES, KEY_BYTES = 300, 200  # that a row of an event or of a key takes besides its texts, with its indexes
 T = TypeVar("T")
 
 
 class KeyReused(Exception):
     """The Idempotency-Key was used before, with another request."""
-
-
-class Changed(Exception):
-    """The goal, or the user's goals, are not at the revision that the client named."""
-
-
-class RejectedAt(Exception):
-    """One of several commands was refused, and with it all. `index` tells which, `error` why."""
-
-    def __init__(self, index: int, error: Rejected) -> None:
-        super().__init__(str(error))
-        self.index, self.error = index, error
-
-
-class Expected(Struct, frozen=True):
-    """What the client last saw: any of these revisions of a goal, or versions of all the user's goals (`goal_id` None);
-    `any_of` None: whichever. And which it must not be."""
-
-    goal_id: str | None
-    any_of: frozenset[int] | None
-    none_of: frozenset[int] = frozenset()
-
-
-class Request(Struct, frozen=True):
-    """Commands of one user, recorded all or none under one command id. `key` and `digest` are the client's
-    Idempotency-Key and the SHA-256 of its request. `batch`: a refusal tells which command it is about, also where there
-    is one only. `shown`: the goals are answered."""
-
-    user_id: str
-    commands: Sequence[Command]
-    cause: Cause
-    key: str | None = None
-    digest: bytes = b""
-    expected: Expected | None = None
-    batch: bool = False
-    shown: bool = True
-
-    @property
-    def several(self) -> bool:
-        """Whether it is a batch, or has more commands than one."""
-        return self.batch or len(self.commands) > 1
 
 
 class Outcome(Struct, frozen=True):
@@ -122,20 +68,26 @@ class Pool(Protocol):
         deadline."""
 
 
-class _Bounds(NamedTuple):
-    limits: Limits
-    events: int
+class _Work(Struct):
+    """A request for the writer. `cold`: the user's goals where they were folded ahead, to be used up; `prepared`: what
+    was decided ahead."""
+
+    request: Request
+    stream: str
+    cold: list[Folded]
+    prepared: Prepared | None = None
 
 
-class _Cached(Struct):
-    goals: Goals
-    position: int
-    counted: int = 0
+class _Later(Struct, frozen=True):
+    """It is to be decided outside of the writer, as of this time (µs), before it comes again."""
+
+    at: int
 
 
 class Service:
     """Commands in, outcomes out. `cache` bounds the bytes of goals kept in memory over all users; `pool` runs what
-    would hold the event loop up; `limits`: what one user may have; `events`: how many a request may cause."""
+    would hold the event loop up; `limits`: what one user may have; `events`: how many a request may cause; `charge` is
+    told what each request took of the writer's time, whatever came of it."""
 
     def __init__(
         self,
@@ -147,32 +99,30 @@ class Service:
         *,
         failed: Callable[[], None] = lambda: None,
         committed: Callable[[int], None] = lambda _: None,
+        charge: Charge = free_of_charge,
     ) -> None:
-        self._bounds = _Bounds(limits, events)
-        self._log, self._pool, self._bound = log, pool, cache
-        self._cache: OrderedDict[str, _Cached] = OrderedDict()
-        self._size = 0
-        self.writer = Writer(log, self._follow, self._forget, failed, committed)
+        self._bounds, self._charge = Bounds(limits, events), charge
+        self._log, self._pool, self._cache = log, pool, GoalsCache(cache)
+        self.writer = Writer(log, self._cache.follow, self._cache.forget, failed, committed)
 
     async def execute(self, request: Request, deadline: Deadline = NEVER) -> Outcome:
         """Decide and record a request. Raises Rejected, RejectedAt, KeyReused, Changed, StorageError; at the deadline
         Interrupted, or TimeoutError where nobody knows whether it was recorded."""
         # Also what could be answered from the log: until a commit works, what failed before may not be on disk.
         self.writer.check()
-        seconds = deadline.left() * DECIDING
         stream = goals_stream(request.user_id)
         actor = request.cause.actor
         cold = (
-            []
-            if stream in self._cache
-            else [await self._pool.run(partial(_folded, self._log, stream), deadline, actor)]
+            [] if stream in self._cache else [await self._pool.run(partial(folded, self._log, stream), deadline, actor)]
         )
         place = None if request.key is None else (stream, request.key)
-        decide = partial(self._decide, request=request, stream=stream, cold=cold, seconds=seconds)
-        outcome = await self.writer.submit(decide, deadline, place)
-        if outcome is None:
+        ticket = Ticket(actor or request.user_id, stream, place, request.brought)
+        work = _Work(request, stream, cold)
+        while isinstance(found := await self.writer.submit(partial(self._timed, work=work), deadline, ticket), _Later):
+            work = await self._pool.run(partial(self._prepare, request, stream, found.at), deadline, actor)
+        if found is None:
             return await self._pool.run(partial(self._repeat, request, stream), deadline, actor)
-        return outcome
+        return found
 
     async def register(
         self,
@@ -194,11 +144,13 @@ class Service:
                 transaction.store_key(StoredKey(stream, key, digest, position, position))
             return Registered(made, position)
 
-        return await self.writer.submit(work, deadline, None if key is None else (stream, key))
+        place = None if key is None else (stream, key)
+        return await self.writer.submit(work, deadline, Ticket(cause.actor, place=place))
 
-    async def change(self, work: Callable[[Transaction], T], deadline: Deadline = NEVER) -> T:
-        """What changes an account, in a transaction. Raises what it raises, StorageError, TimeoutError."""
-        return await self.writer.submit(work, deadline)
+    async def change(self, work: Callable[[Transaction], T], deadline: Deadline = NEVER, actor: str | None = None) -> T:
+        """What changes an account, in a transaction, in the turn of who asks. Raises what it raises, StorageError,
+        TimeoutError."""
+        return await self.writer.submit(work, deadline, Ticket(actor))
 
     def close(self) -> None:
         """Finish what was taken."""
@@ -210,20 +162,17 @@ class Service:
         return await self._pool.run(partial(self._try, request, now, deadline), deadline, request.cause.actor)
 
     def _try(self, request: Request, now: int, deadline: Deadline) -> Outcome:
-        folded = _folded(self._log, goals_stream(request.user_id))
-        goals, version = folded.goals, folded.goals.version
-        _check(goals, request)
+        known = folded(self._log, goals_stream(request.user_id))
+        goals, version = known.goals, known.goals.version
+        expect_seen(goals, request)
         head = self._log.head()
         at = max(now, head.at)
-        events = _decided(goals, request, at, self._bounds, deadline)
-        for event in events:
-            if isinstance(event, GoalCreated) and self._log.owner(event.goal_id) is not None:
-                raise _taken(request, event.goal_id)
+        events = decided(Trial(goals), request, at, self._bounds, self._log.taken(request.brought), deadline)
         if not request.several:
             for event in events:
                 evolve(goals, event, at)
         results = _shown(goals, request, events)
-        return Outcome(folded.position, version, results, tried=events, end=Head(head.position, at))
+        return Outcome(known.position, version, results, tried=events, end=Head(head.position, at))
 
     def _repeat(self, request: Request, stream: str) -> Outcome:
         """The first answer again, from what was recorded."""
@@ -231,48 +180,97 @@ class Service:
         remembered = self._log.stored_key(stream, request.key)
         assert remembered is not None
         done = _same_request(remembered, request.digest)
-        then = _folded(self._log, stream, done.last)
         lines = self._log.read(done.first - 1, done.last - done.first + 1, until=done.last)
         events = [cast(GoalEvent, line.event) for line in lines]
+        newest = lines or self._log.read(done.last - 1, 1, until=done.last)
+        then = shown_then(self._log, stream, request, events, done.last)
+        version = newest[-1].version if newest else 0
         command = lines[0].command if lines else None
-        return Outcome(done.last, then.goals.version, _shown(then.goals, request, events), True, len(events), command)
+        return Outcome(done.last, version, _shown(then, request, events), True, len(events), command)
 
-    def _decide(
-        self, transaction: Transaction, request: Request, stream: str, cold: list[_Cached], seconds: float
-    ) -> Outcome | None:
-        """In the writer: the events are decided, appended and evolved, or nothing is. None: it is a repeat."""
-        if request.key is not None and transaction.stored_key(stream, request.key):
-            return None
-        cached = self._cached(transaction, stream, cold)
-        goals, version = cached.goals, cached.goals.version
+    def _timed(self, transaction: Transaction, work: _Work) -> Outcome | _Later | None:
+        """In the writer: decide, and charge what it took, also where it is refused."""
+        begun, position, size = thread_time(), transaction.position, 0
         try:
-            _check(goals, request)
-            events = _decided(goals, request, transaction.at, self._bounds, Deadline.after(seconds))
-            if events:
-                cached.position = self._append(transaction, request, stream, version, events)
-            self._store_key(transaction, request, stream, cached.position, len(events))
-            if not request.several:  # several were evolved while they were decided
+            found, size = self._decide(transaction, work)
+            return found
+        finally:
+            if (actor := work.request.cause.actor) is not None:
+                took = thread_time() - begun
+                self._charge(actor, Work(took, max(0, transaction.position - position), size))
+
+    def _decide(self, transaction: Transaction, work: _Work) -> tuple[Outcome | _Later | None, int]:
+        """The events are decided, or were, then appended and evolved, or nothing is. None: it is a repeat. And how many
+        bytes were recorded."""
+        request, stream = work.request, work.stream
+        if request.key is not None and transaction.stored_key(stream, request.key):
+            return None, 0
+        cached = self._cache.current(transaction, stream, work.cold)
+        goals, version = cached.goals, cached.goals.version
+        trial = Trial(goals)
+        try:
+            events = self._events(transaction, work, trial)
+            if isinstance(events, _Later):
+                return events, 0
+            last, size = self._append(transaction, request, stream, version, events)
+            last = last or cached.position
+            self._store_key(transaction, request, stream, last, len(events))
+            if goals.version == version:  # several were evolved while they were decided
                 for event in events:
                     evolve(goals, event, transaction.at)
             results = _shown(goals, request, events)
         except BaseException:
+            trial.take_back()
             if goals.version != version:
-                self._drop(stream)
+                self._cache.drop(stream)
             raise
-        self._count(cached)
-        self._shrink(stream)
+        cached.position = last
+        self._cache.changed(stream)
         command = request.cause.command if events else None
-        return Outcome(cached.position, goals.version, results, events=len(events), command=command)
+        return Outcome(last, goals.version, results, events=len(events), command=command), size
+
+    def _events(self, transaction: Transaction, work: _Work, trial: Trial) -> list[GoalEvent] | _Later:
+        """What is to be recorded. What takes longer than others should wait is decided outside of the writer."""
+        request, prepared = work.request, work.prepared
+        taken = transaction.taken(request.brought) if request.brought else frozenset[str]()
+        if prepared is not None:
+            events = prepared.at_time(transaction.at) if trial.goals.version == prepared.version else None
+            if events is None:
+                return _Later(transaction.at)
+            if taken:
+                raise taken_again(request, next(one for one in request.brought if one in taken))
+            return events
+        if len(request.commands) > LONG:
+            return _Later(transaction.at)
+        expect_seen(trial.goals, request)
+        try:
+            return decided(trial, request, transaction.at, self._bounds, taken, Deadline.after(SLICE_SECONDS))
+        except Interrupted:
+            return _Later(transaction.at)
+
+    def _prepare(self, request: Request, stream: str, at: int) -> _Work:
+        """In a thread of the pool: decide at the time `at` (µs) on a fold of its own, which is left as it was."""
+        known = folded(self._log, stream)
+        expect_seen(known.goals, request)
+        deadline = Deadline.after(current().left() * DECIDING)
+        version, trial = known.goals.version, Trial(known.goals)
+        events = decided(trial, request, at, self._bounds, self._log.taken(request.brought), deadline)
+        trial.take_back()
+        return _Work(request, stream, [known], Prepared(events, version, at))
 
     def _append(
         self, transaction: Transaction, request: Request, stream: str, version: int, events: list[GoalEvent]
-    ) -> int:
-        """Returns the last event's position."""
+    ) -> tuple[int, int]:
+        """Returns the last event's position, 0 where there is none, and the bytes of all that is recorded."""
+        key = 0 if request.key is None else KEY_BYTES + len(request.key)
+        if not events:
+            return 0, key
         try:
             lines = transaction.append(stream, version, events, request.cause)
         except SubjectTaken as taken:
-            raise _taken(request, taken.subject) from taken
-        return lines[-1].position
+            raise taken_again(request, taken.subject) from taken
+        reason = len((request.cause.reason or "").encode())
+        return lines[-1].position, key + sum(EVENT_BYTES + reason + len(line.data) for line in lines)
 
     def _store_key(self, transaction: Transaction, request: Request, stream: str, last: int, events: int) -> None:
         """Also where nothing was recorded, which is an empty range behind the user's last event: a repeat must not be
@@ -280,100 +278,9 @@ class Service:
         if request.key is not None:
             transaction.store_key(StoredKey(stream, request.key, request.digest, last - events + 1, last))
 
-    def _cached(self, transaction: Transaction, stream: str, cold: list[_Cached]) -> _Cached:
-        """The user's Goals at the log's end. What was folded ahead is used up, since deciding changes it."""
-        cached = self._cache.get(stream)
-        if cached is None:
-            cached = cold.pop() if cold else _Cached(Goals(), 0)
-            _top_up(transaction, stream, cached)
-            self._cache[stream] = cached
-            self._count(cached)
-            self._shrink(stream)
-        self._cache.move_to_end(stream)
-        return cached
-
-    def _follow(self, lines: Sequence[Recorded]) -> None:
-        for line in lines:
-            cached = self._cache.get(line.stream)
-            if cached is not None and line.version == cached.goals.version + 1:
-                _evolve(cached, line)
-                self._count(cached)
-
-    def _shrink(self, keep: str) -> None:
-        """Forget who was not heard of for the longest time, except the one just served."""
-        while self._size > self._bound and (oldest := next(iter(self._cache))) != keep:
-            self._drop(oldest)
-
-    def _drop(self, stream: str) -> None:
-        self._size -= self._cache.pop(stream).counted
-
-    def _count(self, cached: _Cached) -> None:
-        size = GOAL_BYTES * (len(cached.goals.known) + 1) + TEXT_BYTES * cached.goals.text
-        self._size += size - cached.counted
-        cached.counted = size
-
-    def _forget(self) -> None:
-        self._cache.clear()
-        self._size = 0
-
-
-def _decided(goals: Goals, request: Request, at: int, bounds: _Bounds, deadline: Deadline) -> list[GoalEvent]:
-    """What all commands cause. Of several, each is decided on what those before it left behind, until time is up."""
-    now = moment(at)
-    if not request.several:
-        caused = decide(goals, request.commands[0], now, bounds.limits)
-        _expect_few(len(caused), bounds.events)
-        return list(caused)
-    events: list[GoalEvent] = []
-    for index, command in enumerate(request.commands):
-        if deadline.expired():
-            raise Interrupted(f"expected all commands to be decided in time; found {index} decided, and recorded none")
-        try:
-            caused = decide(goals, command, now, bounds.limits)
-            _expect_few(len(events) + len(caused), bounds.events)
-        except Rejected as error:
-            raise RejectedAt(index, error) from error
-        for event in caused:
-            evolve(goals, event, at)
-        events += caused
-    return events
-
 
 def _shown(goals: Goals, request: Request, events: Sequence[GoalEvent]) -> Sequence[Result]:
     return _results(goals, request.commands, events) if request.shown else ()
-
-
-def _taken(request: Request, goal_id: str) -> GoalExists | RejectedAt:
-    """The refusal of a goal whose id somebody had before."""
-    error = GoalExists(goal_id)
-    if not request.several:
-        return error
-    made = [one.goal_id if isinstance(one, CreateGoal) else None for one in request.commands]
-    return RejectedAt(made.index(goal_id), error)
-
-
-def _expect_few(events: int, most: int) -> None:
-    if events > most:
-        raise LimitReached(f"{most} events of one request", events)
-
-
-def _check(goals: Goals, request: Request) -> None:
-    expected = request.expected
-    if expected is None:
-        return
-    found = goals.version
-    if expected.goal_id is not None:
-        goal = goals.known.get(expected.goal_id)
-        restored = isinstance(request.commands[0], RestoreGoal)
-        if goal is None or (goal.root is not None and not restored):
-            raise GoalNotFound(expected.goal_id)
-        found = goal.revision
-    what = "the user's goals at version" if expected.goal_id is None else "the goal at revision"
-    if found in expected.none_of:
-        raise Changed(f"expected {what} other than {found}; found that")
-    if expected.any_of is not None and found not in expected.any_of:
-        named = " or ".join(str(one) for one in sorted(expected.any_of)) or "one that was never answered"
-        raise Changed(f"expected {what} {named}; found {found}")
 
 
 def _same_request(done: StoredKey, digest: bytes) -> StoredKey:
@@ -386,19 +293,3 @@ def _user_made_by(transaction: Transaction, done: StoredKey) -> User:
     user = transaction.user(transaction.read(done.first - 1, 1)[0].owner)
     assert user is not None
     return user
-
-
-def _folded(log: Log, stream: str, until: int | None = None) -> _Cached:
-    cached = _Cached(Goals(), 0)
-    _top_up(log, stream, cached, until)
-    return cached
-
-
-def _top_up(log: Log | Transaction, stream: str, cached: _Cached, until: int | None = None) -> None:
-    for line in all_lines(log, cached.position, PAGE, stream=stream, until=until):
-        _evolve(cached, line)
-
-
-def _evolve(cached: _Cached, line: Recorded) -> None:
-    evolve(cached.goals, cast(GoalEvent, line.event), line.at)
-    cached.position = line.position

@@ -9,6 +9,7 @@ from typing import Any
 import structlog
 
 from es_goals import metrics
+from es_goals.charges import Charge, free_of_charge
 from es_goals.configured import limits_of, options_of
 from es_goals.ids import Uuid7
 from es_goals.projector import Projector
@@ -40,10 +41,15 @@ logger = structlog.get_logger()
 
 class Worker:
     """Made in the process that serves. `failed` is called when the process must end: after a commit whose outcome is
-    unknown, or where the log has lost events. Raises Unusable."""
+    unknown, or where the log has lost events; `charge` is told what users' work took. Raises Unusable."""
 
     def __init__(
-        self, settings: Settings, models: Iterable[ReadModel], clock: Clock, failed: Callable[[], None]
+        self,
+        settings: Settings,
+        models: Iterable[ReadModel],
+        clock: Clock,
+        failed: Callable[[], None],
+        charge: Charge = free_of_charge,
     ) -> None:
         self.settings, self.clock, self.new_id = settings, clock, Uuid7(clock)
         self.storage = open_storage(settings.db, clock, options_of(settings))
@@ -52,7 +58,7 @@ class Worker:
         self.rebuilder = Rebuilder(self.projector)
         self.tree = HashTree(self.storage)
         self.follower = Follower(settings.tick)
-        pool = FairPool(settings.threads)
+        pool = FairPool(settings.threads, charge)
         self.service = Service(
             log,
             pool,
@@ -61,6 +67,7 @@ class Worker:
             settings.events_limit,
             failed=failed,
             committed=self._committed,
+            charge=charge,
         )
         self.reads = self._reads(pool, failed)
         self._background: set[asyncio.Future[None]] = set()

@@ -14,12 +14,12 @@ from es_goals.accounts.changes import NoSuchToken
 from es_goals.cli import goals, upkeep
 from es_goals.cli.accounts import token, user_group
 from es_goals.cli.serve import serve
+from es_goals.deciding import RejectedAt
 from es_goals.events import UndecodableEvent
 from es_goals.logs import configure
 from es_goals.outlines import BadOutline, CannotWrite
 from es_goals.projector import NoSuchProjection, ProjectionBehind
 from es_goals.rebuild import AlreadyRebuilding, NothingToRollBackTo
-from es_goals.service import RejectedAt
 from es_goals.settings import InvalidSetting, from_env
 from es_goals.storage.errors import StorageError
 from es_goals.storage.place import shown

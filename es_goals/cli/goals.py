@@ -14,6 +14,7 @@ from es_goals.accounts.names import valid_user_name
 from es_goals.cli import terminal
 from es_goals.cli.database import ACTOR, opened, read_models, user_of
 from es_goals.configured import limits_of, options_of
+from es_goals.deciding import RejectedAt, Request
 from es_goals.events import TYPES, GoalEvent, goals_stream, moment
 from es_goals.files import commands_of, items_of, names_at_the_top, outline_of, place_of
 from es_goals.goals.commands import Command, Limits
@@ -28,7 +29,7 @@ from es_goals.reads.history import LARGEST, BeyondHead, event_answer, point_of, 
 from es_goals.reads.pool import FairPool
 from es_goals.reads.search import Query, parse
 from es_goals.reads.trees import TreeOptions, UserTree, shown, whole
-from es_goals.service import RejectedAt, Request, Service
+from es_goals.service import Service
 from es_goals.settings import Settings
 from es_goals.storage import Storage, exists
 from es_goals.storage.log import Cause, Log, User, all_lines, pages, user_events

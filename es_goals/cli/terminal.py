@@ -1,7 +1,7 @@
 """What the command line shows: trees, history, progress."""
 
 import sys
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from datetime import datetime
 from time import monotonic
@@ -9,15 +9,8 @@ from typing import assert_never
 
 from es_goals.events import (
     AccountEvent,
-    GoalCompleted,
     GoalCreated,
-    GoalDeleted,
-    GoalDescribed,
-    GoalMoved,
     GoalRenamed,
-    GoalReopened,
-    GoalRestored,
-    GoalScheduled,
     IdentityLinked,
     PasswordChanged,
     Recorded,
@@ -27,11 +20,12 @@ from es_goals.events import (
     UserEnabled,
     UserRegistered,
     UserRenamed,
-    instant,
     moment,
 )
 from es_goals.reads.blame import By, GoalBlame
 from es_goals.reads.history import EventBrief
+from es_goals.reads.overviews.commands import undoings
+from es_goals.reads.overviews.sentences import sentence
 from es_goals.storage.log import Progress, Reader
 from projections.goal_tree import Node
 
@@ -73,6 +67,7 @@ class HistoryFormatter:
     def __init__(self, log: Reader, gaps: bool) -> None:
         self._log, self._gaps = log, gaps
         self._users: dict[str, str] = {}
+        self._undoings: dict[str, Mapping[str, str]] = {}
         self._goals: dict[str, tuple[int, str]] = {}  # the name, and up to which position it is known
 
     def line(self, recorded: Recorded) -> str:
@@ -85,37 +80,17 @@ class HistoryFormatter:
         event = recorded.event
         if isinstance(event, AccountEvent):
             return _account(event)
-        old = self._goal(event.goal_id, recorded.position)
-        match event:
-            case GoalCreated():
-                self._goals[event.goal_id] = (recorded.position, event.name)
-                return f"created “{event.name}”{self._under(event.parent_id, recorded.position)}"
-            case GoalRenamed():
-                self._goals[event.goal_id] = (recorded.position, event.name)
-                return f"renamed “{old}” to “{event.name}”"
-            case GoalDescribed():
-                return f"described “{old}”"
-            case GoalScheduled():
-                due = f", due {event.due}" if event.due else ""
-                return f"scheduled “{old}” from {event.start}{due}"
-            case GoalMoved(spaced=True):
-                return f"made room beside “{old}”, which stays in its place"
-            case GoalMoved():
-                return f"moved “{old}”{self._under(event.parent_id, recorded.position) or ' to the top'}"
-            case GoalCompleted():
-                at = "" if event.end == instant(recorded.at) else f" at {event.end}"
-                return f"completed “{old}”{at}"
-            case GoalReopened():
-                return f"reopened “{old}”"
-            case GoalDeleted():
-                return f"deleted “{old}”"
-            case GoalRestored():
-                return f"restored “{old}”{self._under(event.parent_id, recorded.position)}"
-            case _:
-                assert_never(event)
+        said = sentence([event], recorded.at, lambda goal_id: self._goal(goal_id, recorded.position), {})[1]
+        if isinstance(event, GoalCreated | GoalRenamed):
+            self._goals[event.goal_id] = (recorded.position, event.name)
+        return said if event.undoes is None else f"{said}, {self._undoing(recorded)}"
 
-    def _under(self, parent_id: str | None, position: int) -> str:
-        return f" under “{self._goal(parent_id, position)}”" if parent_id else ""
+    def _undoing(self, recorded: Recorded) -> str:
+        """What the event's command undid or did again."""
+        owner, command = recorded.owner, recorded.command
+        if command not in self._undoings.get(owner, ()):
+            self._undoings[owner] = undoings(self._log, owner)
+        return self._undoings[owner][command]
 
     def _user(self, user_id: str) -> str:
         if user_id not in self._users:

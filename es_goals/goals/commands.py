@@ -31,7 +31,8 @@ Ref = str | Named
 
 
 class CreateGoal(Struct, frozen=True):
-    """Make a goal. `unique`: refuse a name that the user already has, as the original API did."""
+    """Make a goal. `unique`: refuse a name that the user already has, as the original API did; `brought`: the id is the
+    client's own, which somebody may have."""
 
     goal_id: str
     name: str
@@ -42,6 +43,7 @@ class CreateGoal(Struct, frozen=True):
     before: str | None = None
     after: str | None = None
     unique: bool = False
+    brought: bool = False
 
 
 class ChangeGoal(Struct, frozen=True):

@@ -161,7 +161,7 @@ def _move(goals: Goals, goal: Goal, command: MoveGoal, limits: Limits) -> tuple[
     parent_id = goal.parent_id if command.parent_id is UNSET else command.parent_id
     if parent_id is not None and parent_id != goal.parent_id:
         parent = goals.get(parent_id, "parent_id")
-        if any(above is goal for above in goals.lineage(parent)):
+        if goals.is_below(parent, goal):
             raise UnderItself(goals.path(parent))
     if parent_id != goal.parent_id:
         _one_more(goals, parent_id, limits)

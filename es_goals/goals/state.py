@@ -2,6 +2,7 @@
 
 from bisect import bisect_left, insort
 from collections.abc import Iterator
+from copy import copy
 from typing import assert_never
 
 from msgspec import Struct, field
@@ -91,6 +92,13 @@ class Goals(Struct):
             goal = self.known[goal.parent_id]
             yield goal
 
+    def is_below(self, goal: Goal, above: Goal) -> bool:
+        """Whether a goal is another one, or anywhere below it. Looked for from both ends, since either may be far: a
+        goal without sub-goals has none below it, however deep the other one is."""
+        upwards, downwards = self.lineage(goal), self.below(above)
+        # Where one end is reached, all above the goal, or all below the other one, were looked at.
+        return any(one is above or other is goal for one, other in zip(upwards, downwards, strict=False))
+
     def path(self, goal: Goal) -> str:
         """Names from the top to the goal; the middle of a long path is left out."""
         names = [above.name for above in self.lineage(goal)][::-1]
@@ -141,6 +149,41 @@ def evolve(goals: Goals, event: GoalEvent, at: int) -> Goals:
         case _:
             assert_never(event)
     return goals
+
+
+class Trial:
+    """Events tried on a user's goals, which can be taken back."""
+
+    def __init__(self, goals: Goals) -> None:
+        self.goals = goals
+        self._before: list[tuple[str, Goal | None]] = []
+
+    def evolve(self, event: GoalEvent, at: int) -> None:
+        """As the function does."""
+        known = self.goals.known.get(event.goal_id)
+        self._before.append((event.goal_id, copy(known)))
+        evolve(self.goals, event, at)
+
+    def take_back(self) -> None:
+        """Leave the goals as they were before."""
+        for goal_id, before in reversed(self._before):
+            _put_back(self.goals, self.goals.known[goal_id], before)
+        self.goals.version -= len(self._before)
+        self._before.clear()
+
+
+def _put_back(goals: Goals, goal: Goal, before: Goal | None) -> None:
+    siblings = goals.siblings[goal.parent_id]
+    del siblings[bisect_left(siblings, (goal.rank, goal.id))]
+    goals.living[goal.parent_id] -= goal.root is None
+    goals.text -= len(goal.name) + len(goal.description or "")
+    if before is None:
+        del goals.known[goal.id]
+        return
+    goals.known[goal.id] = before
+    insort(goals.siblings[before.parent_id], (before.rank, before.id))
+    goals.living[before.parent_id] += before.root is None
+    goals.text += len(before.name) + len(before.description or "")
 
 
 def _place(goals: Goals, goal: Goal, parent_id: str | None, rank: str) -> None:

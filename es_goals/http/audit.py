@@ -3,13 +3,13 @@
 from collections.abc import AsyncGenerator
 from datetime import datetime
 from time import monotonic
-from typing import Annotated, Literal
+from typing import Annotated
 from urllib.parse import quote, urlencode
 
 import msgspec
 import structlog
 from falcon.asgi import Response
-from msgspec import UNSET, Meta, Struct, UnsetType, structs
+from msgspec import Meta, structs
 
 from es_goals.events import TYPES, Recorded, micros
 from es_goals.http import answers, requests
@@ -21,7 +21,7 @@ from es_goals.http.problems import Refusal
 from es_goals.http.resource import Resource
 from es_goals.ids import uuid_of
 from es_goals.projector import ProjectionBehind
-from es_goals.reads.history import LARGEST, STREAM_PAGE, BeyondHead, EventPage, Filter, event_answer
+from es_goals.reads.history import STREAM_PAGE, EventPage, Filter, event_answer
 from es_goals.storage.deadlines import Deadline
 from es_goals.storage.errors import StorageError
 from es_goals.storage.log import User
@@ -30,22 +30,17 @@ from es_goals.worker import Worker
 NDJSON = "application/x-ndjson"
 EVENT_STREAM = "text/event-stream"
 KEEP_ALIVE_SECONDS = 15.0
-Before = Annotated[int, Meta(ge=1, le=LARGEST)]
 _CROWDED = ("too-many-streams", "too-many-own-streams", "took-too-long")
 _encode = msgspec.json.Encoder().encode
 
 logger = structlog.get_logger()
 
 
-class OwnEventsQuery(Struct, frozen=True, forbid_unknown_fields=True):
+class OwnEventsQuery(requests.PageQuery, frozen=True, forbid_unknown_fields=True):
     """Which events of a user or a goal."""
 
-    after: requests.Position = 0
-    limit: requests.Limit = requests.PAGE
     type: Annotated[str, Meta(description="an event's type")] | None = None
     until: Annotated[str, Meta(description="an RFC 3339 time or a log position")] | None = None
-    order: Annotated[Literal["asc", "desc"], Meta(description="desc: the latest first; not with streams")] = "asc"
-    before: Annotated[Before, Meta(description="only those before this position; with order=desc")] | UnsetType = UNSET
 
 
 class HistoryQuery(OwnEventsQuery, frozen=True, forbid_unknown_fields=True):
@@ -74,7 +69,6 @@ class Feed(Resource):
         """A page, a stream of lines, or a live one."""
         wanted = structs.replace(wanted, type=_known(query.type), until=await self._until(req, query.until))
         after, user = query.after, req.asker.user
-        await self._expect_reached(req, after, "after")
         wanted = await self._ordered(req, query, wanted)
         resp.set_header("Vary", "Accept")
         resp.set_header("Log", self.reads.log.id)
@@ -87,7 +81,7 @@ class Feed(Resource):
             case "text/event-stream":
                 _expect_whole(req, wanted)
                 if (seen := _last_seen(req, self.reads.log.id)) is not None:
-                    await self._expect_reached(req, after := seen, "Last-Event-ID")
+                    await self.expect_reached(req, after := seen, "Last-Event-ID")
                 resp.stream = self._streams.open(self._follow(req, wanted, after), user)
                 resp.content_type = EVENT_STREAM
                 resp.set_header("X-Accel-Buffering", "no")  # proxies are to hand on each event at once
@@ -103,29 +97,14 @@ class Feed(Resource):
         if isinstance(point, datetime):
             at = micros(point)
             return await self.reads.in_thread(lambda: self.reads.log.position_at(at), req.asker)
-        await self._expect_reached(req, point, "until")
+        await self.expect_reached(req, point, "until")
         return point
 
     async def _ordered(self, req: Request, query: OwnEventsQuery, wanted: Filter) -> Filter:
         """Raises Refusal."""
-        latest = query.order == "desc"
-        if latest and query.after:
-            detail = "expected `before` with order=desc; found `after`"
-            raise Refusal("invalid-value", detail, parameter="after")
-        if query.before is UNSET:
-            return structs.replace(wanted, latest=latest)
-        if not latest:
-            raise Refusal("invalid-value", "expected `before` with order=desc; found it without", parameter="before")
-        last = query.before - 1
-        await self._expect_reached(req, last, "before")
-        return structs.replace(wanted, latest=True, until=last if wanted.until is None else min(last, wanted.until))
-
-    async def _expect_reached(self, req: Request, position: int, parameter: str) -> None:
-        """Raises Refusal: what was recorded up to such a position would be missed."""
-        try:
-            await self.reads.expect_reached(position, req.asker)
-        except BeyondHead as error:
-            raise Refusal("invalid-value", str(error), parameter=parameter) from None
+        before = await self.span(req, query)
+        ends = [end for end in (wanted.until, None if before is None else before - 1) if end is not None]
+        return structs.replace(wanted, latest=query.order == "desc", until=min(ends, default=None))
 
     async def _page(self, req: Request, resp: Response, wanted: Filter, after: int, limit: int) -> None:
         head = await self.reads.head(req.deadline)

@@ -1,6 +1,5 @@
 """A request, with what the edge knows of it before a handler runs."""
 
-from collections.abc import Callable
 from typing import Literal
 
 import falcon.asgi
@@ -18,13 +17,12 @@ class Request(falcon.asgi.Request):
     `id`: in the answer and in logs; `started`: when, by `perf_counter`; `address`: the client's; `secure`: whether it
     came by TLS; `deadline`: until when it may wait for the storage; `caller`: who is signed in, if somebody is; `look`:
     what one look at the log showed; `owner`: the user whom the path names, or whose goal it names; `named_by_id`:
-    whether it names the user by id; `operation`: what answers; `charge`: counts more requests for the caller, where
-    they are counted; `raw`: the body as it came; `dry_run`: whether it only asks what would happen, and `answer` in
-    which form.
+    whether it names the user by id; `operation`: what answers; `raw`: the body as it came; `dry_run`: whether it only
+    asks what would happen, and `answer` in which form.
     """
 
     __slots__ = (
-        "address", "answer", "caller", "charge", "deadline", "dry_run", "id", "look", "named_by_id", "operation",
+        "address", "answer", "caller", "deadline", "dry_run", "id", "look", "named_by_id", "operation",
         "owner", "raw", "secure", "started",
     )  # fmt: skip
 
@@ -40,7 +38,6 @@ class Request(falcon.asgi.Request):
     owner: User
     named_by_id: bool
     operation: Operation | None
-    charge: Callable[[float], None] | None
     raw: bytes
 
     @property

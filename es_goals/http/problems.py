@@ -10,7 +10,7 @@ import structlog
 from falcon.asgi import Response
 from msgspec import Struct, structs
 
-from es_goals import metrics, projector, rebuild, service
+from es_goals import deciding, metrics, projector, rebuild, service
 from es_goals.accounts import changes
 from es_goals.goals.commands import (
     AmbiguousName,
@@ -110,7 +110,7 @@ _SLUGS: Mapping[type[Exception], str] = {
     LimitReached: "limit-reached",
     ParentDeleted: "parent-deleted",
     service.KeyReused: "key-reused",
-    service.Changed: "changed",
+    deciding.Changed: "changed",
     UserNameTaken: "user-name-taken",
     CredentialTaken: "identity-taken",
     changes.NoSuchToken: "token-not-found",
@@ -152,7 +152,7 @@ def answer(error: Exception, request_id: str, *, message: bool = False) -> Probl
     """The body for an exception; with `message`, as the original API's clients read it."""
     index = error.index if isinstance(error, Refusal) else None
     inner = error
-    if isinstance(error, service.RejectedAt):
+    if isinstance(error, deciding.RejectedAt):
         index, inner = error.index, error.error
     problem = PROBLEMS[slug_of(inner)]
     detail = str(inner) or problem.title

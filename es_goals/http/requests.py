@@ -16,13 +16,13 @@ from falcon.util import mediatypes
 from msgspec import UNSET, Meta, Struct, UnsetType
 
 from es_goals.compression import CODINGS
+from es_goals.deciding import Expected
 from es_goals.http import faults
 from es_goals.http.exchange import Request
 from es_goals.http.faults import Fault
 from es_goals.http.problems import Refusal
 from es_goals.ids import uuid_of
 from es_goals.reads.history import LARGEST, point_of
-from es_goals.service import Expected
 from es_goals.storage.log import Cause
 from es_goals.values import InvalidValue, refuse_controls, time_of
 
@@ -329,6 +329,18 @@ class Reason(Struct, forbid_unknown_fields=True):
     """A body that holds nothing but, if anything, why."""
 
     reason: str | None = None
+
+
+class PageQuery(Struct, frozen=True, forbid_unknown_fields=True):
+    """Which page of a history."""
+
+    after: Position = 0
+    limit: Limit = PAGE
+    order: Annotated[Literal["asc", "desc"], Meta(description="desc: the latest first, on pages")] = "asc"
+    before: (
+        Annotated[int, Meta(ge=1, le=LARGEST, description="only what was before this position; with order=desc")]
+        | UnsetType
+    ) = UNSET
 
 
 class DryRunQuery(Struct, frozen=True, forbid_unknown_fields=True):

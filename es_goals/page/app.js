@@ -23,7 +23,7 @@ import { blank } from "./parts.js";
 import { adopt, listen, showWaiting, waiting } from "./queue.js";
 import { hashOf, parseRoute } from "./routes.js";
 import { ended, refused, signIn, pickUser, start } from "./signin.js";
-import { announce, change, drawWith, keep, kept, state } from "./state.js";
+import { announce, change, drawWith, flush, keep, kept, state } from "./state.js";
 import "./treekeys.js";
 import { closedBefore, focusAfter, source, tree } from "./treeview.js";
 import { html, nothing, render } from "./vendor/lit.js";
@@ -72,7 +72,8 @@ async function routed() {
   change({ route, zoom: route.view === "under" ? route.id ?? null : null, detail: route.view === "goal" ? route.id ?? null : state.detail, selected: new Set() });
   if (route.view === "goal" && route.id) await import("./detail.js").then(({ openDetail }) => openDetail(/** @type {string} */ (route.id)));
   await view.enter?.(route);
-  if (was !== route.view) document.querySelector("main")?.focus({ preventScroll: true });
+  flush();
+  if (was !== route.view && document.activeElement === document.body) document.querySelector("main")?.focus({ preventScroll: true });
 }
 
 /** Where one comes without a fragment: one's own goals, or a choice. */
@@ -146,13 +147,15 @@ function page() {
       <a class="skip" href="#goals" @click=${skip}>${words.skip}</a>
       ${header()} ${notices()}
       <div class="middle">
-        <main id="goals" tabindex="-1" aria-busy=${state.phase === "loading" ? "true" : "false"}>${main()}</main>
+        <main id="goals" tabindex="-1" aria-busy=${state.phase === "loading" ? "true" : "false"}>${heading()}${main()}</main>
         ${side}
       </div>
       ${toolbar()}
     </div>${overlays()}`;
 }
 
+/** Views that are lists have a visible one. */
+const heading = () => (view.body === tree || view.tint ? html`<h1 class="sr">${words.tree.label(state.user?.name ?? "")}</h1>` : nothing);
 const overlays = () => state.dialog?.() ?? nothing;
 
 /** @param {Event} event */

@@ -119,7 +119,7 @@ const when = (field, at, fixed) => html`<label><span>${texts.detail[field]}</spa
 function history(goal) {
   const shown = told?.id === goal.id && told.subtree === subtree ? told : null;
   return html`<section class="history" tabindex="-1" aria-label=${texts.detail.history}>
-    <header><h3>${texts.detail.history}</h3><span class="grow"></span>
+    <header><h2>${texts.detail.history}</h2><span class="grow"></span>
       <label class="quiet"><input type="checkbox" .checked=${live(subtree)} @change=${() => { subtree = !subtree; change(); }}> ${texts.detail.withBelow}</label></header>
     <ul class="list">${(shown?.commands ?? []).map((one) => entry(one, { compact: true }))}</ul>
     ${shown?.next ? html`<button type="button" @click=${() => more(goal.id)}>${texts.detail.more}</button>` : nothing}

@@ -2,7 +2,7 @@
 import { keysOf, provide, run, KEYS, readable, whyNot } from "./keys.js";
 import { model } from "./model.js";
 import { icon, iconButton } from "./parts.js";
-import { change, state } from "./state.js";
+import { change, flush, state } from "./state.js";
 import { folded, inOrder, livingUnder, pathTo } from "./tree.js";
 import { html, live, nothing } from "./vendor/lit.js";
 import * as words from "./words.js";
@@ -156,7 +156,12 @@ export function picker(all, { hint, label }, take, more = nothing) {
   const wanted = folded(typed).split(/\s+/).filter(Boolean);
   const found = all.filter((one) => wanted.every((word) => folded([...(one.path ?? []), one.name].join(" ")).includes(word))).slice(0, 60);
   chosen = Math.max(0, Math.min(chosen, found.length - 1));
-  const set = (/** @type {string} */ text, /** @type {number} */ at) => ([typed, chosen] = [text, at]) && change();
+  // What is typed is found before Enter takes the first.
+  const set = (/** @type {string} */ text, /** @type {number} */ at) => {
+    [typed, chosen] = [text, at];
+    change();
+    flush();
+  };
   const keyed = (/** @type {KeyboardEvent} */ event) => {
     const step = { ArrowDown: 1, ArrowUp: -1 }[event.key];
     if (step) set(typed, (chosen + step + found.length) % Math.max(1, found.length));

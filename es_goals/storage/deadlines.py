@@ -15,7 +15,7 @@ from es_goals.storage.errors import Interrupted
 T = TypeVar("T")
 
 
-class Deadline(Struct, frozen=True):
+class Deadline(Struct):
     """A moment by which something is to be done: `until`, in seconds of the monotonic clock."""
 
     until: float
@@ -36,6 +36,10 @@ class Deadline(Struct, frozen=True):
     def expired(self) -> bool:
         """Whether it is over."""
         return monotonic() > self.until
+
+    def give_up(self) -> None:
+        """Have what runs under it end now, from any thread: nobody waits for it any more."""
+        self.until = -math.inf
 
     def check(self) -> None:
         """Raise Interrupted where it is over."""

@@ -139,6 +139,9 @@ class Reader(Protocol):
     def owner(self, goal_id: str) -> str | None:
         """Return the id of the user who owns or owned this goal; None where no goal ever had the id."""
 
+    def taken(self, goal_ids: Sequence[str]) -> frozenset[str]:
+        """Return those of the ids that some goal has or had."""
+
     def position_at(self, at: int) -> int:
         """Return the position of the last event recorded at or before `at` (µs); 0 where there is none."""
 
@@ -200,8 +203,9 @@ class Transaction(Reader, Protocol):
     def store_key(self, command: StoredKey) -> None:
         """Store a command's key, with its events."""
 
-    def prefetch_keys(self, places: Sequence[tuple[str, str]]) -> None:
-        """Look at once for the keys, each of a stream, that `stored_key` will be asked for."""
+    def prefetch(self, places: Sequence[tuple[str, str]], goal_ids: Sequence[str]) -> None:
+        """Look at once for the keys, each of a stream, and for the ids that `stored_key` and `taken` will be asked
+        for."""
 
     def copy(self, lines: Sequence[Recorded], commands: Sequence[StoredKey]) -> None:
         """Add what another log recorded, as it is. Raises Conflict where it does not follow what is there."""

@@ -2,24 +2,29 @@
 
 import asyncio
 import threading
-from collections import deque
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from operator import attrgetter
 from queue import Empty, SimpleQueue
 from time import monotonic
 from typing import Any, NamedTuple, TypeVar
 
+from msgspec import Struct
+
 from es_goals.events import Recorded
 from es_goals.storage.deadlines import NEVER, Deadline
 from es_goals.storage.errors import BatchConflict, OutcomeUnknown, StorageError, StorageFailed, StorageFull, Unavailable
 from es_goals.storage.log import Log, Transaction, pages
+from es_goals.storage.turns import Turns
 
 Work = Callable[[Transaction], Any]
 """Decides one command: returns its result, or raises and leaves nothing written. It may be called twice."""
 
 Follow = Callable[[Sequence[Recorded]], None]
 """Called, before a batch is decided, with what other processes appended since the last one."""
+
+Forget = Callable[[Collection[str] | None], None]
+"""Called where what was decided on these streams (None: on all) did not come to be."""
 
 PAGE = 1000
 BATCH_SECONDS = 0.05  # of deciding, then the others get the lock
@@ -28,10 +33,24 @@ PROBE_SECONDS = 1.0
 T = TypeVar("T")
 
 
+class Ticket(Struct, frozen=True):
+    """What is known of a work before it runs: in whose turn it comes (None: nobody is signed in), the stream that it
+    decides on, the key that it will ask for on a stream, and the ids that its client gave to new goals."""
+
+    user: str | None = None
+    stream: str | None = None
+    place: tuple[str, str] | None = None
+    made: Sequence[str] = ()
+
+
+NOBODYS = Ticket()
+"""Of what no user asks for."""
+
+
 class _Item(NamedTuple):
     work: Work
     future: asyncio.Future[Any]
-    place: tuple[str, str] | None
+    ticket: Ticket
 
 
 class _Result(NamedTuple):
@@ -41,10 +60,10 @@ class _Result(NamedTuple):
 
 
 class Writer:
-    """Decides what it is given in order, on the log's newest state, and commits it in batches.
+    """Decides what it is given, users in turn, on the log's newest state, and commits it in batches.
 
-    `follow` is called with what others appended; `forget` where a commit failed, so that no state in memory
-    outlives it; `failed` is called when this process must end: after an outcome became unknown, unless the log
+    `follow` is called with what others appended; `forget` where a commit failed, or a batch is decided anew, so that no
+    state in memory outlives it; `failed` when this process must end: after an outcome became unknown, unless the log
     says that it may go on, or where the log has lost events; `committed` with how many commands a batch had.
     """
 
@@ -52,7 +71,7 @@ class Writer:
         self,
         log: Log,
         follow: Follow,
-        forget: Callable[[], None],
+        forget: Forget,
         failed: Callable[[], None],
         committed: Callable[[int], None],
     ) -> None:
@@ -60,7 +79,8 @@ class Writer:
         self._failed, self._committed = failed, committed
         self._gathered: list[_Item] = []
         self._waiting: SimpleQueue[_Item | None] = SimpleQueue()
-        self._ready: deque[_Item | None] = deque()
+        self._turns: Turns[_Item] = Turns()
+        self._ending = False
         self._stopped = threading.Event()
         self._position = log.head().position
         self._others_wrote = True
@@ -77,12 +97,9 @@ class Writer:
             # A new one each time: an exception keeps the frames of all who ever raised it.
             raise type(self.trouble)(*self.trouble.args)
 
-    async def submit(
-        self, work: Callable[[Transaction], T], deadline: Deadline = NEVER, place: tuple[str, str] | None = None
-    ) -> T:
-        """Return the work's result once its transaction is on disk. `place`: the stream and the key that it will ask
-        for, if it does. Raises what the work raised, a StorageError, or TimeoutError at the deadline; what is not begun
-        by then is left undone."""
+    async def submit(self, work: Callable[[Transaction], T], deadline: Deadline = NEVER, ticket: Ticket = NOBODYS) -> T:
+        """Return the work's result once its transaction is on disk. Raises what the work raised, a StorageError, or
+        TimeoutError at the deadline; what is not begun by then is left undone."""
         self.check()
         loop = asyncio.get_running_loop()
         future: asyncio.Future[T] = loop.create_future()
@@ -92,7 +109,7 @@ class Writer:
         # What comes in one turn of the event loop is handed over at its end: the thread wakes up to a batch.
         if not self._gathered:
             loop.call_soon(self._hand_over)
-        self._gathered.append(_Item(work, future, place))
+        self._gathered.append(_Item(work, future, ticket))
         return await future
 
     def _hand_over(self) -> None:
@@ -100,7 +117,7 @@ class Writer:
         for item in items:
             self._waiting.put(item)
         if (trouble := self.trouble) is not None:  # the thread may have ended without these
-            left = self._gather()
+            left = self._handed_over()
             if None in left:
                 self._waiting.put(None)
             _deliver(_refusals(left, trouble))
@@ -118,7 +135,7 @@ class Writer:
                     if self._stopped.wait(PROBE_SECONDS):
                         break
                     self._probe()
-                elif (item := self._ready.popleft() if self._ready else self._waiting.get()) is not None:
+                elif (item := self._next(self._waiting.get)) is not None:
                     self._batch(item)
                 else:
                     break
@@ -156,7 +173,7 @@ class Writer:
             results = self._decide(first, items)
         except Exception as error:
             # Nothing was stored, or nobody knows; whoever waits gets the error, also where the fault is ours.
-            self._forget()
+            self._forget(None)
             if self._lost:
                 self.trouble = StorageFailed(str(error))
             elif (
@@ -182,11 +199,14 @@ class Writer:
         coming = self._take(first, taken)
         try:
             with self._writing() as transaction, transaction.batch():
-                self._ready.extend(self._gather())
-                transaction.prefetch_keys([item.place for item in (first, *self._ready) if item and item.place])
+                self._line_up()
+                tickets = [item.ticket for item in (first, *self._turns)]
+                transaction.prefetch(
+                    [one.place for one in tickets if one.place], [made for one in tickets for made in one.made]
+                )
                 return [_run_item(transaction, item) for item in coming]
         except BatchConflict:
-            self._forget()
+            self._forget({item.ticket.stream for item in taken if item.ticket.stream})
         with self._writing() as transaction:
             return [_run_in_savepoint(transaction, item) for item in (*taken, *coming)]
 
@@ -216,14 +236,24 @@ class Writer:
                 yield item
             if monotonic() > until:
                 return
-            try:
-                item = self._ready.popleft() if self._ready else self._waiting.get_nowait()
-            except Empty:
-                return
-        self._waiting.put(None)
+            item = self._next()
 
-    def _gather(self) -> list[_Item | None]:
-        """Take all that waits now. Any thread may, where what is `_ready` is the writer's own."""
+    def _next(self, wait: Callable[[], _Item | None] | None = None) -> _Item | None:
+        """Return what is next, if need be after a wait; None where nothing waits, with a wait only at the end."""
+        self._line_up()
+        if (item := self._turns.take()) is not None or wait is None or self._ending:
+            return item
+        return wait()
+
+    def _line_up(self) -> None:
+        for item in self._handed_over():
+            if item is None:
+                self._ending = True
+            else:
+                self._turns.put(item.ticket.user, item)
+
+    def _handed_over(self) -> list[_Item | None]:
+        """Take all that was handed over. Any thread may, where `_turns` are the writer's own."""
         gathered: list[_Item | None] = []
         with suppress(Empty):
             while True:
@@ -231,8 +261,9 @@ class Writer:
         return gathered
 
     def _refuse_waiting(self, error: StorageError) -> list[_Result]:
-        items = [*self._ready, *self._gather()]
-        self._ready.clear()
+        self._line_up()
+        items = [*self._turns]
+        self._turns = Turns()
         return _refusals(items, error)
 
 

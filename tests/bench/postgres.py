@@ -190,7 +190,7 @@ def _streams(bench: Bench) -> list[list[Recorded]]:
 async def _appended(log: Log, streams: Sequence[Sequence[Recorded]]) -> float:
     """Seconds for all; an event is submitted when the one before it in its stream is on disk."""
     works = [[partial(_append, line, line.event) for line in stream] for stream in streams]
-    writer = Writer(log, lambda _: None, _nothing, _nothing, lambda _: None)
+    writer = Writer(log, lambda _: None, lambda _: None, _nothing, lambda _: None)
 
     async def submit(stream: Sequence[Callable[[Transaction], object]]) -> None:
         for work in stream:

@@ -7,7 +7,16 @@ import pytest
 from click.testing import CliRunner
 
 from es_goals.cli import main
-from es_goals.events import Event, GoalCompleted, GoalDescribed, GoalMoved, GoalRenamed, GoalReopened
+from es_goals.events import (
+    Event,
+    GoalCompleted,
+    GoalDeleted,
+    GoalDescribed,
+    GoalMoved,
+    GoalRenamed,
+    GoalReopened,
+    GoalRestored,
+)
 from es_goals.storage.log import Cause
 from tests.support.commands import at_home, cli, done, make, misused, opened, refused
 from tests.support.histories import START, created
@@ -112,3 +121,20 @@ def test_a_tree_can_be_drawn_of_what_is_found() -> None:
     assert done(cli("tree", "alice", "--as-of", "4", "--find", "zoe -read")).splitlines()[1] == "└── · Run  0/1"
     assert done(cli("tree", "alice", "--find", "nothing")) == "alice\n"
     assert "--find" in misused(cli("tree", "alice", "--find", "-zoe"))
+
+
+def test_the_history_tells_what_an_event_undid_or_did_again() -> None:
+    events: dict[str, Event] = {
+        "made": created("d", name="Swim", rank="X"),
+        "undo": GoalDeleted("d", "d", undoes="made"),
+        "redo": GoalRestored("d", "X", undoes="undo"),
+    }
+    with opened() as storage:
+        for version, (command, event) in enumerate(events.items(), start=5):
+            with storage.log.writing() as transaction:
+                transaction.append("user:id-of-alice", version, [event], Cause(command))
+
+    for options in ([], ["--goal", "d"], ["--type", "GoalDeleted"], ["--after", "7"]):
+        told = [line.split("  ")[-1] for line in done(cli("replay", *options)).splitlines()]
+        assert "deleted “Swim”, undid “created “Swim””" in told
+        assert options[:1] == ["--type"] or told[-1] == "restored “Swim”, redid “created “Swim””"

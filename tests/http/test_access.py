@@ -103,7 +103,10 @@ PLACES: dict[str, dict[str, Call]] = {
     "/v2/tokens?user={user}": {"GET": Call("user", 200), "POST": Call("credentials", 422, {}, looks=False)},
     "/v2/tokens/{token_id}": {"GET": Call("user", 200), "DELETE": Call("credentials", 204, fresh=True, auditor=404)},
     "/v2/users/{user}/goals": {"GET": Call("user", 200), "POST": Call("user", 201, {"name": "made"})},
-    "/v2/users/{user}/commands": {"POST": Call("user", 200, {"commands": [{"type": "CreateGoal", "name": "made"}]})},
+    "/v2/users/{user}/commands": {
+        "GET": Call("user", 200),
+        "POST": Call("user", 200, {"commands": [{"type": "CreateGoal", "name": "made"}]}),
+    },
     "/v2/users/{user}/events": {"GET": Call("user", 200)},
     "/v2/users/{user}/import": {"POST": Call("user", 200, [{"name": "imported"}])},
     "/v2/users/{user}/export": {"GET": Call("user", 200)},

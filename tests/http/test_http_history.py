@@ -1,14 +1,18 @@
-"""History as people read it: the latest first, and of all below a goal; over HTTP, on both engines, for all who may
-ask."""
+"""History as people read it: the latest first, of all below a goal, by command; over HTTP, on both engines, for all
+who may ask."""
 
 from collections.abc import Iterator
 from contextlib import ExitStack
 from typing import Any
 
 import httpx2
+import msgspec
 import pytest
 
+from es_goals.events import GoalDeleted
+from es_goals.reads.overviews.commands import CommandPage
 from tests.support.engines import ENGINES, NEWEST
+from tests.support.histories import record
 from tests.support.people import behind, issue, register
 from tests.support.serving import Served, refused
 
@@ -22,11 +26,11 @@ class World:
     """A service with accounts, and clients of ann, of bob and of the auditor eve."""
 
     def __init__(self, served: Served, stack: ExitStack) -> None:
-        secrets = {}
+        self.served, self.ids, secrets = served, dict[str, str](), {}
         with behind(served) as storage, storage.log.writing() as transaction:
             for name in ("ann", "bob", "eve"):
                 user = register(transaction, name, "auditor" if name == "eve" else "user")
-                secrets[name] = issue(transaction, user)[0]
+                self.ids[name], secrets[name] = user.id, issue(transaction, user)[0]
         self.ann, self.bob, self.eve = (stack.enter_context(served.as_(secret)) for secret in secrets.values())
         self.goals = {name: self.make(name) for name in ("Run", "Read")}
         self.goals["Shoes"] = self.make("Shoes", parent_id=self.goals["Run"])
@@ -167,3 +171,101 @@ def test_a_subtree_is_asked_of_goals_only_and_of_one_s_own(world: World) -> None
     for path in ("/v2/users/ann/events", "/v2/events?user=ann"):
         problem = refused(world.ann.get(asked(path, "subtree=true")), 422, "invalid-value")
         assert problem["errors"][0]["parameter"] == "subtree"
+
+
+def test_commands_are_told_in_sentences(world: World) -> None:
+    answer = world.ann.get("/v2/users/ann/commands")
+
+    assert answer.headers["Cache-Control"] == "private, no-cache"
+    page = msgspec.json.decode(answer.content, type=CommandPage)
+    assert page.next is None
+    assert [one.say for one in page.commands] == [
+        "created “Run”", "created “Read”", "created “Shoes” under “Run”", "moved “Shoes” under “Read”",
+        "completed “Run”", "completed “Shoes”",
+    ]  # fmt: skip
+    done = page.commands[4]
+    assert (done.actor, done.reason, done.undoes, done.undone_by) == (world.ids["ann"], "a test", None, None)
+    assert (done.goal_id, done.name, done.counts) == (world.goals["Run"], "Run", {"GoalCompleted": 1})
+    event = world.get("/v2/events", world.eve, user="ann", type="GoalCompleted")["events"][0]
+    assert (event["command"], event["position"]) == (done.command, done.first)
+    assert world.get("/v2/users/ann/commands", world.eve) == answer.json()
+
+
+def test_the_command_of_an_answer_is_the_one_in_the_history(world: World) -> None:
+    batch = {"commands": [{"type": "CreateGoal", "name": name} for name in ("of bob's", "too")]}
+    answer = world.bob.post("/v2/users/bob/commands", json=batch)
+
+    last = world.get("/v2/users/bob/commands", world.bob, order="desc", limit=1)["commands"][0]
+
+    assert last["command"] == answer.headers["Command"]
+    assert (last["say"], last["counts"]) == ("created “of bob's” and 1 more", {"GoalCreated": 2})
+    assert last["last"] == int(answer.headers["Position"]) == last["first"] + 1
+
+
+@pytest.mark.parametrize("order", ["asc", "desc"])
+@pytest.mark.parametrize("limit", [1, 4, 6])
+def test_commands_are_paged_in_both_orders(world: World, order: str, limit: int) -> None:
+    every = world.get("/v2/users/ann/commands")["commands"]
+    path: str | None = f"/v2/users/ann/commands?order={order}&limit={limit}"
+    found = list[Json]()
+
+    while path is not None:
+        page = world.ann.get(path).json()
+        assert 0 < len(page["commands"]) <= limit
+        found += page["commands"]
+        path = page["next"]
+
+    assert found == every[:: -1 if order == "desc" else 1]
+
+
+def test_commands_are_filtered_by_goal_subtree_and_actor(world: World) -> None:
+    def said(**query: Any) -> list[str]:
+        return [one["say"] for one in world.get("/v2/users/ann/commands", **query)["commands"]]
+
+    assert said(goal=world.goals["Run"].upper()) == ["created “Run”", "completed “Run”"]
+    assert said(goal=world.goals["Run"], subtree="true") == [
+        "created “Run”", "created “Shoes” under “Run”", "moved “Shoes” under “Read”", "completed “Run”",
+    ]  # fmt: skip
+    assert len(said(actor="ann")) == len(said(actor=world.ids["ann"])) == 6
+    assert said(actor=UNKNOWN) == said(actor=world.ids["bob"]) == []
+
+
+@pytest.mark.parametrize(
+    ("query", "parameter"),
+    [
+        ("subtree=true", "subtree"),
+        ("before=5", "before"),
+        ("order=desc&after=1", "after"),
+        ("after=9999999", "after"),
+        ("order=desc&before=9999999", "before"),
+        ("order=relevance", "order"),
+        ("limit=0", "limit"),
+        ("limit=1001", "limit"),
+        ("type=GoalCreated", "type"),
+    ],
+)
+def test_commands_that_cannot_be_asked_for_are_refused(world: World, query: str, parameter: str) -> None:
+    problem = refused(world.ann.get(f"/v2/users/ann/commands?{query}"), 422, "invalid-value")
+
+    assert problem["errors"][0]["parameter"] == parameter
+
+
+def test_commands_are_for_the_owner_and_the_auditor(world: World) -> None:
+    for name in ("ann", world.ids["ann"], "nobody", UNKNOWN):
+        refused(world.bob.get(f"/v2/users/{name}/commands"), 404, "user-not-found")
+    for client, goal in ((world.ann, world.theirs), (world.ann, UNKNOWN), (world.ann, "x"), (world.eve, world.theirs)):
+        refused(client.get("/v2/users/ann/commands", params={"goal": goal}), 404, "goal-not-found")
+    refused(world.ann.get("/v2/users/ann/commands?actor=bob"), 404, "user-not-found")
+    refused(world.eve.post("/v2/users/ann/commands", json={"commands": []}), 403, "forbidden")
+
+
+def test_what_is_undone_names_the_command_that_undid_it(world: World) -> None:
+    goal = world.bob.post("/v2/users/bob/goals", json={"name": "Swim"})
+    undone, goal_id = goal.headers["Command"], goal.json()["id"]
+    with behind(world.served) as storage:
+        lines = record(storage.log, world.ids["bob"], GoalDeleted(goal_id, goal_id, undoes=undone))
+
+    undo, made = world.get("/v2/users/bob/commands", world.bob, order="desc", limit=2)["commands"]
+
+    assert (made["command"], made["undone_by"]) == (undone, lines[0].command)
+    assert (undo["undoes"], undo["undone_by"], undo["say"]) == ([undone], None, "undid “created “Swim””")

@@ -1,19 +1,21 @@
 """Requests a second: what conforms, what is left, and that all processes count together."""
 
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import closing
 from math import floor
 from pathlib import Path
+from typing import Any
 
 import pytest
 from falcon.asgi import Response
 from hypothesis import given
 from hypothesis import strategies as st
 
+from es_goals.charges import Work
 from es_goals.http.edge.rates import WAYS, Rates, set_headers
 from tests.support.engines import hear, start
-from tests.support.people import Inside
+from tests.support.people import Answer, Inside
 from tests.support.serving import Served
 
 
@@ -189,6 +191,22 @@ def test_the_headers_tell_the_quota_and_what_is_left_of_it_and_when_to_come_agai
     assert (resp.get_header("RateLimit"), resp.get_header("Retry-After")) == ('"user";r=0;t=6', "6")
 
 
+@pytest.mark.parametrize(
+    ("work", "cost"),
+    [
+        (Work(0.0001, 1, 500), 1), (Work(0.05), 100), (Work(0.002, 100), 10), (Work(0.002, 10, 81_920), 10),
+        (Work(0.02, 100, 40_000), 40),
+    ],
+)  # fmt: skip
+def test_a_request_costs_by_the_time_or_the_events_or_the_bytes_that_it_took_most_of(work: Work, cost: int) -> None:
+    rates = Rates(1_000, Seconds())
+
+    assert rates.take("ann").remaining == 999
+    rates.charge_work("ann", work)
+
+    assert rates.take("ann").remaining == 999 - cost
+
+
 @pytest.fixture
 def seconds() -> Seconds:
     return Seconds()
@@ -246,13 +264,39 @@ def test_a_command_that_recorded_many_events_counts_as_one_for_each_ten(inside: 
     assert statuses(inside, "/v2/users/ann", ann, 2) == [200, 429]
 
 
-def test_all_workers_of_a_service_count_together(tmp_path: Path) -> None:
-    with Served(tmp_path, accounts=True, env={"ES_GOALS_REQUESTS_LIMIT": "1"}) as served:
-        answers = []
-        for worker in served.workers():
-            with served.client_of(worker) as client:
-                headers = {"Authorization": f"Bearer {served.token}"}
-                answers += [client.get("/v2/users/admin", headers=headers).status_code for _ in range(10)]
+def test_a_read_that_takes_long_counts_by_its_time_and_so_does_a_batch_that_is_refused(
+    tmp_path: Path, seconds: Seconds
+) -> None:
+    with closing(Inside(tmp_path, Rates(100_000, seconds))) as inside:
+        ann = inside.person("ann")
+        commands: list[Any] = [{"type": "CreateGoal", "name": "x" * 100} for _ in range(500)]
 
-    assert set(answers) == {200, 429}
-    assert answers.count(429) > 10
+        def cost(ask: Callable[[], Answer]) -> int:
+            seconds.now += 60
+            ask()
+            left = str(inside("GET", "/v2/users/ann", ann).header("RateLimit"))
+            return 100_000 - int(left.partition("r=")[2].partition(";")[0])
+
+        ordinary = cost(lambda: inside("GET", "/v2/users/ann", ann))
+        cost(lambda: inside("POST", "/v2/users/ann/commands", ann, {"commands": commands}))
+        wrong = [*commands, {"type": "DeleteGoal", "id": "00000000-0000-4000-8000-000000000000"}]
+        refused = cost(lambda: inside("POST", "/v2/users/ann/commands", ann, {"commands": wrong}))
+        then = cost(lambda: inside("GET", "/v2/users/ann/goals?as_of=400", ann))
+
+    assert ordinary == 2
+    assert refused > 100  # a millisecond of the writer is two hundred requests here
+    assert then > 100
+
+
+def test_all_workers_of_a_service_count_together(tmp_path: Path) -> None:
+    many = {"commands": [{"type": "CreateGoal", "name": "one"}] * 1_000}
+    with Served(tmp_path, accounts=True, env={"ES_GOALS_REQUESTS_LIMIT": "1"}) as served:
+        headers = {"Authorization": f"Bearer {served.token}"}
+        first, second = served.workers()
+        with served.client_of(first) as client:  # worth 100 seconds
+            assert client.post("/v2/users/admin/commands", json=many, headers=headers).status_code == 200
+        with served.client_of(second) as client:
+            answer = client.get("/v2/users/admin", headers=headers)
+
+    assert answer.status_code == 429
+    assert 60 < int(answer.headers["Retry-After"]) <= 100

@@ -95,7 +95,7 @@ def wait_for_rows(page: Page, *names: str) -> None:
     try:
         page.wait_for_function(f"names => JSON.stringify(({_SHOWN})()) === JSON.stringify(names)", arg=list(names))
     except Exception:
-        assert shown(page) == list(names)
+        assert shown(page) == list(names), (shown(page), names)
         raise
 
 

@@ -25,7 +25,7 @@ from es_goals.goals.commands import (
     RestoreGoal,
 )
 from es_goals.goals.rules import decide
-from es_goals.goals.state import Goals, evolve
+from es_goals.goals.state import Goals, Trial, evolve
 from es_goals.values import Rejected
 from tests.support.limits import LIMITS, limited
 
@@ -193,6 +193,38 @@ def test_folding_in_two_parts_equals_folding_at_once(history: list[Command], cut
 
     first = copy.deepcopy(fold(events[:cut]))
     assert fold(events[cut:], first) == fold(events)
+
+
+@law
+@given(histories, st.integers(0, 60))
+def test_what_was_only_tried_is_taken_back_whatever_it_was(history: list[Command], cut: int) -> None:
+    events = events_of(history)
+    goals = fold(events[:cut])
+    before = copy.deepcopy(goals)
+
+    trial = Trial(goals)
+    for event in events[cut:]:
+        trial.evolve(event, goals.version)
+    assert goals == fold(events)
+    trial.take_back()
+
+    assert (goals.version, goals.known, goals.text) == (before.version, before.known, before.text)
+    for found, expected in ((goals.siblings, before.siblings), (goals.living, before.living)):
+        assert {key: value for key, value in found.items() if value} == {
+            key: value for key, value in expected.items() if value
+        }
+    assert fold(events[cut:], goals) == fold(events)
+
+
+@law
+@given(histories)
+def test_a_goal_is_below_another_one_if_that_is_above_it(history: list[Command]) -> None:
+    goals = fold(events_of(history))
+    there = [goal for goal in goals.known.values() if goal.root is None]
+
+    for goal in there:
+        above = list(goals.lineage(goal))
+        assert [other for other in there if goals.is_below(goal, other)] == [one for one in there if one in above]
 
 
 @law

@@ -13,8 +13,10 @@ from typing import Any, cast
 import pytest
 from msgspec import structs
 
-from es_goals import service as service_module
+from es_goals import deciding
+from es_goals.deciding import Changed, Expected, RejectedAt, Request
 from es_goals.events import GoalEvent, UserRegistered, instant, moment
+from es_goals.folded import GOAL_BYTES
 from es_goals.goals.commands import (
     ChangeGoal,
     Command,
@@ -35,7 +37,7 @@ from es_goals.goals.outcome import Result
 from es_goals.goals.rules import decide
 from es_goals.goals.state import Goal, Goals, evolve
 from es_goals.reads.pool import FairPool
-from es_goals.service import GOAL_BYTES, Changed, Expected, KeyReused, Outcome, Registered, RejectedAt, Request, Service
+from es_goals.service import KeyReused, Outcome, Registered, Service
 from es_goals.storage import deadlines
 from es_goals.storage import writer as writer_module
 from es_goals.storage.deadlines import Deadline
@@ -921,13 +923,14 @@ def test_a_batch_that_takes_too_long_is_given_up_between_two_commands_and_nothin
 
     def batch(service: Service, name: str, commands: int) -> Outcome:
         several = request("ann", *(new(f"{name} {number}") for number in range(commands)))
-        return asyncio.run(service.execute(several, Deadline.after(8)))
+        return asyncio.run(service.execute(several, Deadline.after(10)))
 
     with serving(log.log) as service:
         do(service, "ann", new("a"))
         monkeypatch.setattr(deadlines, "monotonic", lambda: now)
-        monkeypatch.setattr(service_module, "decide", slowly)
+        monkeypatch.setattr(deciding, "decide", slowly)
         version = batch(service, "in time", 5).version
+        # The writer decides one, and what takes longer is decided beside it, in half of the time that is left.
         with pytest.raises(Interrupted, match="found 5 decided, and recorded none"):
             batch(service, "late", 6)
 

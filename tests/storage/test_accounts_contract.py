@@ -312,7 +312,7 @@ def test_what_a_command_wrote_before_it_was_refused_does_not_stay_and_those_of_i
 
     add(log, token(1))
     batches = list[int]()
-    with closing(Writer(log, lambda _: None, lambda: None, lambda: None, batches.append)) as writer:
+    with closing(Writer(log, lambda _: None, lambda _: None, lambda: None, batches.append)) as writer:
         answers = asyncio.run(together(writer, [adding_to("bob"), refused, adding_to("eve")]))
 
     assert [type(answer) for answer in answers] == [type(None), Refused, type(None)]

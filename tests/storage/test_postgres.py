@@ -1243,7 +1243,7 @@ def test_a_plan_that_was_made_when_a_table_was_small_does_not_read_all_of_it(url
     def work(log: Log, version: int) -> None:
         for number in range(version, version + 12):  # a plan is kept from the tenth time on
             with log.writing() as transaction:
-                transaction.prefetch_keys([("user:ann", str(number))])
+                transaction.prefetch([("user:ann", str(number))], [])
                 line = transaction.append("user:ann", number, [created(f"a{number}")], CAUSE)[0]
                 transaction.store_key(StoredKey("user:ann", str(number), b"", line.position, line.position))
             assert log.read(line.position - 1) == log.read(line.position - 1, stream="user:ann") == [line]
@@ -1470,7 +1470,7 @@ def test_a_key_that_was_looked_up_ahead_is_what_was_kept_and_undone_since(url: s
             transaction.append("user:ann", 0, [created("a1")], CAUSE)
             transaction.store_key(other)
         with storage.log.writing() as transaction, transaction.batch():
-            transaction.prefetch_keys([("user:ann", "one"), ("user:ann", "other"), ("user:bob", "one")])
+            transaction.prefetch([("user:ann", "one"), ("user:ann", "other"), ("user:bob", "one")], [])
             ahead = [transaction.stored_key("user:ann", key) for key in ("one", "other")]
             with suppress(Undo), transaction.savepoint():
                 transaction.store_key(one)
@@ -1496,8 +1496,8 @@ def test_keys_looked_up_ahead_cost_one_question_however_many(url: str, monkeypat
             return ask(sql, *values)
 
         monkeypatch.setattr(transaction, "_ask", noted)
-        transaction.prefetch_keys(places)
-        transaction.prefetch_keys([])
+        transaction.prefetch(places, [])
+        transaction.prefetch([], [])
 
         assert [transaction.stored_key(*place) for place in places] == [None] * 20
         assert len(asked) == 1

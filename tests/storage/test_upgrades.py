@@ -11,12 +11,13 @@ import pytest
 from msgspec import structs
 from structlog.testing import capture_logs
 
+from es_goals.deciding import Request
 from es_goals.events import Recorded, encode
 from es_goals.goals.commands import CreateGoal
 from es_goals.ids import wall_clock
 from es_goals.projector import Projector
 from es_goals.reads.pool import FairPool
-from es_goals.service import KeyReused, Outcome, Request, Service
+from es_goals.service import KeyReused, Outcome, Service
 from es_goals.storage import Storage
 from es_goals.storage.errors import StorageError, Unusable, UserNameTaken
 from es_goals.storage.log import Cause, Identity, Log, Password, StoredKey, User

@@ -4,7 +4,7 @@ import asyncio
 import itertools
 import threading
 import traceback
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -18,7 +18,7 @@ from es_goals.storage import writer as module
 from es_goals.storage.deadlines import NEVER, Deadline
 from es_goals.storage.errors import Conflict, OutcomeUnknown, StorageError, StorageFailed, StorageFull, SubjectTaken
 from es_goals.storage.log import Cause, Log, StoredKey, Transaction, User
-from es_goals.storage.writer import Writer
+from es_goals.storage.writer import Ticket, Writer
 from tests.support.engines import DEADLINE, Engine, FaultyLog, HandClock, wait_until
 from tests.support.histories import created, record
 
@@ -34,15 +34,19 @@ class Watch:
 
     def __init__(self) -> None:
         self.followed: list[Recorded] = []
-        self.forgotten = 0
+        self.streams: list[Collection[str] | None] = []
         self.failed = 0
         self.batches: list[int] = []
 
     def follow(self, lines: Sequence[Recorded]) -> None:
         self.followed += lines
 
-    def forget(self) -> None:
-        self.forgotten += 1
+    @property
+    def forgotten(self) -> int:
+        return len(self.streams)
+
+    def forget(self, streams: Collection[str] | None) -> None:
+        self.streams.append(streams)
 
     def fail(self) -> None:
         self.failed += 1
@@ -217,6 +221,22 @@ def test_after_a_clash_what_was_decided_on_it_is_forgotten_before_it_is_decided_
     assert (answers[0], type(answers[1]), answers[2]) == (1, Conflict, 2)
 
 
+def test_a_clash_has_only_the_streams_of_its_batch_forgotten(
+    monkeypatch: pytest.MonkeyPatch, writer: Writer, watch: Watch
+) -> None:
+    monkeypatch.setattr(module, "BATCH_SECONDS", PATIENT)
+
+    async def clash() -> None:
+        tickets = [Ticket("ann", ANN), Ticket("bob", "user:bob"), Ticket()]
+        works = [at_version(9, "violation"), at_version(0, "b", "user:bob"), lambda _: 0]
+        submits = [writer.submit(work, NEVER, one) for work, one in zip(works, tickets, strict=True)]
+        await asyncio.gather(*submits, return_exceptions=True)
+
+    asyncio.run(clash())
+
+    assert watch.streams == [{ANN, "user:bob"}]
+
+
 # A command as plain data: what it does, to which stream, and to which goal or key.
 commands = st.tuples(
     st.sampled_from(["append", "first", "second", "key", "key unseen", "refuse", "append and refuse", "look", "user"]),
@@ -333,6 +353,31 @@ def test_a_client_that_goes_while_its_command_is_decided_disturbs_nobody(writer:
 
     assert asyncio.run(leave()) == 2
     assert subjects(log) == ["first", "last"]
+
+
+# Turns.
+
+
+def test_users_are_served_in_turn_however_much_one_of_them_sends(
+    monkeypatch: pytest.MonkeyPatch, writer: Writer, log: FaultyLog
+) -> None:
+    monkeypatch.setattr(module, "BATCH_SECONDS", 0)
+
+    async def crowd() -> None:
+        gate = threading.Event()
+        users = ["ann"] + ["eve"] * 50 + ["bob"] + ["eve"] * 50 + [None, "bob"]
+        tasks = [
+            asyncio.create_task(writer.submit(held(gate, appending(f"{user}-{number}")), NEVER, Ticket(user)))
+            for number, user in enumerate(users)
+        ]
+        await asyncio.sleep(0)
+        gate.set()
+        await asyncio.gather(*tasks)
+
+    asyncio.run(crowd())
+
+    assert subjects(log)[:8] == ["ann-0", "eve-1", "bob-51", "None-102", "eve-2", "bob-103", "eve-3", "eve-4"]
+    assert log.head().position == 104
 
 
 # What others append.
@@ -609,13 +654,13 @@ def test_the_keys_of_all_that_wait_are_looked_up_at_once(
         @contextmanager
         def writing(self) -> Iterator[Transaction]:
             with super().writing() as transaction:
-                prefetch = transaction.prefetch_keys
+                prefetch = transaction.prefetch
 
-                def noted(places: Sequence[tuple[str, str]]) -> None:
+                def noted(places: Sequence[tuple[str, str]], goal_ids: Sequence[str]) -> None:
                     asked.append(list(places))
-                    prefetch(places)
+                    prefetch(places, goal_ids)
 
-                monkeypatch.setattr(transaction, "prefetch_keys", noted)
+                monkeypatch.setattr(transaction, "prefetch", noted)
                 yield transaction
 
     async def wait_behind_one(writer: Writer) -> list[int]:
@@ -623,7 +668,8 @@ def test_the_keys_of_all_that_wait_are_looked_up_at_once(
         places = [None, (ANN, "k1"), (ANN, "k1"), None, ("account:", "k2")]
         works = [held(gate, keyed(None)), *(keyed(place) for place in places[1:])]
         tasks = [
-            asyncio.create_task(writer.submit(work, NEVER, place)) for work, place in zip(works, places, strict=True)
+            asyncio.create_task(writer.submit(work, NEVER, Ticket(place=place)))
+            for work, place in zip(works, places, strict=True)
         ]
         await asyncio.sleep(0)
         gate.set()
@@ -663,7 +709,7 @@ def test_a_key_that_comes_again_among_those_that_wait_is_known(
 
     async def all_at_once() -> list[int]:
         places = [(ANN, f"k{number % 3}") for number in range(9)]
-        return await asyncio.gather(*(writer.submit(keyed(place), NEVER, place) for place in places))
+        return await asyncio.gather(*(writer.submit(keyed(place), NEVER, Ticket(place=place)) for place in places))
 
     assert asyncio.run(all_at_once()) == [1, 2, 3, -1, -2, -3, -1, -2, -3]
     assert log.head().position == 3

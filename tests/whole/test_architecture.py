@@ -25,9 +25,13 @@ TREES = {name_of(path): ast.parse(path.read_text("utf-8")) for path in FILES}
 MODULES = set(TREES)
 
 # Each module or folder, and what it may import of ours; the modules of a folder may import each other. Names are those
-# of modules, folders, or single things in them. What may be imported by all: events, values, metrics, logs.
+# of modules, folders, or single things in them. What may be imported by all: events, values, charges, metrics,
+# logs.
 EVERYTHING = {"es_goals", "projections"}
-BY_ALL = {"es_goals.events", "es_goals.values", "es_goals.metrics", "es_goals.logs", "es_goals.__version__"}
+BY_ALL = {
+    "es_goals.events", "es_goals.values", "es_goals.charges", "es_goals.metrics", "es_goals.logs",
+    "es_goals.__version__",
+}  # fmt: skip
 BELOW_STORAGE = {"es_goals.storage.errors", "es_goals.storage.deadlines"}
 PROMISES = BELOW_STORAGE | {
     f"es_goals.storage.{name}" for name in ("log", "views", "tiles", "sessions", "place", "glance")
@@ -36,6 +40,7 @@ HTTP = {
     "es_goals.goals",
     "es_goals.accounts",
     "es_goals.storage",
+    "es_goals.deciding",
     "es_goals.service",
     "es_goals.projector",
     "es_goals.rebuild",
@@ -59,6 +64,7 @@ MAY_IMPORT: dict[str, set[str]] = {
     "es_goals": set(),
     "es_goals.events": set(),
     "es_goals.values": set(),
+    "es_goals.charges": set(),
     "es_goals.settings": set(),
     "es_goals.ids": set(),
     "es_goals.logs": set(),
@@ -73,7 +79,8 @@ MAY_IMPORT: dict[str, set[str]] = {
     "es_goals.storage.tiles": BELOW_STORAGE,
     "es_goals.storage.sessions": BELOW_STORAGE,
     "es_goals.storage.glance": BELOW_STORAGE | {"es_goals.storage.views", "es_goals.storage.sessions"},
-    "es_goals.storage.writer": PROMISES,
+    "es_goals.storage.turns": set(),
+    "es_goals.storage.writer": PROMISES | {"es_goals.storage.turns"},
     "es_goals.storage.copying": PROMISES,
     "es_goals.storage.sql": PROMISES,
     "es_goals.storage.sqlite": PROMISES | {"es_goals.storage.sql", "es_goals.storage.copying"},
@@ -83,7 +90,11 @@ MAY_IMPORT: dict[str, set[str]] = {
     "es_goals.compression": set(),
     "es_goals.proving": {"es_goals.proofs", "es_goals.storage", "es_goals.projector"},
     "es_goals.configured": {"es_goals.settings", "es_goals.goals", "es_goals.storage"},
-    "es_goals.service": {"es_goals.goals", "es_goals.accounts", "es_goals.storage"},
+    "es_goals.deciding": {"es_goals.goals", "es_goals.storage"},
+    "es_goals.folded": {"es_goals.deciding", "es_goals.goals", "es_goals.storage"},
+    "es_goals.service": {
+        "es_goals.deciding", "es_goals.folded", "es_goals.goals", "es_goals.accounts", "es_goals.storage",
+    },
     "es_goals.projector": {"es_goals.storage"},
     "es_goals.rebuild": {"es_goals.storage", "es_goals.projector"},
     "es_goals.reads": {

@@ -64,7 +64,7 @@ async def append_one_by_one(writer: Writer, author: str, count: int) -> list[int
 
 def append_through_a_writer(url: str, process: str, count: str) -> None:
     storage = open_storage(url, wall_clock)
-    writer = Writer(storage.log, lambda _: None, lambda: None, lambda: None, lambda _: None)
+    writer = Writer(storage.log, lambda _: None, lambda _: None, lambda: None, lambda _: None)
     authors = [f"{process}-{task}" for task in range(AUTHORS)]
 
     async def append_all() -> list[list[int]]:

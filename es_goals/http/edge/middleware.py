@@ -4,7 +4,7 @@ import asyncio
 import re
 import secrets
 import sys
-from functools import cache, lru_cache, partial
+from functools import cache, lru_cache
 from itertools import count
 from time import monotonic, perf_counter
 from typing import Any
@@ -58,7 +58,7 @@ class Middleware:
         """Give the request its id and its origin; refuse what a page on the web could send."""
         req.started = perf_counter()
         req.deadline = Deadline(monotonic() + self._settings.deadline)
-        req.caller = req.operation = req.charge = None
+        req.caller = req.operation = None
         req.look, req.named_by_id, req.dry_run, req.answer, req.raw = NOTHING, False, False, None, b""
         given = req.headers.get("x-request-id")
         req.id = given if given and _REQUEST_ID.fullmatch(given) else next(self._ids)
@@ -110,17 +110,17 @@ class Middleware:
         registration, caller = self._settings.registration, req.caller
         if caller is None:
             if not one.uncounted:
-                self._count(req, resp, peers.address_key(req.address))
+                self._count(resp, peers.address_key(req.address))
             if secret is not None:
                 raise Refusal("unauthenticated", "expected a token that is good; found one that is not, or no more")
             if one.needs == "nobody" or (one.needs == "registration" and registration == "open"):
                 return
             raise Refusal("unauthenticated", "expected Authorization: Bearer <token>; found none")
-        self._count(req, resp, caller.user.id)
+        self._count(resp, caller.user.id)
         if (caller.user.role, caller.scope) != _UNLIMITED:
             expect_allowed(one, req.method, caller, registration)
 
-    def _count(self, req: Request, resp: Response, key: str) -> None:
+    def _count(self, resp: Response, key: str) -> None:
         rates = self._rates
         if rates is None:
             return
@@ -128,8 +128,6 @@ class Middleware:
         set_headers(resp, rates.quota, taken)
         if not taken.allowed:
             raise Refusal("too-many-requests", f"expected at most {rates.quota} requests a second; found more")
-        if req.caller is not None:
-            req.charge = partial(rates.charge, key)
 
     async def process_response(self, req: Request, resp: Response, resource: object, succeeded: bool) -> None:
         """Say what may keep the answer, count it and log it."""

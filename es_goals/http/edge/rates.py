@@ -12,9 +12,16 @@ from typing import NamedTuple
 
 from falcon.asgi import Response
 
+from es_goals.charges import Work
+
 WAYS = 8
 SETS = 8_192
 BURST_SECONDS = 1.0
+WORK_A_SECOND = 0.5
+"""Seconds of threads' time that all of a second's requests are worth: half of a core, whoever asks for what."""
+EVENTS_A_REQUEST = 10
+BYTES_A_REQUEST = 8_192
+"""What takes more counts as so many requests more: the writer's time and the log's disk are everybody's."""
 
 
 class Taken(NamedTuple):
@@ -58,6 +65,13 @@ class Rates:
         """Count what turned out to cost as much as so many requests more, whether or not it conforms."""
         place, due, _ = self._found(key)
         self._due[place] = due + cost * self._share
+
+    def charge_work(self, key: str, work: Work) -> None:
+        """Count what a request of a user took beyond its own place: it is worth its share of WORK_A_SECOND,
+        EVENTS_A_REQUEST events or BYTES_A_REQUEST bytes of the log, whichever it took most of."""
+        recorded = max(work.events / EVENTS_A_REQUEST, work.size / BYTES_A_REQUEST)
+        if (cost := max(recorded, work.seconds / WORK_A_SECOND * self.quota)) > 1:
+            self.charge(key, cost - 1)
 
     def _left(self, ahead: float) -> int:
         return max(0, int((BURST_SECONDS - ahead) / self._share + 1e-6))

@@ -20,13 +20,13 @@ from es_goals.http import answers, requests
 from es_goals.http.describe.operation import operation
 from es_goals.http.exchange import Request
 from es_goals.http.goals import queries
+from es_goals.http.goals.overviews import CommandHistory
 from es_goals.http.goals.queries import GOAL, USER
 from es_goals.http.problems import Refusal
 from es_goals.http.requests import DryRunQuery, Reason, Time
 from es_goals.http.resource import Resource
 from es_goals.reads import trees
 from es_goals.reads.trees import GoalAnswer
-from es_goals.service import RejectedAt
 from es_goals.storage.log import User
 from es_goals.worker import Worker
 
@@ -75,7 +75,7 @@ class Creation(Struct, forbid_unknown_fields=True):
         """What it asks of the rules."""
         place = (_text(self.before), _text(self.after))
         given = (self.description, self.start, self.due)
-        return domain.CreateGoal(goal_id, self.name, _text(self.parent_id), *given, *place)
+        return domain.CreateGoal(goal_id, self.name, _text(self.parent_id), *given, *place, brought=self.id is not None)
 
 
 class Change(Struct, forbid_unknown_fields=True):
@@ -258,7 +258,7 @@ async def _single(resource: Resource, req: Request, resp: Response, one: OnWire,
     """One command by its own call. `goal_id`: of its goal; None: of a new one."""
     given = await requests.body(req, BODIES[one.tag], one.media_types, may_try=True)
     if goal_id is None:
-        command = await _creation(resource, req, given)
+        command = _creation(resource, given)
     else:
         members = given if isinstance(given, one.members) else one.members()
         command = members.command(goal_id)
@@ -270,21 +270,15 @@ async def _single(resource: Resource, req: Request, resp: Response, one: OnWire,
     answers.command(resp, outcome, _answer(outcome.results[0], req.owner), place, tag)
 
 
-async def _creation(resource: Resource, req: Request, new: Creation, index: int | None = None) -> domain.CreateGoal:
-    """The command to create a goal. Raises Refusal for an id of another version than 4 or 7, and GoalExists for one of
-    another user's goal: in the writer it would make a whole batch begin anew."""
+def _creation(resource: Resource, new: Creation, index: int | None = None) -> domain.CreateGoal:
+    """The command to create a goal. Raises Refusal for an id of another version than 4 or 7."""
     if new.id is None:
         return new.command(resource.worker.new_id())
     if new.id.variant != uuid.RFC_4122 or new.id.version not in (4, 7):
         pointer = "/id" if index is None else f"/commands/{index}/id"
         detail = f"expected a UUID of version 4 or 7; found {new.id}"
         raise Refusal("invalid-value", detail, pointer=pointer, index=index)
-    goal_id = str(new.id)
-    other = await resource.reads.owner(goal_id, req.deadline)
-    if other is not None and other.id != req.owner.id:
-        taken = domain.GoalExists(goal_id)
-        raise taken if index is None else RejectedAt(index, taken)
-    return new.command(goal_id)
+    return new.command(str(new.id))
 
 
 def _handler(one: OnWire) -> Callable[..., Any]:
@@ -313,7 +307,7 @@ def _answers(one: OnWire) -> Mapping[int, Any]:
     return {one.status: one.answer, 200: answers.DryRun}
 
 
-class UserCommands(Resource):
+class UserCommands(CommandHistory):
     """/v2/users/{user}/commands"""
 
     @operation("Several commands, all or none", {200: (BatchAnswer, answers.DryRun)}, body=Batch, query=DryRunQuery,
@@ -327,7 +321,7 @@ class UserCommands(Resource):
             detail = f"expected at most {most} commands; found {len(batch.commands)}"
             raise Refusal("invalid-value", detail, pointer="/commands")
         commands = [
-            await _creation(self, req, one, index) if isinstance(one, Creation) else one.command(str(one.id))
+            _creation(self, one, index) if isinstance(one, Creation) else one.command(str(one.id))
             for index, one in enumerate(batch.commands)
         ]
         outcome = await self.command(req, user, commands, reason=batch.reason, batch=True)

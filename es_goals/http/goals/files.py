@@ -8,6 +8,7 @@ from msgspec import UNSET, Meta, Struct, UnsetType, structs
 
 from es_goals import outlines
 from es_goals.configured import limits_of
+from es_goals.deciding import RejectedAt
 from es_goals.files import commands_of, items_of, outline_of, place_of
 from es_goals.http import answers, requests
 from es_goals.http.describe.operation import operation
@@ -18,7 +19,7 @@ from es_goals.http.resource import Resource
 from es_goals.outlines import FORMATS, WRITTEN, BadOutline, CannotWrite, Outline
 from es_goals.reads import TREE
 from es_goals.reads.trees import TreeOptions, UserTree, whole
-from es_goals.service import Outcome, RejectedAt
+from es_goals.service import Outcome
 from es_goals.storage.log import User
 from es_goals.worker import Worker
 

@@ -46,6 +46,9 @@ _PREFETCH = (
     "SELECT stream, key, digest, first, last FROM commands WHERE (stream, key) IN"
     " (SELECT place->>0, place->>1 FROM json_array_elements($1::json) AS place)"
 )
+TAKEN = (
+    "SELECT subject FROM events WHERE type = 'GoalCreated' AND subject IN (SELECT json_array_elements_text($1::json))"
+)
 # All goals' streams lie between user: and user; in ASCII.
 _BY_STREAM = (
     f"SELECT {COLUMNS} FROM events WHERE stream > greatest($1, 'user:' COLLATE \"C\") AND stream < 'user;'"
@@ -64,10 +67,13 @@ class PostgresTransaction(SqlTransaction):
     server, and psycopg would take them for prepared from then on.
     """
 
+    _TAKEN = TAKEN
+
     def __init__(self, connection: Connection, head: Head, clock: Clock) -> None:
         super().__init__(head, clock)
         self._open = connection
         self._prefetched: dict[tuple[str, str], StoredKey | None] = {}
+        self._prefetched_ids: dict[str, bool] = {}
 
     def _ask(self, sql: str, *values: str | int | None) -> list[tuple[Any, ...]]:
         try:
@@ -101,11 +107,20 @@ class PostgresTransaction(SqlTransaction):
             self._ask("ROLLBACK TO one")
             raise _violation(error) from error
 
-    def prefetch_keys(self, places: Sequence[tuple[str, str]]) -> None:
+    def prefetch(self, places: Sequence[tuple[str, str]], goal_ids: Sequence[str]) -> None:
+        if goal_ids:
+            taken = super()._taken_before(goal_ids)
+            self._prefetched_ids.update({goal_id: goal_id in taken for goal_id in goal_ids})
         if places:
             found = [StoredKey(*row) for row in self._ask(_PREFETCH, as_json(places).decode())]
             self._prefetched.update(dict.fromkeys(places))
             self._prefetched.update({(one.stream, one.key): one for one in found})
+
+    def _taken_before(self, goal_ids: Sequence[str]) -> frozenset[str]:
+        known = self._prefetched_ids
+        if any(goal_id not in known for goal_id in goal_ids):
+            return super()._taken_before(goal_ids)
+        return frozenset(goal_id for goal_id in goal_ids if known[goal_id])
 
     def stored_key(self, stream: str, key: str) -> StoredKey | None:
         if (stream, key) in self._prefetched and (stream, key) not in self._pending_keys:
@@ -144,6 +159,7 @@ class PostgresTransaction(SqlTransaction):
 class PostgresLog(SqlReader):
     """The log in a database, made where there is none and the role may. Raises Unusable."""
 
+    _TAKEN = TAKEN
     is_local = False
     survives_unknown_commit = True
 

@@ -109,6 +109,9 @@ class ConstraintViolation(Exception):
 class SqlReader(ABC):
     """Reads over whatever `_rows` asks."""
 
+    _TAKEN: str
+    """Asks for those of a JSON list of ids that goals have."""
+
     @abstractmethod
     def _rows(self, sql: str, *values: str | int) -> list[tuple[Any, ...]]:
         """Return all rows of a question. Raises Unavailable."""
@@ -156,6 +159,11 @@ class SqlReader(ABC):
     def owner(self, goal_id: str) -> str | None:
         row = self._one(_OWNER, goal_id)
         return row[0].partition(":")[2] if row else None
+
+    def taken(self, goal_ids: Sequence[str]) -> frozenset[str]:
+        if not goal_ids:
+            return frozenset()
+        return frozenset(goal_id for (goal_id,) in self._rows(self._TAKEN, as_json(goal_ids).decode()))
 
     def position_at(self, at: int) -> int:
         low, high = 0, self.head().position
@@ -232,6 +240,7 @@ class SqlTransaction(SqlReader):
         self._pending: list[Recorded] = []
         self._pending_keys: dict[tuple[str, str], StoredKey] = {}
         self._batching = False
+        self._made: set[str] = set()  # ids of goals, whether they are pending or written
         self.position = head.position
         self.at = max(clock(), head.at)
         self.changes = 0
@@ -283,6 +292,7 @@ class SqlTransaction(SqlReader):
             self._pending += lines
         else:
             self._insert_alone(lines)
+        self._made.update(event.goal_id for event in events if isinstance(event, GoalCreated))
         self.position += len(lines)
         self.changes += 1
         return lines
@@ -330,8 +340,16 @@ class SqlTransaction(SqlReader):
         except ConstraintViolation as violation:
             raise Conflict(f"expected a key that its stream has not used; found {command.key!r}") from violation
 
-    def prefetch_keys(self, places: Sequence[tuple[str, str]]) -> None:
-        del places
+    def prefetch(self, places: Sequence[tuple[str, str]], goal_ids: Sequence[str]) -> None:
+        del places, goal_ids
+
+    def taken(self, goal_ids: Sequence[str]) -> frozenset[str]:
+        made = self._made.intersection(goal_ids)
+        unknown = [goal_id for goal_id in goal_ids if goal_id not in made]
+        return frozenset(made) | (self._taken_before(unknown) if unknown else frozenset())
+
+    def _taken_before(self, goal_ids: Sequence[str]) -> frozenset[str]:
+        return frozenset(goal_id for (goal_id,) in self._ask(self._TAKEN, as_json(goal_ids).decode()))
 
     def stored_key(self, stream: str, key: str) -> StoredKey | None:
         if (pending := self._pending_keys.get((stream, key))) is not None:
@@ -401,7 +419,7 @@ class SqlTransaction(SqlReader):
 
     @contextmanager
     def savepoint(self) -> Iterator[None]:
-        position = self.position
+        position, made = self.position, set(self._made)
         self._write_pending()
         self._ask("SAVEPOINT part")
         try:
@@ -413,6 +431,6 @@ class SqlTransaction(SqlReader):
             if self._in_transaction():
                 self._ask("ROLLBACK TO part")
                 self._ask("RELEASE part")
-            self.position = position
+            self.position, self._made = position, made
             raise
         self._ask("RELEASE part")

@@ -54,6 +54,7 @@ _INSERT = (
     f"INSERT INTO events ({COLUMNS}) SELECT value->>0, value->>1, value->>2, value->>3, value->>4, value->>5,"
     " value->>6, value->>7, value->>8, CAST(value->>9 AS BLOB) FROM json_each(?)"
 )
+TAKEN = "SELECT subject FROM events WHERE type = 'GoalCreated' AND subject IN (SELECT value FROM json_each(?))"
 _STORE_KEY = (
     "INSERT INTO commands (stream, key, digest, first, last)"
     " SELECT value->>0, value->>1, unhex(value->>2), value->>3, value->>4 FROM json_each(?)"
@@ -62,6 +63,8 @@ _STORE_KEY = (
 
 class SqliteTransaction(SqlTransaction):
     """A write transaction on the connection it is given."""
+
+    _TAKEN = TAKEN
 
     def __init__(self, connection: apsw.Connection, clock: Clock) -> None:
         self._open = connection
@@ -92,6 +95,7 @@ class SqliteTransaction(SqlTransaction):
 class SqliteLog(SqlReader):
     """The log in `path`, made where there is none. Raises Unusable."""
 
+    _TAKEN = TAKEN
     is_local = True
     # After an fsync that failed, what it held counts as written: only a new process may go on.
     survives_unknown_commit = False
