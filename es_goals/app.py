@@ -18,7 +18,7 @@ from es_goals.http.edge.middleware import Middleware
 from es_goals.http.edge.rates import Rates
 from es_goals.http.edge.streams import Streams
 from es_goals.http.exchange import Request
-from es_goals.http.goals import commands, files, past
+from es_goals.http.goals import commands, files, overviews, past
 from es_goals.http.operating import health
 from es_goals.http.operating import projections as read_models
 from es_goals.ids import wall_clock
@@ -58,6 +58,7 @@ def routes(worker: Worker) -> Routes:
         *_of_accounts(worker, signing),
         *commands.routes(worker),
         *files.routes(worker),
+        *overviews.routes(worker),
         (past.DIFF, past.Diff(worker)),
         (past.BLAME, past.Blame(worker)),
         *_of_events(worker),

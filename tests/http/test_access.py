@@ -114,6 +114,10 @@ PLACES: dict[str, dict[str, Call]] = {
     "/v2/users/{user}/import": {"POST": Call("user", 200, [{"name": "imported"}])},
     "/v2/users/{user}/export": {"GET": Call("user", 200)},
     "/v2/users/{user}/diff?from=0": {"GET": Call("user", 200)},
+    "/v2/users/{user}/timeline": {"GET": Call("user", 200)},
+    "/v2/users/{user}/activity": {"GET": Call("user", 200)},
+    "/v2/users/{user}/burnup": {"GET": Call("user", 200)},
+    "/v2/users/{user}/burnup?goal={goal_id}": {"GET": Call("user", 200)},
     "/v2/goals/{goal_id}": {
         "GET": Call("user", 200),
         "PATCH": Call("user", 200, {"name": "changed"}),
