@@ -167,7 +167,7 @@ async function sent(command) {
     } catch (error) {
       if (!(error instanceof Problem) || !AGAIN.includes(error.status)) throw error;
       change({ strip: { kind: "offline", count: entries.length } });
-      await until(error.retryAfter || Math.min(30, 2 ** tries / 2));
+      await until(error.retryAfter || Math.min(4, 2 ** tries / 2));
     }
   }
 }
