@@ -15,14 +15,18 @@ import * as words from "./words.js";
 
 /** The place of a new or moved goal. @typedef {{parent: string|null, after?: string|null, before?: string|null}} Place */
 
-/** Where the commands of a view go, if not to the log. @type {{send: ((commands: any[], reason?: string) => Promise<any>)|null}} */
-export const elsewhere = { send: null };
+/**
+ * Where the commands of a view go, if not to the log, and what undoes them there.
+ * @type {{send: ((commands: any[], facts: Fact[]) => Promise<any>)|null, undo: (() => void)|null, redo: (() => void)|null, missed: ((count: number) => void)|null}}
+ * `missed`: so many events came to the log meanwhile
+ */
+export const elsewhere = { send: null, undo: null, redo: null, missed: null };
 
 /**
  * @param {any[]} commands @param {{label: string, kind: string, facts?: Fact[], waits?: string[], reason?: string, quiet?: string[]}} more
  */
 export function batch(commands, { label, kind, facts = [], waits = [], reason, quiet }) {
-  if (elsewhere.send) return elsewhere.send(commands, reason);
+  if (elsewhere.send) return elsewhere.send(commands, facts);
   const body = { commands, ...(reason ? { reason } : {}) };
   const path = `${userPath(/** @type {any} */ (state.user).id)}/commands`;
   return submit({ method: "POST", path, body, label, kind, facts, waits, quiet });
@@ -83,8 +87,8 @@ export async function paste(lines, place) {
   toast({ text: words.did.pasted(lines.length), command });
 }
 
-/** @param {import("./state.js").Toast} what */
-export const toast = (what) => change({ toast: what });
+/** In a draft nothing is done yet. @param {import("./state.js").Toast} what */
+export const toast = (what) => elsewhere.send ?? change({ toast: what });
 
 /**
  * A change of texts or dates, refused by the service if the goal changed since `seen`.
@@ -94,13 +98,13 @@ export const toast = (what) => change({ toast: what });
 export function edit(id, fields, { seen = null, reason } = {}) {
   const goal = goalOf(id);
   if (!goal) return Promise.resolve(null);
-  if (elsewhere.send) return elsewhere.send([{ type: "ChangeGoal", id, ...fields }], reason);
   const facts = [];
   if (fields.name !== undefined) facts.push(factOf("GoalRenamed", id, { name: fields.name }));
   if (fields.description !== undefined) facts.push(factOf("GoalDescribed", id, { description: fields.description }));
   if (fields.due !== undefined || fields.start !== undefined) {
     facts.push(factOf("GoalScheduled", id, { start: fields.start ?? goal.start, due: fields.due === undefined ? goal.due : fields.due }));
   }
+  if (elsewhere.send) return elsewhere.send([{ type: "ChangeGoal", id, ...fields }], facts);
   const label = fields.name === undefined ? words.label.change(goal.name) : words.label.rename(goal.name);
   const body = { ...fields, ...(reason ? { reason } : {}) };
   return submit({ method: "PATCH", path: `/v2/goals/${id}`, body, label, kind: "edit", goal: id, seen, facts });

@@ -16,7 +16,7 @@ import { elsewhere } from "./actions.js";
 import { get, userPath } from "./api.js";
 import { header, notices, toolbar } from "./chrome.js";
 import { showDialogs } from "./dialogs.js";
-import { press, provide } from "./keys.js";
+import { press, provide, whyNot } from "./keys.js";
 import { follow } from "./live.js";
 import { clear, confirm, load, model, unsettled } from "./model.js";
 import { blank } from "./parts.js";
@@ -79,7 +79,8 @@ async function routed() {
 /** Where one comes without a fragment: one's own goals, or a choice. */
 function home() {
   const name = state.me?.name ?? kept("user");
-  if (name) location.replace(`#/${encodeURIComponent(name)}`);
+  if (state.me?.role === "auditor") location.replace("#/audit");
+  else if (name) location.replace(`#/${encodeURIComponent(name)}`);
   else pickUser();
 }
 
@@ -116,7 +117,7 @@ const ears = {
   known: () => model,
   events(facts) {
     // A draft stands on what was; what happens meanwhile is seen when it is left.
-    if (elsewhere.send) return;
+    if (elsewhere.send) return elsewhere.missed?.(facts.length);
     confirm(facts);
     const others = facts.filter((fact) => fact.actor !== null && fact.actor !== state.me?.id);
     if (others.length) sayOthers(others.length);
@@ -214,6 +215,16 @@ addEventListener("keydown", pressed);
 listen({ refused, ended });
 import("./theme.js").then(({ applyTheme }) => applyTheme());
 start().then(routed);
+// A file that is dropped anywhere is looked at, to be imported.
+for (const type of ["dragover", "drop"]) {
+  addEventListener(type, (event) => {
+    const { dataTransfer, defaultPrevented } = /** @type {DragEvent} */ (event);
+    if (defaultPrevented || !dataTransfer?.types.includes("Files")) return;
+    event.preventDefault();
+    const [file] = dataTransfer.files;
+    if (type === "drop" && state.phase === "ready" && whyNot("newGoal") === null) void import("./files.js").then(({ importFile }) => importFile(file));
+  });
+}
 // What drags is loaded when the pointer first comes to a row, in time for the first drag.
 addEventListener("pointerover", (event) => {
   const row = /** @type {Element} */ (event.target).closest?.(".row");

@@ -27,7 +27,8 @@ export function heat(days) {
     const level = count ? Math.ceil((4 * count) / most) : 0;
     return svg`<rect class="heat-${level}" x=${Math.floor(at / 7) * 13} y=${(at % 7) * 13} width="11" height="11" rx="2"><title>${words.day(day)}: ${words.counted(count, "change")}</title></rect>`;
   });
-  return html`<svg class="heat" viewBox="0 0 ${Math.ceil((days.length + offset) / 7) * 13} 91" role="img" aria-label=${texts.activity.heat}>${cells}</svg>`;
+  const months = days.flatMap(({ day }, i) => day.endsWith("-01") ? [svg`<text x=${Math.ceil((i + offset) / 7) * 13} y="-5">${words.month(day)}</text>`] : []);
+  return html`<svg class="heat" viewBox="0 -16 ${Math.ceil((days.length + offset) / 7) * 13} 107" role="img" aria-label=${texts.activity.heat}>${months}${cells}</svg>`;
 }
 
 /** Leaves and how many of them are done, as steps over time. @param {{at: string, leaves: number, completed: number}[]} points */

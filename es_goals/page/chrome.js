@@ -12,11 +12,16 @@ import { rows, summary } from "./treeview.js";
 import { html, live, nothing } from "./vendor/lit.js";
 import * as words from "./words.js";
 
-const hash = (/** @type {string} */ rest) => hashOf(state.user?.name ?? "", rest);
+/** Whose goals the tabs lead to. */
+const whose = () => state.user?.name ?? state.me?.name ?? "";
+const hash = (/** @type {string} */ rest) => hashOf(whose(), rest);
 
 /** @param {string} command @param {string} picture @param {string} text @param {{pressed?: boolean}} [more] */
 const tool = (command, picture, text, more = {}) =>
   iconButton(picture, text, (event) => run(command, event), { keys: keysOf(command), disabled: whyNot(command) || null, ...more });
+
+/** Beside these there is no tree to search or to change. */
+const OWN = ["account", "admin", "audit"];
 
 export function header() {
   const at = state.route.view;
@@ -24,18 +29,18 @@ export function header() {
     <header class="head">
       <div class="head-line">
         <a class="brand" href=${hash("")}>${words.brand}</a>
-        <button type="button" class="plain who" aria-haspopup="menu" @click=${userMenu}><bdi>${state.user?.name ?? ""}</bdi>${icon("chevron-down")}</button>
+        <button type="button" class="plain who" aria-haspopup="menu" @click=${userMenu}><bdi>${whose()}</bdi>${icon("chevron-down")}</button>
         ${state.meta.accounts ? nothing : html`<span class="badge">${words.openBadge}</span>`}
         <span class="grow"></span>
-        ${search()}
-        <span class="tools">
+        ${OWN.includes(at) ? nothing : search()}
+        <span class="tools" ?hidden=${OWN.includes(at)}>
           ${tool("undo", "undo-2", words.tools.undo)} ${tool("redo", "redo-2", words.tools.redo)}
           <span class="rule"></span>
           ${tool("time", "clock", words.tools.time, { pressed: at === "at" })}
           ${tool("compare", "git-compare-arrows", words.tools.compare, { pressed: at === "compare" })}
           ${tool("draft", "git-branch", words.tools.draft, { pressed: at === "draft" })}
         </span>
-        <span class="live" data-live=${state.live} title=${words.live[state.live]}><i aria-hidden="true"></i><span>${words.live[state.live]}</span></span>
+        <span class="live" ?hidden=${OWN.includes(at)} data-live=${state.live} title=${words.live[state.live]}><i aria-hidden="true"></i><span>${words.live[state.live]}</span></span>
         ${iconButton("settings", words.tools.menu, mainMenu, { extra: "main-menu" })}
       </div>
       <div class="head-line second">

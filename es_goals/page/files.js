@@ -1,58 +1,116 @@
-/** Goals from a file and to a file: what a file holds is told before it is imported, which is one command. */
-import { at, request, userPath } from "./api.js";
-import { toast } from "./actions.js";
-import { ask, choose } from "./dialogs.js";
-import { change, state } from "./state.js";
-import * as texts from "./texts.js";
+/** Goals from files and to files. A file is first tried; then it is one command, to be undone as one. */
+import { Problem, newId, request, userPath } from "./api.js";
+import { ask } from "./dialogs.js";
+import { icon } from "./parts.js";
+import { change, announce, state } from "./state.js";
 import { html, nothing } from "./vendor/lit.js";
+import { files as say } from "./phrases.js";
+import { attempt, save } from "./screens.js";
 import * as words from "./words.js";
 
-const FORMATS = ["json", "opml", "markdown", "csv", "ics"];
-const path = () => userPath(/** @type {any} */ (state.user).id);
+const BINARY = { "Content-Type": "application/octet-stream" };
+const SHOWN = 12;
 
-export async function importFile() {
-  const text = await ask((done) => html`<form class="fields" @submit=${(/** @type {SubmitEvent} */ event) => {
-      event.preventDefault();
-      const given = new FormData(/** @type {HTMLFormElement} */ (event.target));
-      const file = /** @type {File} */ (given.get("file"));
-      done(file.size ? file : String(given.get("text")));
-    }}>
-    <label class="dropzone" @dragover=${(/** @type {DragEvent} */ event) => event.preventDefault()} @drop=${(/** @type {DragEvent} */ event) => { event.preventDefault(); if (event.dataTransfer?.files[0]) done(event.dataTransfer.files[0]); }}>
-      <span>${texts.files.choose}</span><input type="file" name="file"></label>
-    <label><span>${texts.files.paste}</span><textarea name="text" rows="6" dir="auto"></textarea></label>
-    <p class="quiet">${texts.files.formats}</p><div class="buttons"><button class="primary">${texts.files.look}</button></div></form>`, { title: words.tools.importFile });
-  if (text) await tryOut(text);
-}
+/** @type {{file: File, key: string, tried: any, failure: string, busy: boolean}|null} */
+let chosen = null;
 
-/** @param {File|string} file */
-async function tryOut(file) {
-  const body = typeof file === "string" ? file : new Blob([await file.arrayBuffer()]);
-  const headers = { "Content-Type": "application/octet-stream" };
+/** @param {string} more */
+const path = (more) => `${userPath(/** @type {any} */ (state.user).id)}/import${more}`;
+
+/** What would come of a file. @param {File|undefined|null} file */
+async function take(file) {
+  if (!file) return;
+  const mine = { file, key: newId(), tried: /** @type {any} */ (null), failure: "", busy: true };
+  chosen = mine;
+  change();
   try {
-    const { data } = await request("POST", `${path()}/import?dry_run=true`, { body, headers });
-    const found = data.result;
-    const notes = [...found.left_out, ...found.shortened, ...found.changed];
-    const text = html`<p>${found.summary}.</p>${notes.length ? html`<ul>${notes.map((note) => html`<li>${texts.files.note(note)}</li>`)}</ul>` : nothing}`;
-    const answer = await choose({ title: texts.files.title, text, choices: [{ key: "do", text: texts.files.go(found.goals) }] });
-    if (!answer) return;
-    const made = await request("POST", `${path()}/import`, { body, headers: { ...headers, "Idempotency-Key": crypto.randomUUID() } });
-    toast({ text: texts.files.done(made.data.goals), command: made.headers.get("Command") });
+    mine.tried = (await request("POST", path("?dry_run=true"), { body: file, headers: BINARY })).data;
   } catch (error) {
-    change({ toast: { text: words.refused(texts.files.failed, words.trouble(/** @type {any} */ (error))), error: true } });
+    mine.failure = trouble(/** @type {Problem} */ (error));
   }
+  mine.busy = false;
+  announce(mine.failure || mine.tried.result.summary, Boolean(mine.failure));
+  change();
 }
 
-export async function exportFile() {
-  const choices = [...FORMATS, "ndjson"].map((key) => ({ key, text: texts.files.names[key] }));
-  const format = await choose({ title: words.tools.exportFile, text: texts.files.which, choices });
-  if (!format) return;
-  const log = format === "ndjson";
-  const headers = log ? { Accept: "application/x-ndjson" } : {};
-  const { data } = await request("GET", log ? `${path()}/events` : at(`${path()}/export`, { format }), { headers });
-  const link = document.createElement("a");
-  link.href = URL.createObjectURL(new Blob([typeof data === "string" ? data : JSON.stringify(data, null, 1)]));
-  link.download = `${state.user?.name}.${/** @type {Record<string, string>} */ ({ markdown: "md" })[format] ?? format}`;
-  link.click();
-  URL.revokeObjectURL(link.href);
+/** @param {Problem} problem */
+const trouble = (problem) => (problem.kind === "body-too-large" ? say.tooLarge : words.trouble(problem));
+
+/** Record it; a repeat after a lost answer records nothing twice. @param {(answer: any) => void} done */
+async function go(done) {
+  const mine = /** @type {NonNullable<typeof chosen>} */ (chosen);
+  if (mine.busy) return;
+  mine.busy = true;
+  mine.failure = "";
+  change();
+  try {
+    const { data, headers } = await request("POST", path(""), { body: mine.file, headers: { ...BINARY, "Idempotency-Key": mine.key } });
+    done({ goals: data.goals, command: headers.get("Command") });
+  } catch (error) {
+    mine.failure = trouble(/** @type {Problem} */ (error));
+  }
+  mine.busy = false;
+  change();
 }
 
+/** Ask for a file, unless it is there. @param {File|null} [file] */
+export async function importFile(file = null) {
+  chosen = null;
+  take(file);
+  const done = await ask((done) => html`<div class="importing" @dragover=${over} @drop=${dropped}>
+    <label class="dropzone">${icon("upload")}<span>${chosen ? html`<bdi>${chosen.file.name}</bdi>` : say.drop}</span>
+      <input type="file" class="sr" aria-label=${say.choose} @change=${(/** @type {any} */ event) => take(event.target.files[0])}><span class="link-like">${chosen ? say.another : say.choose}</span></label>
+    ${chosen ? outcome(chosen) : html`<p class="quiet">${say.formats}</p>`}
+    <div class="buttons"><button type="button" class="primary" aria-disabled=${chosen?.tried && !chosen.busy ? nothing : "true"} @click=${() => chosen?.tried && go(done)}>${chosen?.tried ? say.go(chosen.tried.result.goals) : say.goFirst}</button></div>
+  </div>`, { title: say.importTitle });
+  chosen = null;
+  if (done) change({ toast: { text: say.imported(done.goals), command: done.command } });
+}
+
+/** @param {NonNullable<typeof chosen>} one */
+function outcome({ tried, failure, busy }) {
+  if (failure) return html`<p class="problem" role="alert" dir="auto">${icon("circle-alert")} ${failure}</p>`;
+  if (!tried) return html`<p class="quiet" role="status">${busy ? say.reading : ""}</p>`;
+  const { result } = tried;
+  const levels = levelsOf(tried);
+  return html`<dl class="both facts"><dt>${say.format}</dt><dd>${result.format}</dd><dt>${say.goals}</dt><dd>${words.num(result.goals)}</dd>
+    ${levels ? html`<dt>${say.levels}</dt><dd>${words.num(levels)}</dd>` : nothing}
+    ${["left_out", "shortened", "changed", "taken"].map((kind) => result[kind].map((/** @type {any} */ note) => html`<dt>${say.notes[kind]}</dt>
+      <dd>${note.what} <span class="quiet">${say.lines(note.lines.slice(0, SHOWN), note.lines.length)}</span></dd>`))}</dl>`;
+}
+
+/** How deep, as far as all of it was told. @param {{events: any[], events_count: number}} tried */
+function levelsOf({ events, events_count }) {
+  if (events.length < events_count) return 0;
+  const depths = new Map();
+  for (const { type, goal_id, data } of events) if (type === "GoalCreated") depths.set(goal_id, (depths.get(data.parent_id) ?? 0) + 1);
+  return Math.max(0, ...depths.values());
+}
+
+/** @param {DragEvent} event */
+const over = (event) => event.preventDefault();
+
+/** @param {DragEvent} event */
+function dropped(event) {
+  event.preventDefault();
+  take(event.dataTransfer?.files[0]);
+}
+
+const FORMATS = ["json", "opml", "markdown", "csv", "ics"];
+
+/** @param {{id: string, name: string}|null} [user] */
+export async function exportFile(user = state.user) {
+  if (!user) return;
+  const base = userPath(user.id);
+  await ask((done) => html`<p class="quiet">${say.exportText}</p><ul class="list">${FORMATS.map((format) => html`
+      <li><span class="say"><span class="strong">${say.names[format][0]}</span><small>${say.names[format][1]}</small></span><a class="button" href="${base}/export?format=${format}" download @click=${() => done(null)}>${icon("download")} ${say.save}</a></li>`)}
+      <li><span class="say"><span class="strong">${say.history[0]}</span><small>${say.history[1]}</small></span><button type="button" @click=${() => history(user, done)}>${icon("download")} ${say.save}</button></li></ul>`,
+  { title: say.exportTitle(user.name) });
+}
+
+/** All of the user's events, one a line. @param {{id: string, name: string}} user @param {(answer: null) => void} done */
+async function history({ id, name }, done) {
+  const got = await attempt(() => request("GET", `${userPath(id)}/events`, { headers: { Accept: "application/x-ndjson" } }));
+  if (got) save(`${name}.ndjson`, got.data, "application/x-ndjson");
+  done(null);
+}

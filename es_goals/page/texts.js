@@ -161,36 +161,3 @@ export const activity = {
   changes: "Changes",
   when: "When",
 };
-
-export const files = {
-  title: "Import",
-  choose: "Choose a file, or drop it here",
-  paste: "Or paste its text",
-  formats: "JSON, OPML, text and Markdown outlines, and what other task lists write.",
-  look: "Look at it",
-  go: (/** @type {number} */ count) => `Import ${counted(count, "goal")}`,
-  done: (/** @type {number} */ count) => `Imported ${counted(count, "goal")}.`,
-  failed: "Could not import",
-  note: (/** @type {{what: string, lines: number[]}} */ note) => `${note.what}: ${note.lines.length > 1 ? "lines" : "line"} ${note.lines.slice(0, 8).join(", ")}${note.lines.length > 8 ? " …" : ""}`,
-  which: "In which format?",
-  /** @type {Record<string, string>} */
-  names: { json: "JSON", opml: "OPML", markdown: "Markdown", csv: "CSV", ics: "iCalendar", ndjson: "The whole history (NDJSON)" },
-};
-
-export const drafts = {
-  text: "Try changes without making them: they are kept apart until you apply them.",
-  name: "What is it about?",
-  begin: "Start a draft",
-  applied: "This draft is applied.",
-  state: (/** @type {number} */ changes, /** @type {number} */ behind) => `${counted(changes, "change")}${behind ? `, ${num(behind)} behind` : ""}`,
-  rebase: "Bring up to date",
-  rebased: "The draft is up to date.",
-  apply: "Apply all",
-  done: "The draft is applied.",
-  drop: "Drop",
-  dropText: (/** @type {number} */ count) => `${counted(count, "change")} in this draft would be gone.`,
-  keep: "Keep it",
-  keepMine: "Apply mine anyway",
-  conflicts: (/** @type {number} */ count) => `${counted(count, "conflict")} with what happened meanwhile`,
-  conflict: (/** @type {any} */ one) => one.kind === "overwrites" ? `${one.field}: now ${quoted(String(one.now ?? "none"))}, here ${quoted(String(one.mine ?? "none"))}` : `${one.command?.type ?? ""}: ${one.problem?.detail ?? ""}`,
-};

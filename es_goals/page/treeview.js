@@ -179,6 +179,7 @@ export function tree() {
   const label = words.tree.label(state.user?.name ?? "");
   if (!shown.length && (state.words || keeps())) return blank(words.tree.nothingFound);
   if (!shown.length && reason === null) return emptyTree();
+  if (!shown.length) return html`<div class="empty-tree" data-position=${model.position}>${blank(words.tree.noGoals)}</div>`;
   return html`${breadcrumbs()}
     ${treegrid({ rows: shown, label, position: model.position, readonly: reason !== null, words: state.words, on, ...source.grid })}`;
 }

@@ -1,4 +1,5 @@
 /** Undo and redo, from the log: any command, whoever looks, after a reload too. It says what it undid and goes there. */
+import { elsewhere } from "./actions.js";
 import { get, userPath } from "./api.js";
 import { ask } from "./dialogs.js";
 import { when } from "./parts.js";
@@ -26,6 +27,7 @@ async function mine() {
 
 /** My latest command in effect. */
 export async function undo() {
+  if (elsewhere.undo) return elsewhere.undo();
   const last = (await mine()).find((one) => one.undoes === null && one.undone_by === null);
   if (last) await undoCommand(last.command, last.say);
   else announce(words.did.nothingUndo);
@@ -33,6 +35,7 @@ export async function undo() {
 
 /** My latest undo that nothing of mine came after. */
 export async function redo() {
+  if (elsewhere.redo) return elsewhere.redo();
   const commands = await mine();
   const next = commands.findIndex((one) => one.undoes !== null && one.undone_by === null);
   const ordinary = commands.findIndex((one) => one.undoes === null && one.undone_by === null);

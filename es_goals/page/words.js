@@ -8,6 +8,7 @@ const plural = new Intl.PluralRules(lang);
 const relative = new Intl.RelativeTimeFormat(lang, { numeric: "auto" });
 const dayShort = new Intl.DateTimeFormat(lang, { day: "numeric", month: "short" });
 const dayLong = new Intl.DateTimeFormat(lang, { day: "numeric", month: "short", year: "numeric" });
+const monthShort = new Intl.DateTimeFormat(lang, { month: "short", timeZone: "UTC" });
 const clock = new Intl.DateTimeFormat(lang, { hour: "2-digit", minute: "2-digit" });
 const exactly = new Intl.DateTimeFormat(lang, { dateStyle: "full", timeStyle: "medium" });
 
@@ -28,6 +29,8 @@ export const day = (at, now = new Date().toISOString()) => {
   const date = new Date(at);
   return date.getFullYear() === new Date(now).getFullYear() ? dayShort.format(date) : dayLong.format(date);
 };
+/** @param {string} day */
+export const month = (day) => monthShort.format(new Date(day));
 /** @param {string} at @param {string} [now] */
 export const dayTime = (at, now) => `${day(at, now)}, ${time(at)}`;
 
@@ -136,6 +139,7 @@ export const tree = {
   found: (/** @type {number} */ count) => `${counted(count, "goal")} found`,
   nothingFound: "No goal matches.",
   clear: "Clear",
+  noGoals: "No goals here.",
   emptyTitle: "A blank page.",
   empty: "Press Enter, or n, and type the first goal. Enter again starts the next one, Tab makes it a sub-goal.",
   newHere: "New goal…",
@@ -208,7 +212,7 @@ export function trouble(problem) {
 }
 
 /** @param {string} text */
-const sentence = (text) => `${text.charAt(0).toUpperCase()}${text.slice(1)}${/[.!?…]$/.test(text) ? "" : "."}`;
+export const sentence = (text) => `${text.charAt(0).toUpperCase()}${text.slice(1)}${/[.!?…]$/.test(text) ? "" : "."}`;
 
 export const gone = "It is not there any more.";
 
