@@ -88,9 +88,12 @@ def _of_accounts(worker: Worker, signing: Signing) -> Routes:
     return [
         ("/v2/users", users.Users(worker, signing)),
         ("/v2/users/{user}", users.OneUser(worker)),
+        ("/v2/users/{user}/disable", users.Admission(worker, disabled=True)),
+        ("/v2/users/{user}/enable", users.Admission(worker, disabled=False)),
         ("/v2/users/{user}/password", users.UserPassword(worker, signing)),
         ("/v2/sessions", sessions.Sessions(worker, signing)),
         ("/v2/sessions/current", sessions.CurrentSession(worker)),
+        ("/v2/sessions/{session_id}", sessions.AnySession(worker)),
         *_at_provider(worker, signing),
         ("/v2/tokens", tokens.Tokens(worker)),
         ("/v2/tokens/{token_id}", tokens.OneToken(worker)),
@@ -141,5 +144,5 @@ def _falcon(worker: Worker, rates: Rates | None) -> App[Request, Response]:
         if not hasattr(resource, "on_head") and hasattr(resource, "on_get"):
             # HEAD answers as GET does; Falcon leaves the body out.
             resource.on_head = resource.on_get  # type: ignore[attr-defined]
-        app.add_route(path, resource)
+        app.add_route(path.replace("{session_id}", "{session_id:uuid}"), resource)  # beside /v2/sessions/oidc
     return app

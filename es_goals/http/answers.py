@@ -16,7 +16,7 @@ from es_goals.service import Outcome
 
 JSON = "application/json; charset=utf-8"
 PERSONAL = "private, no-cache"
-WHO_ASKS = "Authorization, Access-Token"
+WHO_ASKS = "Authorization, Access-Token, Cookie"
 
 EVENTS_SHOWN = 1_000
 PUBLIC = "public, max-age=3600"
@@ -106,6 +106,12 @@ def next_page(resp: Response, place: str | None) -> None:
 def secret(resp: Response) -> None:
     """An answer that nobody may keep."""
     resp.set_header("Cache-Control", "no-store")
+
+
+def personal(resp: Response) -> None:
+    """An answer that depends on who asks, of a path that is for everybody, and that nobody may keep."""
+    secret(resp)
+    resp.append_header("Vary", WHO_ASKS)
 
 
 def settled(resp: Response) -> None:

@@ -124,7 +124,7 @@ class Feed(Resource):
         req.deadline = Deadline.after(self.settings.deadline)
         if req.caller is None:
             return True
-        return await self.reads.still_authenticated(requests.secret_of(req) or "", req.deadline)
+        return await self.reads.still_authenticated(req.secret or "", req.deadline)
 
     async def _lines(self, req: Request, wanted: Filter, after: int, head: int) -> AsyncGenerator[bytes, None]:
         while await self._still_in(req):

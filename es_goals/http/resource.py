@@ -99,7 +99,7 @@ class Resource:
         """Who was let in may have been thrown out since, while the body was on its way. Raises Refusal."""
         if req.caller is None:
             return
-        if not await self.reads.still_authenticated(requests.secret_of(req) or "", req.deadline):
+        if not await self.reads.still_authenticated(req.secret or "", req.deadline):
             raise Refusal("unauthenticated", "expected a token that is good; found one that ended meanwhile")
 
 

@@ -94,9 +94,12 @@ PUBLIC = {"GET": Call("nobody", 200), **NOBODYS}
 PLACES: dict[str, dict[str, Call]] = {
     "/v2/users": {"GET": Call("auditor", 200), "POST": Call("administrator", 422, {})},
     "/v2/users/{user}": {"GET": Call("user", 200), "PATCH": Call("user", 200, {})},
+    "/v2/users/{user}/disable?surprise=1": {"POST": Call("administrator", 422)},
+    "/v2/users/{user}/enable?surprise=1": {"POST": Call("administrator", 422)},
     "/v2/users/{user}/password": {"PUT": Call("credentials", 422, {"new": "short"}, auditor=403)},
-    "/v2/sessions": {"POST": Call("nobody", 422, {}), **NOBODYS},
-    "/v2/sessions/current?surprise=1": {"DELETE": Call("credentials", 422)},
+    "/v2/sessions": {"GET": Call("user", 200), "POST": Call("nobody", 422, {})},
+    "/v2/sessions/current?surprise=1": {"GET": Call("nobody", 422), "DELETE": Call("credentials", 422)},
+    "/v2/sessions/{session_id}": {"DELETE": Call("credentials", 404, looks=False)},
     "/v2/sessions/oidc": {"GET": Call("nobody", 502), **NOBODYS},
     "/v2/sessions/oidc/callback": {"GET": Call("nobody", 401), **NOBODYS},
     "/v2/tokens": {"GET": Call("user", 200), "POST": Call("credentials", 422, {"name": "x"})},
@@ -147,7 +150,7 @@ PLACES: dict[str, dict[str, Call]] = {
 }
 """Every route, also with ids in its query."""
 
-OTHERS = {"digest": "0", "name": "goal_tree", "file": "docs.js", "slug": "forbidden"}
+OTHERS = {"digest": "0", "session_id": "0" * 32, "name": "goal_tree", "file": "docs.js", "slug": "forbidden"}
 KINDS = ("ann", "bob", "unknown", "no id")
 
 
@@ -327,21 +330,21 @@ def test_every_caller_gets_what_the_rules_say_and_refusals_change_nothing(world:
     assert {tried: found[tried] for tried in wanted if found[tried] != wanted[tried]} == {}
     assert after == before
     for (caller, method, kind), answer in answers.items():
-        assert_well_refused(answer, place)
+        assert_well_refused(answer, place, method)
         if kind not in ("", "unknown") and answer.status == 404:
             unknown = answers[Tried(caller, method, "unknown")]
             ids = {*world.ids[kind].values(), *world.ids["unknown"].values()}
             assert without_ids(answer, *ids) == without_ids(unknown, *ids), (caller, method, kind)
 
 
-def assert_well_refused(answer: Answer, place: str) -> None:
+def assert_well_refused(answer: Answer, place: str, method: str) -> None:
     """Who is not let in is told how, and no cache keeps what was refused, nor what depends on who asks."""
     kept, differs = answer.header("Cache-Control"), answer.header("Vary") or ""
-    if all(call.needs == "nobody" for call in PLACES[place].values()):
+    if call_of(place, method).needs == "nobody":
         assert kept in ("no-store", "no-cache", "public, max-age=3600")
     else:
         assert kept in ("no-store", "private, no-cache", "private, max-age=3600, immutable")
-        assert "Authorization, Access-Token" in differs
+        assert "Authorization, Access-Token, Cookie" in differs
     assert (answer.status == 401) == (answer.header("WWW-Authenticate") is not None)
     if answer.status in (401, 403, 404):
         assert answer.header("Cache-Control") == "no-store"

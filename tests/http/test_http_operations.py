@@ -350,7 +350,7 @@ def test_every_operation_is_told_apart_and_says_what_it_takes_and_answers(docume
 
 
 def test_every_operation_says_who_must_be_signed_in_for_it(document: Json, all_routes: Routes) -> None:
-    asked: list[Json] = [{"bearer": []}, {"header": []}]
+    asked: list[Json] = [{"bearer": []}, {"header": []}, {"cookie": []}]
     shown = {"nobody": [], "registration": [{}, *asked]}
 
     for path, resource in all_routes:
@@ -362,6 +362,7 @@ def test_every_operation_says_who_must_be_signed_in_for_it(document: Json, all_r
     schemes = document["components"]["securitySchemes"]
     assert {name: (one["type"], one.get("scheme", one.get("name"))) for name, one in schemes.items()} == {
         "bearer": ("http", "bearer"), "header": ("apiKey", "Access-Token"),
+        "cookie": ("apiKey", "__Host-es-goals"),
     }  # fmt: skip
 
 
@@ -373,7 +374,10 @@ def test_only_these_operations_are_for_who_is_not_signed_in(document: Json) -> N
         if one["security"] == [] or {} in one["security"]
     }
 
-    assert free == {("/v2/users", "post"), ("/v2/sessions", "post"), ("/healthz", "get"), ("/readyz", "get")}
+    assert free == {
+        ("/v2/users", "post"), ("/v2/sessions", "post"), ("/v2/sessions/current", "get"), ("/healthz", "get"),
+        ("/readyz", "get"),
+    }  # fmt: skip
 
 
 def test_the_description_says_how_to_sign_in_and_how_long_to_wait(document: Json) -> None:

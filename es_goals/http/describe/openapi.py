@@ -8,6 +8,7 @@ import msgspec
 
 from es_goals import __version__
 from es_goals.http.describe.operation import UNSURE, Operation
+from es_goals.http.edge.cookies import SECURE_NAME
 from es_goals.http.problems import PROBLEM_JSON, PROBLEMS, ProblemAnswer
 from es_goals.http.requests import Time
 
@@ -29,7 +30,7 @@ _REF = "#/components/schemas/{name}"
 _ALWAYS = ("foreign-origin", "target-too-long", "misdirected", "head-too-large")
 _SIGNED_IN = ("unauthenticated", "forbidden")
 _COUNTED = ("too-many-requests",)
-_SECURITY: list[Json] = [{"bearer": []}, {"header": []}]
+_SECURITY: list[Json] = [{"bearer": []}, {"header": []}, {"cookie": []}]
 _SCHEMES: Json = {
     "bearer": {
         "type": "http",
@@ -37,6 +38,12 @@ _SCHEMES: Json = {
         "description": "A session's or an API token; none while open.",
     },
     "header": {"type": "apiKey", "in": "header", "name": "Access-Token", "description": "The same."},
+    "cookie": {
+        "type": "apiKey",
+        "in": "cookie",
+        "name": SECURE_NAME,
+        "description": "A session's token, which a browser keeps; `es-goals` over plain http on this machine.",
+    },
 }
 _WITH_QUERY = ("malformed-request", "invalid-value")
 _WITH_BODY = ("malformed-request", "request-timeout", "body-too-large", "media-type", "invalid-value")
@@ -61,6 +68,7 @@ _PATH: Mapping[str, tuple[str, Json]] = {
     "user": ("A user's name or id", {"type": "string", "minLength": 1}),
     "goal_id": ("A goal's id", {"type": "string", "format": "uuid"}),
     "name": ("A read model's name", {"type": "string", "minLength": 1}),
+    "session_id": ("A session's id", {"type": "string", "format": "uuid"}),
     "token_id": ("An API token's id", {"type": "string", "format": "uuid"}),
     "slug": ("A problem's name", {"type": "string", "minLength": 1}),
 }
