@@ -10,21 +10,18 @@
  *   `source` of `treeview.js` in `enter` and gives it back in `leave`.
  * - A command has a name and its keys in the table of `keys.js`; whoever can run it calls `provide({name: {run, why}})`.
  *   Buttons, menus, the palette and keys all call `run(name)`; `why` says in a sentence why it cannot be run now.
- * - Every word is in `words.js`.
+ * - What is needed to show a tree is loaded at once; what changes it (`hands.js` and all that it imports) right behind the
+ *   first drawing; each other view when it is first shown.
+ * - Every word is in `words.js`, `texts.js` or `phrases.js`.
  */
-import { elsewhere } from "./actions.js";
 import { get, userPath } from "./api.js";
-import { header, notices, toolbar } from "./chrome.js";
-import { showDialogs } from "./dialogs.js";
+import { applyTheme, header, notices, toolbar } from "./chrome.js";
 import { press, provide, whyNot } from "./keys.js";
-import { follow } from "./live.js";
 import { clear, confirm, load, model, unsettled } from "./model.js";
 import { blank } from "./parts.js";
-import { adopt, listen, showWaiting, waiting } from "./queue.js";
 import { hashOf, parseRoute } from "./routes.js";
-import { ended, refused, signIn, pickUser, start } from "./signin.js";
+import { ended, signIn, pickUser, start } from "./signin.js";
 import { announce, change, drawWith, flush, keep, kept, state } from "./state.js";
-import "./treekeys.js";
 import { closedBefore, focusAfter, source, tree } from "./treeview.js";
 import { html, nothing, render } from "./vendor/lit.js";
 import * as words from "./words.js";
@@ -53,6 +50,8 @@ let view = goals;
 let detail = null;
 let unfollow = () => {};
 let entering = 0;
+/** What changes goals, once it is there. @type {typeof import("./hands.js")|null} */
+let hands = null;
 
 /** The fragment changed: another user, another view. */
 async function routed() {
@@ -94,9 +93,11 @@ async function openUser(name) {
     if (state.meta.accounts === false) keep("user", user.name);
     change({ phase: "ready", user });
     change({ closed: closedBefore() });
-    showWaiting();
-    unfollow = follow(user.id, ears);
-    await adopt();
+    flush();
+    hands ??= await import("./hands.js");
+    hands.showWaiting();
+    unfollow = hands.follow(user.id, ears);
+    await hands.adopt();
   } catch (error) {
     const { kind, message } = /** @type {any} */ (error);
     if (kind === "user-not-found" && !state.meta.accounts) {
@@ -117,7 +118,7 @@ const ears = {
   known: () => model,
   events(facts) {
     // A draft stands on what was; what happens meanwhile is seen when it is left.
-    if (elsewhere.send) return elsewhere.missed?.(facts.length);
+    if (hands?.elsewhere.send) return hands.elsewhere.missed?.(facts.length);
     confirm(facts);
     const others = facts.filter((fact) => fact.actor !== null && fact.actor !== state.me?.id);
     if (others.length) sayOthers(others.length);
@@ -136,14 +137,14 @@ function sayOthers(count) {
 }
 
 /** How much is not sent, or not come back by the stream. */
-const unconfirmed = () => waiting() + unsettled();
+const unconfirmed = () => state.waiting + unsettled();
 
 function page() {
   if (state.phase === "sign-in") return signIn();
   if (state.phase === "pick") return html`${pickUser.screen()}${overlays()}`;
   const side = state.detail && ["goals", "under", "goal"].includes(state.route.view) && detail ? detail.body() : view.aside?.() ?? nothing;
   return html`
-    <div class="page ${view.tint ?? ""}" data-view=${state.route.view} data-waiting=${unconfirmed()}>
+    <div class="page ${view.tint ?? ""}" data-view=${state.route.view} data-waiting=${unconfirmed()} data-ready=${String(hands !== null || OWN.includes(state.route.view))}>
       <a class="skip" href="#goals" @click=${skip}>${words.skip}</a>
       ${header()} ${notices()}
       <div class="middle">
@@ -162,6 +163,7 @@ const overlays = () => state.dialog?.() ?? nothing;
 function skip(event) {
   event.preventDefault();
   change({ grab: true });
+  flush();
 }
 
 function main() {
@@ -207,13 +209,12 @@ drawWith(() => {
   const root = /** @type {HTMLElement} */ (document.getElementById("app"));
   render(page(), root);
   focusAfter();
-  showDialogs();
+  for (const dialog of document.querySelectorAll("dialog:not([open])")) /** @type {HTMLDialogElement} */ (dialog).showModal();
   document.title = state.user && state.phase === "ready" ? `${state.user.name} · ${words.brand}` : words.brand;
 });
 addEventListener("hashchange", () => void routed());
 addEventListener("keydown", pressed);
-listen({ refused, ended });
-import("./theme.js").then(({ applyTheme }) => applyTheme());
+applyTheme();
 start().then(routed);
 // A file that is dropped anywhere is looked at, to be imported.
 for (const type of ["dragover", "drop"]) {

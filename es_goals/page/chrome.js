@@ -1,16 +1,31 @@
 /** What frames the goals: the header with its tools, strips, toasts, and the toolbar of small screens. */
-import { openMenu } from "./dialogs.js";
 import { keysOf, provide, run, whyNot } from "./keys.js";
 import { icon, iconButton } from "./parts.js";
-import { waiting } from "./queue.js";
 import { hashOf } from "./routes.js";
 import { pickUser, signOut } from "./signin.js";
-import { change, state } from "./state.js";
+import { change, keep, kept, state } from "./state.js";
 import { NO_FILTER } from "./tree.js";
-import { nextTheme, theme } from "./theme.js";
 import { rows, summary } from "./treeview.js";
 import { html, live, nothing } from "./vendor/lit.js";
 import * as words from "./words.js";
+
+const THEMES = /** @type {const} */ (["auto", "light", "dark"]);
+
+/** Light, dark, or as the system has it. @returns {"auto"|"light"|"dark"} */
+const theme = () => THEMES.find((one) => one === kept("theme")) ?? "auto";
+
+export function applyTheme() {
+  document.documentElement.dataset.theme = theme();
+}
+
+function nextTheme() {
+  keep("theme", THEMES[(THEMES.indexOf(theme()) + 1) % THEMES.length]);
+  applyTheme();
+  change();
+}
+
+/** @param {Event} event @param {import("./dialogs.js").Item[]} items */
+const openMenu = (event, items) => void import("./dialogs.js").then((dialogs) => dialogs.openMenu(event, null, items));
 
 /** Whose goals the tabs lead to. */
 const whose = () => state.user?.name ?? state.me?.name ?? "";
@@ -93,7 +108,7 @@ provide({
 
 /** @param {Event} event */
 const userMenu = (event) =>
-  openMenu(event, null, [
+  openMenu(event, [
     ...(state.users ?? []).slice(0, 12).map((user) => ({ text: user.name, icon: "user", run: () => void (location.hash = hashOf(user.name)) })),
     ...(state.meta.accounts ? [] : [{ text: words.tools.switchUser, icon: "users", run: () => pickUser() }]),
     ...(state.meta.accounts ? [{ text: words.tools.account, icon: "user", run: () => void (location.hash = "#/account") }, { text: words.sign.out, icon: "log-out", run: () => signOut() }] : []),
@@ -104,13 +119,13 @@ const mainMenu = (event) => {
   const go = (/** @type {string} */ to) => () => void (location.hash = to);
   const role = state.me?.role;
   const all = role === "administrator" || !state.meta.accounts;
-  openMenu(event, null, [
+  openMenu(event, [
     { text: words.tools.importFile, icon: "upload", why: whyNot("newGoal"), run: () => void import("./files.js").then(({ importFile }) => importFile()) },
     { text: words.tools.exportFile, icon: "download", run: () => void import("./files.js").then(({ exportFile }) => exportFile()) },
     null,
     { text: words.tools.palette, icon: "search", run: () => run("palette") },
     { text: words.tools.keys, icon: "keyboard", run: () => run("keys") },
-    { text: words.tools.theme[theme()], icon: { auto: "monitor", light: "sun", dark: "moon" }[theme()], run: () => { nextTheme(); change(); } },
+    { text: words.tools.theme[theme()], icon: { auto: "monitor", light: "sun", dark: "moon" }[theme()], run: nextTheme },
     null,
     ...(state.meta.accounts ? [{ text: words.tools.account, icon: "user", run: go("#/account") }] : []),
     ...(all || role === "auditor" ? [{ text: words.tools.audit, icon: "scroll-text", run: go("#/audit") }] : []),
@@ -125,7 +140,7 @@ export const notices = () => html`${strip()}${toast()}`;
 function strip() {
   if (!state.strip) return nothing;
   const { kind, count = 0 } = state.strip;
-  const text = { offline: () => words.strips.offline(Math.max(count, waiting())), behind: () => words.strips.behind(count), ended: words.strips.ended, version: words.strips.version }[kind]?.() ?? "";
+  const text = { offline: () => words.strips.offline(Math.max(count, state.waiting)), behind: () => words.strips.behind(count), ended: words.strips.ended, version: words.strips.version }[kind]?.() ?? "";
   return html`<div class="strip" data-strip=${kind} role="status">${icon(kind === "offline" ? "wifi-off" : "circle-alert")} <span>${text}</span>
     ${kind === "ended" ? html`<button type="button" @click=${() => change({ phase: "sign-in" })}>${words.sign.again}</button>` : nothing}</div>`;
 }

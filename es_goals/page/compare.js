@@ -104,9 +104,9 @@ function classes(row) {
 /** @param {import("./rows.js").Shown} row */
 function lead(row) {
   const entry = entryOf(row);
-  if (row.ghost) return html`<span class="sign" title=${texts.compare.kinds.moved}>↷</span>`;
+  if (row.ghost) return html`<span class="token" title=${texts.compare.kinds.moved}>↷</span>`;
   const kind = entry?.changes[0].kind;
-  return html`<span class="sign" title=${kind ? texts.compare.kinds[kind] : nothing}>${kind ? KINDS[kind].sign : ""}${kind ? html`<span class="sr">${texts.compare.kinds[kind]}</span>` : nothing}</span>`;
+  return html`<span class="token" title=${kind ? texts.compare.kinds[kind] : nothing}>${kind ? KINDS[kind].sign : ""}${kind ? html`<span class="sr">${texts.compare.kinds[kind]}</span>` : nothing}</span>`;
 }
 
 /** @param {import("./rows.js").Shown} row */

@@ -32,11 +32,6 @@ export function ask(content, { title, kind = "" }) {
   });
 }
 
-/** After a drawing: open what was just put there. */
-export function showDialogs() {
-  for (const dialog of document.querySelectorAll("dialog:not([open])")) /** @type {HTMLDialogElement} */ (dialog).showModal();
-}
-
 /** @param {(answer: any) => void} done */
 const cancelled = (done) => (/** @type {Event} */ event) => {
   event.preventDefault();

@@ -1,11 +1,12 @@
 /** Naming goals where they stand: renaming, new ones one after the other, in and out by Tab, lines pasted. */
 import { create, edit as change_, move, paste } from "./actions.js";
 import { newId } from "./api.js";
-import { provide, press } from "./keys.js";
+import { press, provide, run, whyNot } from "./keys.js";
 import { goalOf, model } from "./model.js";
 import { linesOf } from "./outline.js";
 import { announce, change, state } from "./state.js";
 import { livingUnder } from "./tree.js";
+import { editing, source, zoomed } from "./treeview.js";
 import { html, live } from "./vendor/lit.js";
 import * as words from "./words.js";
 
@@ -97,12 +98,14 @@ function leaveName() {
 provide({ keepAndNext: { run: keepAndNext }, nameIn: { run: nameIn }, nameOut: { run: nameOut }, leaveName: { run: leaveName } });
 
 /** The field in the row. */
-export function editor() {
+function editor() {
   const edit = /** @type {Edit} */ (state.edit);
   const label = edit.kind === "new" ? words.tree.newName : words.tree.rename(edit.was);
   return html`<input class="editor" dir="auto" maxlength="400" autocomplete="off" spellcheck="true" aria-label=${label}
     placeholder=${words.tree.newHere} .value=${live(edit.text)} @input=${typed} @keydown=${keyed} @paste=${pasted} @blur=${left}>`;
 }
+
+editing.field = editor;
 
 /** @param {Event} event */
 function typed(event) {
@@ -146,3 +149,16 @@ export function pasteLines(lines, place) {
   quietly(paste(lines, place));
   end(livingUnder(model.tree, place.parent).find((id) => !before.has(id)) ?? null);
 }
+
+document.addEventListener("paste", (event) => {
+  const target = /** @type {Element} */ (event.target);
+  if (target.closest("input, textarea") || !target.closest(".grid, .empty-tree") || whyNot("rename")) return;
+  event.preventDefault();
+  const focus = goalOf(state.focus?.id);
+  const place = { parent: focus ? focus.parent_id : zoomed(), after: focus?.id };
+  if (state.cut.length) run("paste", event);
+  else pasteLines(linesOf(event.clipboardData?.getData("text/plain") ?? ""), place);
+});
+
+const newGoal = () => startNew(zoomed(), livingUnder(source.tree(), zoomed()).at(-1) ?? null);
+provide({ newGoal: { run: newGoal, why: () => source.readonly() } });

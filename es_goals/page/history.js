@@ -15,9 +15,9 @@ const SITTING = 10 * 60_000;
 /** A page of them, latest first. @param {{goal?: string, subtree?: boolean, actor?: string, before?: number|null, limit?: number}} query */
 export async function commandsOf({ goal, subtree, actor, before, limit = 100 }) {
   const query = { order: "desc", limit, before, goal, subtree: goal && subtree ? true : null, actor };
-  const { commands } = await get(`${userPath(/** @type {any} */ (state.user).id)}/commands`, query);
+  const { commands, next } = await get(`${userPath(/** @type {any} */ (state.user).id)}/commands`, query);
   await namesOf(commands);
-  return { commands: /** @type {Said[]} */ (commands), next: commands.length === limit ? commands.at(-1).first : null };
+  return { commands: /** @type {Said[]} */ (commands), next: next && commands.at(-1).first };
 }
 
 /** @type {Map<string, string>} */
@@ -39,10 +39,9 @@ export const nameOf = (actor) => (actor === null ? "" : (names.get(actor) ?? tex
 /** @param {Said} one @param {{compact?: boolean}} [how] */
 export function entry(one, { compact = false } = {}) {
   const undone = one.undone_by !== null;
-  const text = one.undoes === null ? one.say : one.say;
   return html`<li class=${undone ? "undone" : ""} data-command=${one.command}>
     ${when(one.at, compact ? words.dayTime(one.at, state.now) : words.time(one.at))}
-    <span class="say" dir="auto">${one.actor ? html`<bdi class="actor">${nameOf(one.actor)}</bdi> ` : nothing}${text}</span>
+    <span class="say" dir="auto">${one.actor ? html`<bdi class="actor">${nameOf(one.actor)}</bdi> ` : nothing}${one.say}</span>
     ${source.readonly() !== null || undone ? nothing : html`<button type="button" class="plain" @click=${() => undo(one)}>${one.undoes === null ? words.tools.undo : words.tools.redo}</button>`}
     ${iconButton("clock", texts.detail.jump, () => void (location.hash = hashOf(/** @type {any} */ (state.user).name, `at/${one.last}`)))}
     ${one.reason ? html`<span class="reason" dir="auto">“${one.reason}”</span>` : nothing}</li>`;

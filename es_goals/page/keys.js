@@ -89,6 +89,8 @@ export function run(name, event) {
   const why = command.why?.() ?? null;
   if (why === null) command.run(event);
   else if (why) announce(why, true);
+  // What is typed next is to find what this put there.
+  flush();
   return true;
 }
 
@@ -108,7 +110,6 @@ export function press(event, group) {
   const found = KEYS.find((key) => key.group === group && key.keys.includes(pressed));
   if (!found || pressed === "Ctrl+V" || !run(found.command, event)) return false;
   event.preventDefault();
-  flush();
   return true;
 }
 

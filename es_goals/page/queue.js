@@ -38,14 +38,15 @@ export function listen(ears) {
   addEventListener("online", () => wake());
 }
 
-/** How many wait. */
-export const waiting = () => entries.length;
-
 /** When all are answered. @returns {Promise<void>} */
 export const idle = () => (entries.length ? new Promise((resolve) => idlers.push(resolve)) : Promise.resolve());
 
 const place = () => `queue.${state.me?.id ?? "open"}.${tab}`;
-const store = () => keep(place(), entries.length ? entries.map(({ command }) => command) : null);
+
+function store() {
+  keep(place(), entries.length ? entries.map(({ command }) => command) : null);
+  change({ waiting: entries.length });
+}
 
 /**
  * Send a command, after those before it.
@@ -101,7 +102,7 @@ export function abandon() {
     command.waits?.forEach((id) => state.busy.delete(id));
   }
   entries = [];
-  keep(place(), null);
+  store();
 }
 
 /** Go on, after signing in. */
@@ -167,7 +168,7 @@ async function sent(command) {
     } catch (error) {
       if (!(error instanceof Problem) || !AGAIN.includes(error.status)) throw error;
       change({ strip: { kind: "offline", count: entries.length } });
-      await until(error.retryAfter || Math.min(30, 2 ** tries / 2));
+      await until(error.retryAfter || Math.min(4, 2 ** tries / 2));
     }
   }
 }

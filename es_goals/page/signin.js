@@ -1,9 +1,7 @@
 /** Who is here: signing in and out, or choosing a user where the service is open; and what is told when that ends. */
 import { Problem, get, request } from "./api.js";
-import { fill } from "./dialogs.js";
 import { clear } from "./model.js";
 import { icon } from "./parts.js";
-import { abandon, resume } from "./queue.js";
 import { hashOf } from "./routes.js";
 import { change, forget, keep, kept, state } from "./state.js";
 import { html, nothing } from "./vendor/lit.js";
@@ -54,7 +52,7 @@ async function submitted(event) {
     await request("POST", "/v2/sessions", { body: { user, password, cookie: true } });
     const { user: me } = await get("/v2/sessions/current");
     const same = state.me?.id === me.id;
-    if (state.me && !same) abandon();
+    if (state.me && !same) (await import("./queue.js")).abandon();
     if (!same) state.user = null;
     signedIn(me);
     registering = false;
@@ -74,7 +72,7 @@ async function submitted(event) {
 /** The same person is back: everything goes on where it was. */
 function again() {
   change({ phase: "ready", strip: null });
-  resume();
+  void import("./queue.js").then(({ resume }) => resume());
   dispatchEvent(new Event("es-goals-again"));
 }
 
@@ -102,7 +100,7 @@ function provider() {
 
 export async function signOut() {
   await request("DELETE", "/v2/sessions/current").catch(() => {});
-  abandon();
+  (await import("./queue.js")).abandon();
   forget();
   clear();
   location.hash = "";
@@ -126,6 +124,7 @@ pickUser.screen = () => html`<main class="sign" id="goals"><div class="card">
   <button type="button" class="primary" @click=${newUser}>${icon("plus")} ${words.sign.newUser}</button></div></main>`;
 
 async function newUser() {
+  const { fill } = await import("./dialogs.js");
   const given = await fill({ title: words.sign.newUser, fields: [{ name: "name", label: words.sign.name, required: true }], go: words.sign.add });
   if (!given) return;
   try {

@@ -60,6 +60,8 @@ export const state = {
   toast: null,
   /** "" or one of words.strips; with its number. @type {{kind: string, count?: number}|null} */
   strip: null,
+  /** How many commands wait to be sent. */
+  waiting: 0,
   live: "connecting",
   /** The open dialog, drawn by its own function. @type {(() => unknown)|null} */
   dialog: null,

@@ -1,12 +1,10 @@
 /** The tree of goals as they are: its rows, what keys and clicks do in it, and what stands above it. */
-import { editor, pasteLines, startNew, startRename } from "./edit.js";
-import { press, provide, run, whyNot } from "./keys.js";
+import { press, run } from "./keys.js";
 import { goalOf, model } from "./model.js";
-import { linesOf } from "./outline.js";
 import { blank, icon } from "./parts.js";
 import { focusAfter, reveal, rowHeight, treegrid } from "./rows.js";
 import { announce, change, keep, kept, state } from "./state.js";
-import { inOrder, keeping, livingUnder, overdue, pathTo, topmost, visible } from "./tree.js";
+import { inOrder, keeping, overdue, pathTo, topmost, visible } from "./tree.js";
 import { html, nothing } from "./vendor/lit.js";
 import * as words from "./words.js";
 
@@ -23,6 +21,9 @@ export const source = {
   more: (rows) => rows,
 };
 
+/** The field in which a goal is named, once it can be. @type {{field: () => unknown}} */
+export const editing = { field: () => nothing };
+
 /** @template T @param {() => unknown[]} on @param {() => T} make @returns {() => T} what was made last, while the same things are the case */
 function remembered(on, make) {
   /** @type {unknown[]} */
@@ -36,7 +37,7 @@ function remembered(on, make) {
   };
 }
 
-const zoomed = () => (state.zoom && goalOf(state.zoom) ? state.zoom : null);
+export const zoomed = () => (state.zoom && goalOf(state.zoom) ? state.zoom : null);
 export const nodes = remembered(() => [state.stamp, source.tree(), zoomed()], () => inOrder(source.tree(), { under: zoomed() }));
 const minute = () => state.now.slice(0, 16);
 const keeps = remembered(() => [state.filter, state.words, minute()], () => keeping(state.filter, state.words, state.now));
@@ -121,7 +122,7 @@ export function acted(act, row, event) {
     focusOn(id);
     run("menu", event);
   } else if (event.type === "dblclick") {
-    if (act === "row" && whyNot("rename") === null) startRename(id);
+    if (act === "row") run("rename");
   } else if (act === "twist") setClosed([id], row.open && row.kids > 0);
   else if (act === "row") clicked(id, mouse);
   else if (!row.draft) {
@@ -161,21 +162,11 @@ function keyed(event) {
   if (press(event, "tree")) event.stopPropagation();
 }
 
-document.addEventListener("paste", (event) => {
-  const target = /** @type {Element} */ (event.target);
-  if (target.closest("input, textarea") || !target.closest(".grid") || whyNot("rename")) return;
-  event.preventDefault();
-  const focus = goalOf(state.focus?.id);
-  const place = { parent: focus ? focus.parent_id : zoomed(), after: focus?.id };
-  if (state.cut.length) run("paste", event);
-  else pasteLines(linesOf(event.clipboardData?.getData("text/plain") ?? ""), place);
-});
-
 /** @returns {unknown} */
 export function tree() {
   const shown = rows();
   const reason = source.readonly();
-  const on = { act: acted, key: keyed, input: state.edit ? editor() : nothing };
+  const on = { act: acted, key: keyed, input: state.edit ? editing.field() : nothing };
   const label = words.tree.label(state.user?.name ?? "");
   if (!shown.length && (state.words || keeps())) return blank(words.tree.nothingFound);
   if (!shown.length && reason === null) return emptyTree();
@@ -186,7 +177,7 @@ export function tree() {
 
 const emptyTree = () => html`<div class="empty-tree" data-position=${model.position} tabindex="0" @keydown=${keyed} role="group" aria-label=${words.tree.emptyTitle}>
   ${blank(words.tree.emptyTitle, words.tree.empty)}
-  <button type="button" class="primary" @click=${() => startNew(zoomed(), null)}>${icon("plus")} ${words.tools.newGoal}</button></div>`;
+  <button type="button" class="primary" @click=${() => run("newGoal")}>${icon("plus")} ${words.tools.newGoal}</button></div>`;
 
 function breadcrumbs() {
   const id = zoomed();
@@ -210,4 +201,3 @@ export function summary() {
 export const pageRows = () => Math.max(1, Math.floor((document.querySelector(".scroller")?.clientHeight ?? 600) / rowHeight()) - 1);
 
 export { focusAfter };
-provide({ newGoal: { run: () => startNew(zoomed(), livingUnder(source.tree(), zoomed()).at(-1) ?? null), why: () => source.readonly() } });

@@ -13,7 +13,7 @@ import * as words from "./words.js";
 /**
  * A command as the history lists it.
  * @typedef {{command: string, first: number, last: number, at: string, actor: string|null, reason: string|null,
- *   undoes: string|null, undone_by: string|null, counts: Record<string, number>, goal_id: string, name: string, say: string}} Said
+ *   undoes: string[]|null, undone_by: string|null, counts: Record<string, number>, goal_id: string, name: string, say: string}} Said
  */
 
 const path = () => userPath(/** @type {any} */ (state.user).id);

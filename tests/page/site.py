@@ -48,6 +48,7 @@ class Visit:
     def go(self, page: Page, fragment: str) -> None:
         """Open a fragment and wait for what it shows."""
         page.goto(f"{self.served.url}/{fragment}")
+        expect(page.locator('.page[data-ready="true"]')).to_be_visible()
         expect(page.locator("[data-position]").first).to_be_visible()
 
     def close(self) -> None:
