@@ -78,7 +78,7 @@ def test_a_user_meets_403_and_404_as_sentences(visits: Visits, guarded: Served) 
     page.goto(f"{guarded.url}/#/{other.name}")
 
     expect(page.locator(".blank")).to_contain_text("The goals could not be loaded.")
-    expect(page.locator(".blank")).to_contain_text("no user")
+    expect(page.locator(".blank")).to_contain_text("There is no such user")
     assert other.id not in page.content()
     page.goto(f"{guarded.url}/#/{who.name}")
     expect(page.get_by_text("A blank page.")).to_be_visible()
