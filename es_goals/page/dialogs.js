@@ -178,7 +178,7 @@ export function picker(all, { hint, label }, take, more = nothing) {
 
 function palette() {
   const known = KEYS.filter(({ command, group }) => group !== "edit" && whyNot(command) !== "" && !/^(up|down|left|right|first|last|pageUp|pageDown|palette)$/.test(command));
-  const all = known.map(({ command, name, keys }) => ({ name, command, keys: readable(keys[0]), why: whyNot(command) }));
+  const all = known.map(({ command, name, keys }) => ({ name, command, keys: readable(keys[0] ?? ""), why: whyNot(command) }));
   ask((done) => picker(all, { hint: words.ask.paletteHint, label: words.tools.palette }, (one) => done(one.command)), { title: words.tools.palette, kind: "picker" }).then(
     (command) => command && run(command),
   );
@@ -186,7 +186,7 @@ function palette() {
 
 const GROUPS = /** @type {const} */ (["tree", "edit", "page", "time"]);
 
-const showKeys = () => ask(() => html`<div class="keys">${GROUPS.map((group) => html`<section><h3>${words.groups[group]}</h3><dl>${KEYS.filter((key) => key.group === group).map(
+const showKeys = () => ask(() => html`<div class="keys">${GROUPS.map((group) => html`<section><h3>${words.groups[group]}</h3><dl>${KEYS.filter((key) => key.group === group && key.keys.length).map(
     ({ keys, name }) => html`<div><dt>${keys.map((key) => html`<kbd>${readable(key)}</kbd> `)}</dt><dd>${name}</dd></div>`)}</dl></section>`)}</div>`,
   { title: words.tools.keys, kind: "wide" });
 
