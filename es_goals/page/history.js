@@ -41,7 +41,7 @@ export function entry(one, { compact = false } = {}) {
   const undone = one.undone_by !== null;
   return html`<li class=${undone ? "undone" : ""} data-command=${one.command}>
     ${when(one.at, compact ? words.dayTime(one.at, state.now) : words.time(one.at))}
-    <span class="say" dir="auto">${one.actor ? html`<bdi class="actor">${nameOf(one.actor)}</bdi> ` : nothing}${one.say}</span>
+    <span class="say" dir="auto">${one.actor ? html`<bdi class="actor">${nameOf(one.actor)}</bdi> ` : nothing}${words.readable(one.say)}</span>
     ${source.readonly() !== null || undone ? nothing : html`<button type="button" class="plain" @click=${() => undo(one)}>${one.undoes === null ? words.tools.undo : words.tools.redo}</button>`}
     ${iconButton("clock", texts.detail.jump, () => void (location.hash = hashOf(/** @type {any} */ (state.user).name, `at/${one.last}`)))}
     ${one.reason ? html`<span class="reason" dir="auto">“${one.reason}”</span>` : nothing}</li>`;

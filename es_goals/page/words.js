@@ -55,6 +55,9 @@ export function due(goal, now, late) {
   return behind < 1 ? "due, just now" : `due ${day(goal.due, now)}, ${counted(behind, "day")} late`;
 }
 
+/** A sentence of the service with its times as people read them. @param {string} text */
+export const readable = (text) => text.replace(/\b(from|due) (\d{4}-\d\d-\d\dT[\d:.]+Z)/g, (_, word, at) => `${word} ${dayTime(at)}`);
+
 /** @param {number} completed @param {number} leaves */
 export const progress = (completed, leaves) => `${num(completed)} of ${num(leaves)} done`;
 
