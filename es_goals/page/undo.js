@@ -61,7 +61,7 @@ async function sayOf(command) {
 /** @param {{command?: string, commands?: string[]}} body @param {string} say @param {(say: string) => string} tell */
 async function send(body, say, tell) {
   try {
-    const more = { label: words.label.undo, kind: "undo", facts: [], quiet: ["undo-in-the-way"] };
+    const more = { label: texts.label.undo, kind: "undo", facts: [], quiet: ["undo-in-the-way"] };
     const { data } = await submit({ method: "POST", path: `${path()}/undo`, body, ...more });
     if (!data.events) return announce(words.did.nothingUndo);
     shown(data, tell(say));

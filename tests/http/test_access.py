@@ -110,6 +110,7 @@ PLACES: dict[str, dict[str, Call]] = {
         "GET": Call("user", 200),
         "POST": Call("user", 200, {"commands": [{"type": "CreateGoal", "name": "made"}]}),
     },
+    "/v2/users/{user}/undo": {"POST": Call("user", 422, {})},
     "/v2/users/{user}/events": {"GET": Call("user", 200)},
     "/v2/users/{user}/import": {"POST": Call("user", 200, [{"name": "imported"}])},
     "/v2/users/{user}/export": {"GET": Call("user", 200)},
