@@ -1,5 +1,6 @@
 /** History as sentences: one entry a command, who, when and why; each can be undone, redone, looked at. */
 import { get, userPath } from "./api.js";
+import { model } from "./model.js";
 import { blank, icon, iconButton, when } from "./parts.js";
 import { hashOf } from "./routes.js";
 import { change, state } from "./state.js";
@@ -102,7 +103,7 @@ export const view = {
     const kinds = [...new Set(shown.flatMap(({ counts }) => Object.keys(counts)))].sort();
     const actors = [...new Set(shown.map((one) => one.actor).filter(Boolean))];
     const found = shown.filter(passes);
-    return html`<div class="view"><div class="view-inner">
+    return html`<div class="view" data-position=${model.position}><div class="view-inner">
       <h1>${words.tabs.history}</h1>
       <div class="filters" role="search">
         <label><span>${texts.history.kind}</span><select @change=${(/** @type {any} */ event) => { kind = event.target.value; change(); }}>
