@@ -18,7 +18,7 @@ from es_goals.http.edge.middleware import Middleware
 from es_goals.http.edge.rates import Rates
 from es_goals.http.edge.streams import Streams
 from es_goals.http.exchange import Request
-from es_goals.http.goals import commands, drafts, files, past, undo
+from es_goals.http.goals import commands, drafts, files, overviews, past, undo
 from es_goals.http.log import audit, proofs
 from es_goals.http.operating import health
 from es_goals.http.operating import projections as read_models
@@ -61,6 +61,7 @@ def routes(worker: Worker) -> Routes:
         *files.routes(worker),
         *drafts.routes(worker),
         (undo.PATH, undo.UserUndo(worker)),
+        *overviews.routes(worker),
         (past.DIFF, past.Diff(worker)),
         (past.BLAME, past.Blame(worker)),
         *_of_events(worker),
