@@ -2,16 +2,26 @@
 
 from collections.abc import Container, Sequence
 from datetime import datetime
+from typing import Protocol
 
 from msgspec import Struct, structs
 
 from es_goals.events import GoalCompleted, GoalCreated, GoalEvent, GoalScheduled, Instant, instant, moment
-from es_goals.goals.commands import Command, CreateGoal, GoalExists, GoalNotFound, LimitReached, Limits, RestoreGoal
+from es_goals.goals.commands import (
+    Command,
+    CreateGoal,
+    GoalExists,
+    GoalNotFound,
+    LimitReached,
+    Limits,
+    RestoreGoal,
+    Undo,
+)
 from es_goals.goals.rules import decide
 from es_goals.goals.state import Goals, Trial
 from es_goals.storage.deadlines import Deadline
 from es_goals.storage.errors import Interrupted
-from es_goals.storage.log import Cause
+from es_goals.storage.log import Cause, Reader, Transaction
 from es_goals.values import Rejected
 
 
@@ -36,24 +46,43 @@ class Expected(Struct, frozen=True):
     none_of: frozenset[int] = frozenset()
 
 
+class Decider(Protocol):
+    """Decides the commands of a request itself, and keeps what it has to with what they cause."""
+
+    def decide(self, log: Reader, trial: Trial, at: int, deadline: Deadline) -> list[GoalEvent]:
+        """Return what the commands cause at the time `at` (µs), tried on the goals, which are as of the log's end.
+        `log`: the transaction, or where nothing is recorded yet the log. Raises what refuses them all, Interrupted at
+        the deadline."""
+
+    def recorded(self, transaction: Transaction, position: int) -> None:
+        """Called behind the append, in its transaction; `position`: of the user's last event. Raises what refuses them
+        by now."""
+
+
 class Request(Struct, frozen=True):
     """Commands of one user, recorded all or none under one command id. `key` and `digest` are the client's
     Idempotency-Key and the SHA-256 of its request. `batch`: a refusal tells which command it is about, also where there
-    is one only. `shown`: the goals are answered."""
+    is one only. `shown`: the goals are answered. `decider`: what decides them as a batch, if not the rules alone."""
 
     user_id: str
-    commands: Sequence[Command]
+    commands: Sequence[Command | Undo]
     cause: Cause
     key: str | None = None
     digest: bytes = b""
     expected: Expected | None = None
     batch: bool = False
     shown: bool = True
+    decider: Decider | None = None
 
     @property
     def several(self) -> bool:
         """Whether it is a batch, or has more commands than one."""
         return self.batch or len(self.commands) > 1
+
+    @property
+    def size(self) -> int:
+        """How much there is to decide: commands, and of an undo goals."""
+        return sum(len(one.reversals) if isinstance(one, Undo) else 1 for one in self.commands)
 
     @property
     def brought(self) -> list[str]:
@@ -116,7 +145,7 @@ def decided(
 
 
 def _caused(
-    goals: Goals, command: Command, now: datetime, bounds: Bounds, taken: Container[str], before: int
+    goals: Goals, command: Command | Undo, now: datetime, bounds: Bounds, taken: Container[str], before: int
 ) -> tuple[GoalEvent, ...]:
     if isinstance(command, CreateGoal) and command.goal_id in taken:
         raise GoalExists(command.goal_id)
@@ -144,12 +173,16 @@ class Prepared(Struct, frozen=True):
 
 
 def _time_of(event: GoalEvent) -> Instant | None:
+    if event.undoes is not None:
+        return None  # it brings back a time, whatever that was
     if isinstance(event, GoalCreated | GoalScheduled):
         return event.start
     return event.end if isinstance(event, GoalCompleted) else None
 
 
 def _moved(event: GoalEvent, then: Instant, now: Instant) -> GoalEvent:
+    if event.undoes is not None:
+        return event
     if isinstance(event, GoalCreated) and event.start == then:
         return structs.replace(event, start=now)
     if isinstance(event, GoalCompleted) and event.end == then:

@@ -1,6 +1,6 @@
 """Takes commands: decides them on the user's cached Goals, appends what they cause, answers each command once."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Container, Sequence
 from functools import partial
 from time import thread_time
 from typing import Protocol, TypeVar, cast
@@ -17,14 +17,14 @@ from es_goals.goals.outcome import Result, _results
 from es_goals.goals.state import Goals, Trial, evolve
 from es_goals.storage.deadlines import NEVER, Deadline, current
 from es_goals.storage.errors import Interrupted, SubjectTaken
-from es_goals.storage.log import Cause, Head, Log, StoredKey, Transaction, User
+from es_goals.storage.log import Cause, Head, Log, Reader, StoredKey, Transaction, User
 from es_goals.storage.writer import Ticket, Writer
 
 REGISTRATIONS = "account:"
 """With the id of who is signed in, if somebody is: the stream under which keys of registrations are remembered."""
 DECIDING = 0.5  # of the seconds that a request has left; the rest is for recording it
 SLICE_SECONDS = 0.1  # of the writer for deciding one request, for which everybody waits
-LONG = 1_000  # commands of one request that the writer may decide itself
+LONG = 1_000  # commands of one request, or goals of an undo, that the writer may decide itself
 EVENT_BYTES, KEY_BYTES = 300, 200  # that a row of an event or of a key takes besides its texts, with its indexes
 T = TypeVar("T")
 
@@ -106,8 +106,8 @@ class Service:
         self.writer = Writer(log, self._cache.follow, self._cache.forget, failed, committed)
 
     async def execute(self, request: Request, deadline: Deadline = NEVER) -> Outcome:
-        """Decide and record a request. Raises Rejected, RejectedAt, KeyReused, Changed, StorageError; at the deadline
-        Interrupted, or TimeoutError where nobody knows whether it was recorded."""
+        """Decide and record a request. Raises Rejected, RejectedAt, Outdated, KeyReused, Changed, StorageError; at the
+        deadline Interrupted, or TimeoutError where nobody knows whether it was recorded."""
         # Also what could be answered from the log: until a commit works, what failed before may not be on disk.
         self.writer.check()
         stream = goals_stream(request.user_id)
@@ -167,7 +167,7 @@ class Service:
         expect_seen(goals, request)
         head = self._log.head()
         at = max(now, head.at)
-        events = decided(Trial(goals), request, at, self._bounds, self._log.taken(request.brought), deadline)
+        events = self._caused(self._log, Trial(goals), request, at, self._log.taken(request.brought), deadline)
         if not request.several:
             for event in events:
                 evolve(goals, event, at)
@@ -215,6 +215,8 @@ class Service:
             last, size = self._append(transaction, request, stream, version, events)
             last = last or cached.position
             self._store_key(transaction, request, stream, last, len(events))
+            if request.decider is not None:
+                request.decider.recorded(transaction, last)
             if goals.version == version:  # several were evolved while they were decided
                 for event in events:
                     evolve(goals, event, transaction.at)
@@ -240,11 +242,11 @@ class Service:
             if taken:
                 raise taken_again(request, next(one for one in request.brought if one in taken))
             return events
-        if len(request.commands) > LONG:
+        if request.size > LONG:
             return _Later(transaction.at)
         expect_seen(trial.goals, request)
         try:
-            return decided(trial, request, transaction.at, self._bounds, taken, Deadline.after(SLICE_SECONDS))
+            return self._caused(transaction, trial, request, transaction.at, taken, Deadline.after(SLICE_SECONDS))
         except Interrupted:
             return _Later(transaction.at)
 
@@ -254,9 +256,16 @@ class Service:
         expect_seen(known.goals, request)
         deadline = Deadline.after(current().left() * DECIDING)
         version, trial = known.goals.version, Trial(known.goals)
-        events = decided(trial, request, at, self._bounds, self._log.taken(request.brought), deadline)
+        events = self._caused(self._log, trial, request, at, self._log.taken(request.brought), deadline)
         trial.take_back()
         return _Work(request, stream, [known], Prepared(events, version, at))
+
+    def _caused(
+        self, log: Reader, trial: Trial, request: Request, at: int, taken: Container[str], deadline: Deadline
+    ) -> list[GoalEvent]:
+        if request.decider is not None:
+            return request.decider.decide(log, trial, at, deadline)
+        return decided(trial, request, at, self._bounds, taken, deadline)
 
     def _append(
         self, transaction: Transaction, request: Request, stream: str, version: int, events: list[GoalEvent]

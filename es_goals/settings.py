@@ -30,6 +30,15 @@ class Settings(Struct, frozen=True, forbid_unknown_fields=True):
     db: Annotated[
         str, Meta(min_length=1, description="path of the log, or a `postgresql://` URL; made on first use")
     ] = "events.db"
+    checkpoints: Annotated[
+        str, Meta(description="path of the file that keeps the log's checkpoints; beside a log that is a file")
+    ] = ""
+    signing_key: Annotated[
+        str, Meta(pattern=r"^(PRIVATE\+KEY\+\S+\s*)*\Z", description="the keys that sign checkpoints, one a line")
+    ] = ""
+    public_checkpoint: Annotated[
+        bool, Meta(description="show checkpoints and proofs to everybody, also who is not signed in")
+    ] = False
     replica: Annotated[
         str, Meta(pattern="^(postgres(ql)?://.+)?$", description="a `postgresql://` URL to read from, where not behind")
     ] = ""
@@ -132,8 +141,8 @@ def _items(text: str) -> list[str]:
     return [item for item in (item.strip() for item in text.split(",")) if item]
 
 
-SECRET = ("db", "replica", "oidc_secret")
-"""Settings that hold a password, or may: `ES_GOALS_DB_FILE` names a file that holds it."""
+SECRET = ("db", "signing_key", "replica", "oidc_secret")
+"""Settings that hold a secret, or may: `ES_GOALS_DB_FILE` names a file that holds it."""
 
 
 RENAMED: Mapping[str, tuple[str, int]] = {

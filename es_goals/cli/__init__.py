@@ -11,18 +11,23 @@ from msgspec import structs
 
 from es_goals import __version__
 from es_goals.accounts.changes import NoSuchToken
-from es_goals.cli import goals, upkeep
+from es_goals.cli import goals, proofs, upkeep
 from es_goals.cli.accounts import token, user_group
 from es_goals.cli.serve import serve
+from es_goals.cli.undo import undo
 from es_goals.deciding import RejectedAt
 from es_goals.events import UndecodableEvent
 from es_goals.logs import configure
 from es_goals.outlines import BadOutline, CannotWrite
 from es_goals.projector import NoSuchProjection, ProjectionBehind
+from es_goals.proofs import ProofRefused
+from es_goals.proving.checkpoints import BadCheckpoints, Contradicted
+from es_goals.proving.keys import BadKey
 from es_goals.rebuild import AlreadyRebuilding, NothingToRollBackTo
 from es_goals.settings import InvalidSetting, from_env
 from es_goals.storage.errors import StorageError
 from es_goals.storage.place import shown
+from es_goals.undoing import CommandNotFound
 from es_goals.upkeep.backup import Refused
 from es_goals.upkeep.verification import Mismatch
 from es_goals.values import Rejected
@@ -42,6 +47,11 @@ _EXPECTED = (
     Refused,
     Mismatch,
     UndecodableEvent,
+    BadKey,
+    BadCheckpoints,
+    Contradicted,
+    ProofRefused,
+    CommandNotFound,
 )
 
 
@@ -118,13 +128,18 @@ for command in (
     goals.replay,
     goals.diff,
     goals.blame,
+    undo,
     upkeep.rebuild,
     upkeep.rollback,
     upkeep.migrate,
     upkeep.copy,
     upkeep.verify,
+    proofs.checkpoint,
+    proofs.evidence,
+    proofs.key_group,
     upkeep.backup_,
     upkeep.restore_,
 ):
     _take_db(command)
     main.add_command(command)
+main.add_command(proofs.check_)  # which has no use for a log

@@ -119,6 +119,11 @@ def settled(resp: Response) -> None:
     resp.set_header("Cache-Control", "private, max-age=3600, immutable")
 
 
+def tag(resp: Response, tag: str) -> None:
+    """What the client may name in If-Match from now on."""
+    resp.set_header("ETag", tag)
+
+
 def tagged(req: Request, resp: Response, tag: str) -> bool:
     """Set the tag; whether the client has this answer already, which then comes without a body. Raises Refusal where
     If-Match names other tags."""

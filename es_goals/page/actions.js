@@ -11,6 +11,7 @@ import { factOf, goalOf, model } from "./model.js";
 import { submit } from "./queue.js";
 import { announce, change, state } from "./state.js";
 import { below, livingUnder, topmost } from "./tree.js";
+import * as texts from "./texts.js";
 import * as words from "./words.js";
 
 /** The place of a new or moved goal. @typedef {{parent: string|null, after?: string|null, before?: string|null}} Place */
@@ -49,7 +50,7 @@ function bounds({ parent, after, before }) {
  */
 export function create({ id = newId(), name, ...place }) {
   const facts = [created(id, name, place.parent, rankBetween(...bounds(place)))];
-  batch([{ type: "CreateGoal", id, name, ...named(place) }], { label: words.label.create(name), kind: "create", facts });
+  batch([{ type: "CreateGoal", id, name, ...named(place) }], { label: texts.label.create(name), kind: "create", facts });
   return id;
 }
 
@@ -82,7 +83,7 @@ export async function paste(lines, place) {
     return created(one.id, one.name, one.parent_id, rank);
   });
   const done = lines.flatMap((line, i) => (line.done ? [{ type: "CompleteGoal", id: ids[i] }] : []));
-  const { command } = await batch([...commands, ...done], { label: words.label.paste, kind: "paste", facts });
+  const { command } = await batch([...commands, ...done], { label: texts.label.paste, kind: "paste", facts });
   announce(words.did.pasted(lines.length));
   toast({ text: words.did.pasted(lines.length), command });
 }
@@ -105,7 +106,7 @@ export function edit(id, fields, { seen = null, reason } = {}) {
     facts.push(factOf("GoalScheduled", id, { start: fields.start ?? goal.start, due: fields.due === undefined ? goal.due : fields.due }));
   }
   if (elsewhere.send) return elsewhere.send([{ type: "ChangeGoal", id, ...fields }], facts);
-  const label = fields.name === undefined ? words.label.change(goal.name) : words.label.rename(goal.name);
+  const label = fields.name === undefined ? texts.label.change(goal.name) : texts.label.rename(goal.name);
   const body = { ...fields, ...(reason ? { reason } : {}) };
   return submit({ method: "PATCH", path: `/v2/goals/${id}`, body, label, kind: "edit", goal: id, seen, facts });
 }
@@ -118,7 +119,7 @@ export async function complete(id, { cascade = false, reason } = {}) {
   const goal = /** @type {Goal} */ (goalOf(id));
   const facts = [factOf("GoalCompleted", id, { end: state.now })];
   const many = cascade ? openBelow(id).length : 0;
-  const more = { label: words.label.complete(goal.name), kind: "complete", facts, waits: cascade ? [id] : [], reason };
+  const more = { label: texts.label.complete(goal.name), kind: "complete", facts, waits: cascade ? [id] : [], reason };
   const answered = batch([{ type: "CompleteGoal", id, ...(cascade ? { cascade } : {}) }], more);
   announce(many ? words.did.completedBelow(goal.name, many) : words.did.completed(goal.name));
   const { command } = await answered;
@@ -132,7 +133,7 @@ const hides = (_) => state.filter.status === "open" || state.filter.status === "
 export function reopen(id) {
   const goal = /** @type {Goal} */ (goalOf(id));
   announce(words.did.reopened(goal.name));
-  return batch([{ type: "ReopenGoal", id }], { label: words.label.reopen(goal.name), kind: "reopen", facts: [factOf("GoalReopened", id)] });
+  return batch([{ type: "ReopenGoal", id }], { label: texts.label.reopen(goal.name), kind: "reopen", facts: [factOf("GoalReopened", id)] });
 }
 
 /** Move goals, in their order, to one place. @param {string[]} ids @param {Place} place @param {{tell?: boolean}} [how] */
@@ -144,7 +145,7 @@ export async function move(ids, place, { tell = false } = {}) {
   const commands = goals.map((goal, i) => ({
     type: "MoveGoal", id: goal.id, ...(i ? { parent_id: place.parent, after: goals[i - 1].id } : named(place)),
   }));
-  const answered = batch(commands, { label: words.label.move(goals[0].name), kind: "move", facts });
+  const answered = batch(commands, { label: texts.label.move(goals[0].name), kind: "move", facts });
   const siblings = livingUnder(model.tree, place.parent);
   const under = place.parent === null ? null : goalOf(place.parent)?.name ?? null;
   const text =
@@ -168,7 +169,7 @@ export async function remove(ids, { reason } = {}) {
   const count = tops.reduce((sum, id) => sum + below(model.tree, id).length, 0);
   const name = /** @type {Goal} */ (goalOf(tops[0])).name;
   const text = tops.length > 1 ? words.did.deletedMany(count) : words.did.deleted(name, count - 1);
-  const more = { label: words.label.remove(name), kind: "remove", waits: tops, reason };
+  const more = { label: texts.label.remove(name), kind: "remove", waits: tops, reason };
   const { command } = await batch(tops.map((id) => ({ type: "DeleteGoal", id })), more);
   announce(text);
   const link = { text: words.did.showTrash, href: `#/${encodeURIComponent(/** @type {any} */ (state.user).name)}/trash` };
@@ -179,7 +180,7 @@ export async function remove(ids, { reason } = {}) {
 export async function restore(id, where = {}) {
   const goal = /** @type {Goal} */ (model.tree.goals.get(id));
   const command = { type: "RestoreGoal", id, ...("parent" in where ? { parent_id: where.parent } : {}) };
-  const more = { label: words.label.restore(goal.name), kind: "restore", waits: [id], quiet: ["parent-deleted"] };
+  const more = { label: texts.label.restore(goal.name), kind: "restore", waits: [id], quiet: ["parent-deleted"] };
   const { command: made } = await batch([command], more);
   announce(words.did.restored(goal.name));
   toast({ text: words.did.restored(goal.name), command: made, goal: id });

@@ -15,7 +15,7 @@
  * - Every word is in `words.js`, `texts.js` or `phrases.js`.
  */
 import { get, userPath } from "./api.js";
-import { applyTheme, header, notices, toolbar } from "./chrome.js";
+import { applyTheme, header, notices, provideAccount, toolbar } from "./chrome.js";
 import { press, provide, whyNot } from "./keys.js";
 import { clear, confirm, load, model, unsettled } from "./model.js";
 import { blank } from "./parts.js";
@@ -128,7 +128,7 @@ const ears = {
     // A draft stands on what was; what happens meanwhile is seen when it is left.
     if (hands?.elsewhere.send) return hands.elsewhere.missed?.(facts.length);
     confirm(facts);
-    const others = facts.filter((fact) => fact.actor !== null && fact.actor !== state.me?.id);
+    const others = facts.filter((fact) => fact.goal_id !== null && fact.actor !== null && fact.actor !== state.me?.id);
     if (others.length) sayOthers(others.length);
   },
   reload: () => loadTree(/** @type {any} */ (state.user).id),
@@ -222,8 +222,16 @@ drawWith(() => {
 });
 addEventListener("hashchange", () => void routed());
 addEventListener("keydown", pressed);
+// The same person signed in again: their stream ended with the session.
+addEventListener("es-goals-again", () => {
+  unfollow();
+  if (hands && state.user) unfollow = hands.follow(state.user.id, ears);
+});
 applyTheme();
-start().then(routed);
+start().then(() => {
+  if (state.meta.accounts) provideAccount();
+  return routed();
+});
 // A file that is dropped anywhere is looked at, to be imported.
 for (const type of ["dragover", "drop"]) {
   addEventListener(type, (event) => {

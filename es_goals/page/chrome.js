@@ -103,8 +103,16 @@ provide({
       document.getElementById("search")?.focus();
     },
   },
+  trash: { run: () => void (location.hash = hash("trash")) },
+  activity: { run: () => void (location.hash = hash("activity")) },
+  importFile: { run: () => void import("./files.js").then(({ importFile }) => importFile()), why: () => whyNot("newGoal") },
+  exportFile: { run: () => void import("./files.js").then(({ exportFile }) => exportFile()) },
+  theme: { run: nextTheme },
   filter: { run: () => void import("./filter.js").then(({ filterDialog }) => filterDialog()) },
 });
+
+/** Known only where one can sign out. */
+export const provideAccount = () => provide({ signOut: { run: () => void signOut() } });
 
 /** @param {Event} event */
 const userMenu = (event) =>
@@ -120,12 +128,12 @@ const mainMenu = (event) => {
   const role = state.me?.role;
   const all = role === "administrator" || !state.meta.accounts;
   openMenu(event, [
-    { text: words.tools.importFile, icon: "upload", why: whyNot("newGoal"), run: () => void import("./files.js").then(({ importFile }) => importFile()) },
-    { text: words.tools.exportFile, icon: "download", run: () => void import("./files.js").then(({ exportFile }) => exportFile()) },
+    { text: words.tools.importFile, icon: "upload", why: whyNot("importFile"), run: () => run("importFile") },
+    { text: words.tools.exportFile, icon: "download", run: () => run("exportFile") },
     null,
     { text: words.tools.palette, icon: "search", run: () => run("palette") },
     { text: words.tools.keys, icon: "keyboard", run: () => run("keys") },
-    { text: words.tools.theme[theme()], icon: { auto: "monitor", light: "sun", dark: "moon" }[theme()], run: nextTheme },
+    { text: words.tools.theme[theme()], icon: { auto: "monitor", light: "sun", dark: "moon" }[theme()], run: () => run("theme") },
     null,
     ...(state.meta.accounts ? [{ text: words.tools.account, icon: "user", run: go("#/account") }] : []),
     ...(all || role === "auditor" ? [{ text: words.tools.audit, icon: "scroll-text", run: go("#/audit") }] : []),

@@ -5,6 +5,7 @@ import { icon, iconButton } from "./parts.js";
 import { change, flush, state } from "./state.js";
 import { folded, inOrder, livingUnder, pathTo } from "./tree.js";
 import { html, live, nothing } from "./vendor/lit.js";
+import * as texts from "./texts.js";
 import * as words from "./words.js";
 
 /** @type {(answer: any) => void} */
@@ -103,7 +104,7 @@ const menuOf = (items, done) => html`<div role="menu" class="menu-items" aria-la
     const why = item.why ?? (command ? whyNot(command) : null);
     const go = () => done(own ?? (() => run(/** @type {string} */ (command))));
     return html`<button type="button" role="menuitem" tabindex=${i ? -1 : 0} ?autofocus=${i === 0} aria-disabled=${why === null ? nothing : "true"} title=${why || nothing}
-      @click=${() => why === null && go()}>${picture ? icon(picture) : nothing}<span>${item.text ?? words.commandName(command ?? "")}</span><kbd>${command ? keysOf(command).split(", ").at(-1) : ""}</kbd></button>`;
+      @click=${() => why === null && go()}>${picture ? icon(picture) : nothing}<span>${item.text ?? texts.commandName(command ?? "")}</span><kbd>${command ? keysOf(command).split(", ").at(-1) : ""}</kbd></button>`;
   })}</div>`;
 
 /** @param {KeyboardEvent} event */
@@ -131,10 +132,10 @@ export function moveDialog(ids) {
       if (where === "after") done({ parent: goal?.parent_id ?? null, after: one.id });
       else done(where === "first" && siblings.length ? { parent: one.id, before: siblings[0] } : { parent: one.id, after: siblings.at(-1) });
     };
-    return picker(places, { hint: words.ask.moveHint, label: words.ask.moveTo }, (one, event) => take(one, where(event)), html`
-      <fieldset class="choice"><legend class="sr">${words.ask.where}</legend>${["last", "first", "after"].map((one, i) => html`
-        <label><input type="radio" name="where" value=${one} ?checked=${i === 0}> ${words.ask.places[one]}</label>`)}</fieldset>`);
-  }, { title: words.ask.moveTitle(ids.length), kind: "picker" });
+    return picker(places, { hint: texts.ask.moveHint, label: texts.ask.moveTo }, (one, event) => take(one, where(event)), html`
+      <fieldset class="choice"><legend class="sr">${texts.ask.where}</legend>${["last", "first", "after"].map((one, i) => html`
+        <label><input type="radio" name="where" value=${one} ?checked=${i === 0}> ${texts.ask.places[one]}</label>`)}</fieldset>`);
+  }, { title: texts.ask.moveTitle(ids.length), kind: "picker" });
 }
 
 /** @param {Event} event */
@@ -178,15 +179,15 @@ export function picker(all, { hint, label }, take, more = nothing) {
 
 function palette() {
   const known = KEYS.filter(({ command, group }) => group !== "edit" && whyNot(command) !== "" && !/^(up|down|left|right|first|last|pageUp|pageDown|palette)$/.test(command));
-  const all = known.map(({ command, name, keys }) => ({ name, command, keys: readable(keys[0]), why: whyNot(command) }));
-  ask((done) => picker(all, { hint: words.ask.paletteHint, label: words.tools.palette }, (one) => done(one.command)), { title: words.tools.palette, kind: "picker" }).then(
+  const all = known.map(({ command, name, keys }) => ({ name, command, keys: readable(keys[0] ?? ""), why: whyNot(command) }));
+  ask((done) => picker(all, { hint: texts.ask.paletteHint, label: words.tools.palette }, (one) => done(one.command)), { title: words.tools.palette, kind: "picker" }).then(
     (command) => command && run(command),
   );
 }
 
 const GROUPS = /** @type {const} */ (["tree", "edit", "page", "time"]);
 
-const showKeys = () => ask(() => html`<div class="keys">${GROUPS.map((group) => html`<section><h3>${words.groups[group]}</h3><dl>${KEYS.filter((key) => key.group === group).map(
+const showKeys = () => ask(() => html`<div class="keys">${GROUPS.map((group) => html`<section><h3>${texts.groups[group]}</h3><dl>${KEYS.filter((key) => key.group === group && key.keys.length).map(
     ({ keys, name }) => html`<div><dt>${keys.map((key) => html`<kbd>${readable(key)}</kbd> `)}</dt><dd>${name}</dd></div>`)}</dl></section>`)}</div>`,
   { title: words.tools.keys, kind: "wide" });
 

@@ -1,5 +1,6 @@
 /** History as sentences: one entry a command, who, when and why; each can be undone, redone, looked at. */
 import { get, userPath } from "./api.js";
+import { model } from "./model.js";
 import { blank, icon, iconButton, when } from "./parts.js";
 import { hashOf } from "./routes.js";
 import { change, state } from "./state.js";
@@ -41,7 +42,7 @@ export function entry(one, { compact = false } = {}) {
   const undone = one.undone_by !== null;
   return html`<li class=${undone ? "undone" : ""} data-command=${one.command}>
     ${when(one.at, compact ? words.dayTime(one.at, state.now) : words.time(one.at))}
-    <span class="say" dir="auto">${one.actor ? html`<bdi class="actor">${nameOf(one.actor)}</bdi> ` : nothing}${one.say}</span>
+    <span class="say" dir="auto">${one.actor ? html`<bdi class="actor">${nameOf(one.actor)}</bdi> ` : nothing}${words.readable(one.say)}</span>
     ${source.readonly() !== null || undone ? nothing : html`<button type="button" class="plain" @click=${() => undo(one)}>${one.undoes === null ? words.tools.undo : words.tools.redo}</button>`}
     ${iconButton("clock", texts.detail.jump, () => void (location.hash = hashOf(/** @type {any} */ (state.user).name, `at/${one.last}`)))}
     ${one.reason ? html`<span class="reason" dir="auto">“${one.reason}”</span>` : nothing}</li>`;
@@ -102,7 +103,7 @@ export const view = {
     const kinds = [...new Set(shown.flatMap(({ counts }) => Object.keys(counts)))].sort();
     const actors = [...new Set(shown.map((one) => one.actor).filter(Boolean))];
     const found = shown.filter(passes);
-    return html`<div class="view"><div class="view-inner">
+    return html`<div class="view" data-position=${model.position}><div class="view-inner">
       <h1>${words.tabs.history}</h1>
       <div class="filters" role="search">
         <label><span>${texts.history.kind}</span><select @change=${(/** @type {any} */ event) => { kind = event.target.value; change(); }}>

@@ -4,7 +4,7 @@
  *
  * @typedef {{keys: string[], command: string, name: string, group: "tree"|"edit"|"page"|"time"}} Key
  * `group`: "tree" keys work while the grid has the focus, "edit" ones while a goal is named, "time" ones in the time
- * machine, "page" ones wherever no text is typed
+ * machine, "page" ones wherever no text is typed; some have no key, only a place in the palette
  * @typedef {{run: (event?: Event) => void, why?: () => string|null}} Command  `why`: it cannot be run now, if it is text
  */
 import { announce, flush } from "./state.js";
@@ -58,6 +58,13 @@ export const KEYS = [
   { keys: ["w"], command: "draft", name: "What if", group: "page" },
   { keys: ["?"], command: "keys", name: "These keys", group: "page" },
   { keys: ["Ctrl+K"], command: "palette", name: "All commands", group: "page" },
+  { keys: [], command: "newGoal", name: "New goal, last of all", group: "page" },
+  { keys: [], command: "trash", name: "Trash", group: "page" },
+  { keys: [], command: "activity", name: "Activity", group: "page" },
+  { keys: [], command: "importFile", name: "Import a file", group: "page" },
+  { keys: [], command: "exportFile", name: "Export to a file", group: "page" },
+  { keys: [], command: "theme", name: "Light, dark, or as the system", group: "page" },
+  { keys: [], command: "signOut", name: "Sign out", group: "page" },
   { keys: ["ArrowLeft"], command: "timeBack", name: "One command back", group: "time" },
   { keys: ["ArrowRight"], command: "timeOn", name: "One command on", group: "time" },
   { keys: ["Home"], command: "timeFirst", name: "The beginning", group: "time" },

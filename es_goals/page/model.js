@@ -29,7 +29,16 @@ function underneath(change) {
   patches = patches.filter((patch) => patch.settled === null || patch.settled > model.position);
   takeOff = foldAll(model.tree, patches.flatMap((patch) => patch.facts).map(onTop));
   treeChanged();
+  for (const wait of waits.filter(({ position }) => position <= model.position)) wait.go();
+  waits = waits.filter(({ position }) => position > model.position);
 }
+
+/** @type {{position: number, go: () => void}[]} */
+let waits = [];
+
+/** When the tree has all up to a position. @param {number} position @returns {Promise<void>} */
+export const folded = (position) =>
+  position <= model.position ? Promise.resolve() : new Promise((go) => waits.push({ position, go }));
 
 /** What is not confirmed has no place in the log. @param {Fact} fact @returns {Fact} */
 const onTop = ({ type, goal_id, data, at }) => ({ type, goal_id, data, at });

@@ -16,7 +16,7 @@ import { change, flush, state } from "./state.js";
 import { marked, overdue } from "./tree.js";
 import * as words from "./words.js";
 
-export const OVERSCAN = 12;
+export const OVERSCAN = 11;
 const DEEPEST = 12;
 const narrow = matchMedia("(max-width: 639px), (pointer: coarse)");
 narrow.addEventListener("change", () => change());

@@ -52,7 +52,9 @@ async function submitted(event) {
     await request("POST", "/v2/sessions", { body: { user, password, cookie: true } });
     const { user: me } = await get("/v2/sessions/current");
     const same = state.me?.id === me.id;
-    if (state.me && !same) (await import("./queue.js")).abandon();
+    const another = state.me && !same;
+    if (another) (await import("./queue.js")).abandon();
+    if (another) history.replaceState(null, "", "#/");
     if (!same) state.user = null;
     signedIn(me);
     registering = false;

@@ -161,3 +161,40 @@ export const activity = {
   changes: "Changes",
   when: "When",
 };
+
+/** What a command is called where it failed. */
+export const label = {
+  create: (/** @type {string} */ name) => `Could not add ${quoted(name)}`,
+  rename: (/** @type {string} */ name) => `Could not rename ${quoted(name)}`,
+  change: (/** @type {string} */ name) => `Could not change ${quoted(name)}`,
+  complete: (/** @type {string} */ name) => `Could not complete ${quoted(name)}`,
+  reopen: (/** @type {string} */ name) => `Could not reopen ${quoted(name)}`,
+  move: (/** @type {string} */ name) => `Could not move ${quoted(name)}`,
+  remove: (/** @type {string} */ name) => `Could not delete ${quoted(name)}`,
+  restore: (/** @type {string} */ name) => `Could not restore ${quoted(name)}`,
+  undo: "Could not undo",
+  paste: "Could not add what was pasted",
+};
+
+export const ask = {
+  completeTitle: (/** @type {string} */ name) => `Complete ${quoted(name)}`,
+  completeText: (/** @type {number} */ open) => `${counted(open, "goal")} below ${open === 1 ? "is" : "are"} still open.`,
+  onlyThis: "Only this",
+  allBelow: (/** @type {number} */ open) => `This and all ${num(open)} open below`,
+  moveTitle: (/** @type {number} */ count) => (count > 1 ? `Move ${num(count)} goals to…` : "Move to…"),
+  moveTo: "Move to",
+  moveHint: "Type the name of a goal…",
+  where: "Where",
+  places: /** @type {Record<string, string>} */ ({ last: "under it, last", first: "under it, first", after: "right behind it" }),
+  paletteHint: "Type what you want to do…",
+};
+
+export const groups = { tree: "In the tree", edit: "While naming a goal", page: "Anywhere", time: "In the time machine" };
+
+/** @type {Record<string, string>} */
+const commandNames = {
+  rename: "Rename", newSub: "New sub-goal", toggleDone: "Complete or reopen", due: "Due date…", detail: "Detail", moveUp: "Up", moveDown: "Down",
+  moveIn: "In", moveOut: "Out", moveTo: "Move to…", zoom: "Zoom in", goalHistory: "History", remove: "Delete",
+};
+/** How a menu calls a command. @param {string} command */
+export const commandName = (command) => commandNames[command] ?? command;

@@ -172,7 +172,7 @@ async function asThen(id) {
   const text = html`<ul>${commands.map((command) => html`<li>${texts.timeMachine.would(command)}</li>`)}</ul>`;
   const answer = await choose({ title: texts.timeMachine.asThen(name), text, choices: [{ key: "do", text: texts.timeMachine.doIt }] });
   if (!answer) return;
-  const { command } = await batch(commands, { label: words.label.change(name), kind: "then", facts: [], waits: [id] });
+  const { command } = await batch(commands, { label: texts.label.change(name), kind: "then", facts: [], waits: [id] });
   close();
   toast({ text: texts.timeMachine.done(name), command });
 }

@@ -36,7 +36,7 @@ async function bringBack(goal) {
 async function elsewhere(goal) {
   const places = inOrder(model.tree).map((node) => ({ id: node.goal.id, name: node.goal.name, path: pathTo(model.tree, node.goal.id).map(({ name }) => name) }));
   const all = [{ id: /** @type {string|null} */ (null), name: words.tree.top, path: /** @type {string[]} */ ([]) }, ...places];
-  const place = await ask((done) => picker(all, { hint: words.ask.moveHint, label: texts.trash.where }, done), { title: texts.trash.where, kind: "picker" });
+  const place = await ask((done) => picker(all, { hint: texts.ask.moveHint, label: texts.trash.where }, done), { title: texts.trash.where, kind: "picker" });
   if (place) await restore(goal.id, { parent: place.id }).catch(() => {});
 }
 

@@ -7,6 +7,7 @@ import { goalOf, model } from "./model.js";
 import { announce, change, keep, kept, state } from "./state.js";
 import { below, livingUnder, pathTo } from "./tree.js";
 import { extendTo, focusOn, pageRows, rows, setClosed, source, targets, zoomTo } from "./treeview.js";
+import * as texts from "./texts.js";
 import * as words from "./words.js";
 
 const at = () => rows().findIndex(({ goal }) => goal.id === state.focus?.id);
@@ -141,9 +142,9 @@ async function toggleDone() {
 
 /** Only this one or all below it; the last answer comes first. @param {string} name @param {number} open */
 async function askBelow(name, open) {
-  const choices = [{ key: "one", text: words.ask.onlyThis }, { key: "all", text: words.ask.allBelow(open) }];
+  const choices = [{ key: "one", text: texts.ask.onlyThis }, { key: "all", text: texts.ask.allBelow(open) }];
   if (kept("complete") === "all") choices.reverse();
-  const how = await choose({ title: words.ask.completeTitle(name), text: words.ask.completeText(open), choices });
+  const how = await choose({ title: texts.ask.completeTitle(name), text: texts.ask.completeText(open), choices });
   if (how) keep("complete", how);
   return how;
 }

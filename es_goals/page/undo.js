@@ -3,6 +3,7 @@ import { elsewhere } from "./actions.js";
 import { get, userPath } from "./api.js";
 import { ask } from "./dialogs.js";
 import { when } from "./parts.js";
+import { folded } from "./model.js";
 import { idle, submit } from "./queue.js";
 import { announce, change, state } from "./state.js";
 import { focusOn } from "./treeview.js";
@@ -33,11 +34,12 @@ export async function undo() {
   else announce(words.did.nothingUndo);
 }
 
-/** My latest undo that nothing of mine came after. */
+/** My latest undo, no redo, that nothing of mine came after. */
 export async function redo() {
   if (elsewhere.redo) return elsewhere.redo();
   const commands = await mine();
-  const next = commands.findIndex((one) => one.undoes !== null && one.undone_by === null);
+  const undos = new Set(commands.filter((one) => one.undoes !== null).map((one) => one.command));
+  const next = commands.findIndex((one) => one.undoes !== null && one.undone_by === null && !one.undoes.some((id) => undos.has(id)));
   const ordinary = commands.findIndex((one) => one.undoes === null && one.undone_by === null);
   if (next < 0 || (ordinary >= 0 && ordinary < next && commands[ordinary].first > commands[next].last)) announce(words.did.nothingRedo);
   else await undoCommand(commands[next].command, commands[next].say, words.did.redone);
@@ -61,10 +63,11 @@ async function sayOf(command) {
 /** @param {{command?: string, commands?: string[]}} body @param {string} say @param {(say: string) => string} tell */
 async function send(body, say, tell) {
   try {
-    const more = { label: words.label.undo, kind: "undo", facts: [], quiet: ["undo-in-the-way"] };
+    const more = { label: texts.label.undo, kind: "undo", facts: [], quiet: ["undo-in-the-way"] };
     const { data } = await submit({ method: "POST", path: `${path()}/undo`, body, ...more });
     if (!data.events) return announce(words.did.nothingUndo);
-    shown(data, tell(say));
+    await folded(data.position);
+    shown(data, tell(say.replace(/^undid /, "")));
   } catch (error) {
     const { kind, body: problem } = /** @type {import("./api.js").Problem} */ (error);
     if (kind === "undo-in-the-way") await inTheWay(problem, say, tell);

@@ -13,6 +13,7 @@ from typing import Protocol, TypeVar
 from msgspec import Struct
 
 from es_goals.events import Event, Recorded, account_stream, goals_stream
+from es_goals.storage.drafts import DraftReader, DraftWriter
 
 Clock = Callable[[], int]
 """µs since 1970."""
@@ -113,8 +114,8 @@ PAGE = 1_000
 """Rows that are read at once, where all of many are wanted."""
 
 
-class Reader(Protocol):
-    """Reads the log, and the users beside it."""
+class Reader(DraftReader, Protocol):
+    """Reads the log, and the users and drafts beside it."""
 
     def head(self) -> Head:
         """Return where the log ends."""
@@ -186,7 +187,7 @@ class Reader(Protocol):
         """Return the streams' names in order, from the one behind `after`."""
 
 
-class Transaction(Reader, Protocol):
+class Transaction(Reader, DraftWriter, Protocol):
     """A write transaction; its reads see what it wrote. `at` is the time of every event it appends, `position` that of
     its last one, or of the log's; `changes` is another number after whatever it wrote."""
 

@@ -110,10 +110,24 @@ PLACES: dict[str, dict[str, Call]] = {
         "GET": Call("user", 200),
         "POST": Call("user", 200, {"commands": [{"type": "CreateGoal", "name": "made"}]}),
     },
+    "/v2/users/{user}/undo": {"POST": Call("user", 422, {})},
     "/v2/users/{user}/events": {"GET": Call("user", 200)},
     "/v2/users/{user}/import": {"POST": Call("user", 200, [{"name": "imported"}])},
     "/v2/users/{user}/export": {"GET": Call("user", 200)},
     "/v2/users/{user}/diff?from=0": {"GET": Call("user", 200)},
+    "/v2/users/{user}/drafts": {"GET": Call("user", 200), "POST": Call("user", 201, {"name": "made"})},
+    "/v2/users/{user}/drafts/{draft_id}": {
+        "GET": Call("user", 200),
+        "PUT": Call("user", 200, {"name": "changed"}),
+        "DELETE": Call("user", 204, fresh=True),
+    },
+    "/v2/users/{user}/drafts/{draft_id}/commands": {
+        "POST": Call("user", 200, {"commands": [{"type": "CreateGoal", "name": "made"}]})
+    },
+    "/v2/users/{user}/drafts/{draft_id}/goals": {"GET": Call("user", 200)},
+    "/v2/users/{user}/drafts/{draft_id}/diff": {"GET": Call("user", 200)},
+    "/v2/users/{user}/drafts/{draft_id}/rebase": {"POST": Call("user", 200)},
+    "/v2/users/{user}/drafts/{draft_id}/apply": {"POST": Call("user", 200, fresh=True)},
     "/v2/users/{user}/timeline": {"GET": Call("user", 200)},
     "/v2/users/{user}/activity": {"GET": Call("user", 200)},
     "/v2/users/{user}/burnup": {"GET": Call("user", 200)},
@@ -129,6 +143,12 @@ PLACES: dict[str, dict[str, Call]] = {
     "/v2/goals/{goal_id}/restore": {"POST": Call("user", 200)},
     "/v2/goals/{goal_id}/history": {"GET": Call("user", 200)},
     "/v2/goals/{goal_id}/blame": {"GET": Call("user", 200)},
+    "/v2/users/{user}/evidence": {"GET": Call("user", 200)},
+    "/v2/log/checkpoint": {"GET": Call("user", 200)},
+    "/v2/log/proofs/inclusion?position=1": {"GET": Call("user", 200)},
+    "/v2/log/proofs/consistency?from=1": {"GET": Call("user", 200)},
+    "/log/checkpoint": {"GET": Call("user", 200)},
+    "/log/tile/{level}/{number:path}": {"GET": Call("user", 200)},
     "/v2/events": {"GET": Call("auditor", 200)},
     "/v2/events?user={user}": {"GET": Call("user", 200)},
     "/v2/events?goal={goal_id}": {"GET": Call("user", 200)},
@@ -154,7 +174,11 @@ PLACES: dict[str, dict[str, Call]] = {
 }
 """Every route, also with ids in its query."""
 
-OTHERS = {"digest": "0", "session_id": "0" * 32, "name": "goal_tree", "file": "docs.js", "slug": "forbidden"}
+OTHERS = {
+    "level": "0", "number": "000.p/1", "digest": "0", "session_id": "0" * 32, "name": "goal_tree", "file": "docs.js",
+    "slug": "forbidden",
+}  # fmt: skip
+IDS = ("user", "goal_id", "token_id", "draft_id")
 KINDS = ("ann", "bob", "unknown", "no id")
 
 
@@ -169,12 +193,12 @@ class World:
             "unknown token": f"esgt_{7:064}",
         }
         self.ids: dict[str, dict[str, str]] = {
-            "unknown": dict.fromkeys(("user", "goal_id", "token_id"), new_id()),
-            "no id": dict.fromkeys(("user", "goal_id", "token_id"), "~" * 36),
+            "unknown": dict.fromkeys(IDS, new_id()),
+            "no id": dict.fromkeys(IDS, "~" * 36),
         }
         self._make_people()
         for name in ("ann", "bob"):
-            self.ids[name]["goal_id"] = self.goal(name)
+            self.ids[name] |= {"goal_id": self.goal(name), "draft_id": self.draft(name)}
         self.secrets["user's session"] = self.session()
         self.secrets["session that is over"] = over = self.session()
         assert self.wire("DELETE", "/v2/sessions/current", over).status == 204
@@ -212,6 +236,14 @@ class World:
         assert answer.status == 201, answer
         goal_id: str = answer.json["id"]
         return goal_id
+
+    def draft(self, owner: str) -> str:
+        """A new draft's id."""
+        path = f"/v2/users/{owner}/drafts"
+        answer = self.wire("POST", path, self.secrets["administrator"], {"name": "of theirs"})
+        assert answer.status == 201, answer
+        draft_id: str = answer.json["id"]
+        return draft_id
 
     def token(self, owner: str) -> str:
         """A new token's id."""
@@ -279,7 +311,7 @@ class Tried(NamedTuple):
 def tries(place: str) -> dict[Tried, int]:
     """Everything that is tried at a place, and the status that must be answered. Those who are let in nowhere try one
     kind of ids."""
-    has_id = any(f"{{{name}}}" in place for name in ("user", "goal_id", "token_id"))
+    has_id = any(f"{{{name}}}" in place for name in IDS)
     found = {}
     for (name, caller), method, kind in product(CALLERS.items(), METHODS, KINDS if has_id else ("",)):
         if caller.role is not None or kind in ("", "ann"):
@@ -312,9 +344,11 @@ def test_every_caller_gets_what_the_rules_say_and_refusals_change_nothing(world:
     def path(method: str, kind: str, *, renew: bool) -> str:
         ids = {**OTHERS, **world.ids.get(kind, {})}
         if renew and call_of(place, method).fresh:
-            made: dict[str, Callable[[str], str]] = {"goal_id": world.goal, "token_id": world.token}
+            made: dict[str, Callable[[str], str]] = {
+                "goal_id": world.goal, "token_id": world.token, "draft_id": world.draft,
+            }  # fmt: skip
             ids |= {name: make(kind) for name, make in made.items() if f"{{{name}}}" in place}
-        return place.format(**ids)
+        return place.replace(":path", "").format(**ids)
 
     def ask(tried: Tried, *, renew: bool) -> None:
         caller, method, kind = tried

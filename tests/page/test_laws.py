@@ -73,20 +73,19 @@ def any_command(draw: random.Random, goals: Goals) -> Command:
     make = CreateGoal(
         f"goal-{len(goals.known):03}", f"n{draw.randrange(99)}", other, before=draw.choice([None, None, *known])
     )
-    return draw.choice(
-        [
-            make,
-            make,
-            ChangeGoal(goal, name=f"renamed {draw.randrange(99)}"),
-            ChangeGoal(goal, description=draw.choice([None, "why", "how"]), due=draw.choice([None, moment])),
-            CompleteGoal(goal, cascade=draw.random() < 0.4),
-            ReopenGoal(goal),
-            MoveGoal(goal, other, after=beside),
-            DeleteGoal(goal),
-            RestoreGoal(goal, only=draw.random() < 0.3),
-            RestoreGoal(goal, None),
-        ]
-    )
+    anything: list[Command] = [
+        make,
+        make,
+        ChangeGoal(goal, name=f"renamed {draw.randrange(99)}"),
+        ChangeGoal(goal, description=draw.choice([None, "why", "how"]), due=draw.choice([None, moment])),
+        CompleteGoal(goal, cascade=draw.random() < 0.4),
+        ReopenGoal(goal),
+        MoveGoal(goal, other, after=beside),
+        DeleteGoal(goal),
+        RestoreGoal(goal, only=draw.random() < 0.3),
+        RestoreGoal(goal, None),
+    ]
+    return draw.choice(anything)
 
 
 def history(seed: int) -> list[Recorded]:

@@ -87,7 +87,8 @@ def _end_of_command(served: Served, user: str, position: int) -> int:
     """A moment of the page is behind a whole command."""
     events = served.events(f"/users/{user}")
     command = next(event["command"] for event in events if event["position"] == position)
-    return max(event["position"] for event in events if event["command"] == command)
+    positions: list[int] = [event["position"] for event in events if event["command"] == command]
+    return positions[-1]
 
 
 def test_the_past_is_walked_by_keys_and_read_only(page: Page, served: Served, user: str) -> None:

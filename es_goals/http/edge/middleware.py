@@ -18,7 +18,7 @@ from es_goals.goals.commands import GoalNotFound
 from es_goals.http import answers, requests
 from es_goals.http.describe.operation import Operation
 from es_goals.http.edge import codings, cookies, headers, peers
-from es_goals.http.edge.access import READING, expect_allowed, operation_of
+from es_goals.http.edge.access import READING, expect_allowed, needs_of, operation_of
 from es_goals.http.edge.body import Message
 from es_goals.http.edge.rates import Rates, set_headers
 from es_goals.http.exchange import Request
@@ -103,23 +103,24 @@ class Middleware:
             requests.expect_unmatched(req)
             if not one.command:
                 requests.expect_no_key(req)
+            if not (one.command or one.tagged):
                 requests.expect_any(req)
 
     def _admit(self, req: Request, resp: Response, one: Operation) -> None:
-        registration, caller = self._settings.registration, req.caller
+        needs, caller = needs_of(one, self._settings), req.caller
         if caller is None:
             if not one.uncounted:
                 self._count(resp, peers.address_key(req.address))
             if req.secret is not None and not req.by_cookie:
                 raise Refusal("unauthenticated", "expected a token that is good; found one that is not, or no more")
-            if one.needs == "nobody" or (one.needs == "registration" and registration == "open"):
+            if needs == "nobody":
                 return
             raise Refusal("unauthenticated", "expected Authorization: Bearer <token>; found none")
         self._count(resp, caller.user.id)
         if req.by_cookie and req.method not in READING:
             cookies.expect_same_origin(req, self._settings)
         if (caller.user.role, caller.scope) != _UNLIMITED:
-            expect_allowed(one, req.method, caller, registration)
+            expect_allowed(one, req.method, caller, needs)
 
     def _count(self, resp: Response, key: str) -> None:
         rates = self._rates

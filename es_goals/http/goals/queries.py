@@ -1,9 +1,9 @@
 """Reading trees of goals as they are and as they were."""
 
-from typing import Annotated, Literal, NoReturn
+from typing import Annotated, Any, Literal, NoReturn
 
 from falcon.asgi import Response
-from msgspec import UNSET, Meta, Struct, UnsetType
+from msgspec import UNSET, Meta, Struct, UnsetType, defstruct, structs
 
 from es_goals.http import answers, requests
 from es_goals.http.describe.operation import operation
@@ -59,6 +59,16 @@ class TreeQuery(Struct, frozen=True, forbid_unknown_fields=True):
         find = None if self.q is UNSET else _parsed(self.q)
         shown = (flat, self.status, _given(self.depth), self.deleted)
         return TreeOptions(*shown, find, self.order is not UNSET, _given(self.limit), self.ranks)
+
+
+ShownQuery: Any = defstruct(
+    "ShownQuery",
+    [(one.name, one.type, one.default) for one in structs.fields(TreeQuery) if one.name != "as_of"],
+    namespace={"__doc__": "The same of what has no past.", "options": TreeQuery.options},
+    module=__name__,
+    frozen=True,
+    forbid_unknown_fields=True,
+)
 
 
 class GoalQuery(Struct, frozen=True, forbid_unknown_fields=True):

@@ -30,7 +30,7 @@ from es_goals.worker import Worker
 NDJSON = "application/x-ndjson"
 EVENT_STREAM = "text/event-stream"
 KEEP_ALIVE_SECONDS = 15.0
-_CROWDED = ("too-many-streams", "too-many-own-streams", "took-too-long")
+CROWDED = ("too-many-streams", "too-many-own-streams", "took-too-long")
 _encode = msgspec.json.Encoder().encode
 
 logger = structlog.get_logger()
@@ -172,7 +172,7 @@ class Events(Feed):
     """/v2/events"""
 
     @operation("The log, in order", {200: EventPage}, query=EventsQuery,
-               problems=("user-not-found", "goal-not-found", *_CROWDED),
+               problems=("user-not-found", "goal-not-found", *CROWDED),
                produces=("application/json", NDJSON, EVENT_STREAM))  # fmt: skip
     async def on_get(self, req: Request, resp: Response) -> None:
         """A page; with Accept: application/x-ndjson all of it, with text/event-stream all of it and what comes."""
@@ -187,7 +187,7 @@ class Events(Feed):
 class UserEvents(Feed):
     """/v2/users/{user}/events"""
 
-    @operation("A user's history", {200: EventPage}, query=OwnEventsQuery, problems=("user-not-found", *_CROWDED),
+    @operation("A user's history", {200: EventPage}, query=OwnEventsQuery, problems=("user-not-found", *CROWDED),
                produces=("application/json", NDJSON, EVENT_STREAM))  # fmt: skip
     async def on_get(self, req: Request, resp: Response, user: User) -> None:
         """As /v2/events."""
@@ -198,7 +198,7 @@ class GoalHistory(Feed):
     """/v2/goals/{goal_id}/history"""
 
     @operation("A goal's history", {200: EventPage}, query=HistoryQuery,
-               problems=("goal-not-found", "projection-behind", *_CROWDED),
+               problems=("goal-not-found", "projection-behind", *CROWDED),
                produces=("application/json", NDJSON, EVENT_STREAM))  # fmt: skip
     async def on_get(self, req: Request, resp: Response, goal_id: str) -> None:
         """A deleted goal's too; with `subtree` also that of what was below it."""
