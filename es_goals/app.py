@@ -18,7 +18,7 @@ from es_goals.http.edge.middleware import Middleware
 from es_goals.http.edge.rates import Rates
 from es_goals.http.edge.streams import Streams
 from es_goals.http.exchange import Request
-from es_goals.http.goals import commands, drafts, files, past
+from es_goals.http.goals import commands, drafts, files, overviews, past
 from es_goals.http.log import audit, proofs
 from es_goals.http.operating import health
 from es_goals.http.operating import projections as read_models
@@ -60,6 +60,7 @@ def routes(worker: Worker) -> Routes:
         *commands.routes(worker),
         *files.routes(worker),
         *drafts.routes(worker),
+        *overviews.routes(worker),
         (past.DIFF, past.Diff(worker)),
         (past.BLAME, past.Blame(worker)),
         *_of_events(worker),

@@ -127,6 +127,10 @@ PLACES: dict[str, dict[str, Call]] = {
     "/v2/users/{user}/drafts/{draft_id}/diff": {"GET": Call("user", 200)},
     "/v2/users/{user}/drafts/{draft_id}/rebase": {"POST": Call("user", 200)},
     "/v2/users/{user}/drafts/{draft_id}/apply": {"POST": Call("user", 200, fresh=True)},
+    "/v2/users/{user}/timeline": {"GET": Call("user", 200)},
+    "/v2/users/{user}/activity": {"GET": Call("user", 200)},
+    "/v2/users/{user}/burnup": {"GET": Call("user", 200)},
+    "/v2/users/{user}/burnup?goal={goal_id}": {"GET": Call("user", 200)},
     "/v2/goals/{goal_id}": {
         "GET": Call("user", 200),
         "PATCH": Call("user", 200, {"name": "changed"}),

@@ -366,6 +366,7 @@ def test_a_key_is_read_as_it_was_written() -> None:
         f"{KEY.line}\nmore",
         f"{KEY.line}\n{make_key('another').line}",
     ],
+    ids=["verifier", "a space", "cut", "another name", "no name", "more", "two"],
 )
 def test_what_is_no_key_is_refused_without_being_shown(text: str) -> None:
     with pytest.raises(BadKey) as refused:

@@ -173,7 +173,7 @@ class UserEvidence(Feed):
         yield evidence.begin()
         wanted, after = Filter(evidence.user, until=evidence.size), 0
         while await self._still_in(req):
-            lines = await self.reads.events(wanted, after, evidence.size, PAGE, req.asker)
+            lines, _ = await self.reads.events(wanted, after, evidence.size, PAGE, req.asker)
             if not lines:
                 yield evidence.end()
                 return
