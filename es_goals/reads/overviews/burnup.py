@@ -20,6 +20,7 @@ from es_goals.events import (
     moment,
 )
 from es_goals.projector import PAGE, ProjectionBehind
+from es_goals.storage.deadlines import current
 from es_goals.storage.log import Reader, all_lines
 
 
@@ -72,7 +73,8 @@ class _Count:
         return self._top is None or goal_id in self._inside
 
     def _below(self, goal_id: str) -> Iterator[str]:
-        """The goal and those below it."""
+        """The goal and those below it. Raises Interrupted."""
+        current().check()  # many may be moved over and over in events that were read at once
         waiting = [goal_id]
         while waiting:
             one = waiting.pop()
