@@ -9,7 +9,7 @@ from falcon.asgi import App, Response
 
 import projections
 from es_goals.charges import free_of_charge
-from es_goals.http import audit, problems, v1
+from es_goals.http import problems, v1
 from es_goals.http.accounts import sessions, tokens, users
 from es_goals.http.accounts.signing import Signing
 from es_goals.http.describe import docs, openapi, page
@@ -18,7 +18,8 @@ from es_goals.http.edge.middleware import Middleware
 from es_goals.http.edge.rates import Rates
 from es_goals.http.edge.streams import Streams
 from es_goals.http.exchange import Request
-from es_goals.http.goals import commands, files, overviews, past
+from es_goals.http.goals import commands, drafts, files, overviews, past
+from es_goals.http.log import audit, proofs
 from es_goals.http.operating import health
 from es_goals.http.operating import projections as read_models
 from es_goals.ids import wall_clock
@@ -58,6 +59,7 @@ def routes(worker: Worker) -> Routes:
         *_of_accounts(worker, signing),
         *commands.routes(worker),
         *files.routes(worker),
+        *drafts.routes(worker),
         *overviews.routes(worker),
         (past.DIFF, past.Diff(worker)),
         (past.BLAME, past.Blame(worker)),
@@ -72,6 +74,8 @@ def routes(worker: Worker) -> Routes:
         ("/docs", docs.Page()),
         ("/docs/{file}", docs.File()),
         ("/problems/{slug}", docs.ProblemPage()),
+        ("/log/checkpoint", proofs.Checkpoint(worker)),
+        ("/log/tile/{level}/{number:path}", proofs.HashTile(worker)),
         *_of_page(worker.settings),
     ]
 
@@ -89,9 +93,12 @@ def _of_accounts(worker: Worker, signing: Signing) -> Routes:
     return [
         ("/v2/users", users.Users(worker, signing)),
         ("/v2/users/{user}", users.OneUser(worker)),
+        ("/v2/users/{user}/disable", users.Admission(worker, disabled=True)),
+        ("/v2/users/{user}/enable", users.Admission(worker, disabled=False)),
         ("/v2/users/{user}/password", users.UserPassword(worker, signing)),
         ("/v2/sessions", sessions.Sessions(worker, signing)),
         ("/v2/sessions/current", sessions.CurrentSession(worker)),
+        ("/v2/sessions/{session_id}", sessions.AnySession(worker)),
         *_at_provider(worker, signing),
         ("/v2/tokens", tokens.Tokens(worker)),
         ("/v2/tokens/{token_id}", tokens.OneToken(worker)),
@@ -117,6 +124,10 @@ def _of_events(worker: Worker) -> Routes:
         ("/v2/users/{user}/events", audit.UserEvents(worker, streams)),
         ("/v2/goals/{goal_id}/history", audit.GoalHistory(worker, streams)),
         ("/v2/events", audit.Events(worker, streams)),
+        ("/v2/users/{user}/evidence", proofs.UserEvidence(worker, streams)),
+        ("/v2/log/checkpoint", proofs.Checkpoint(worker)),
+        ("/v2/log/proofs/inclusion", proofs.Inclusion(worker)),
+        ("/v2/log/proofs/consistency", proofs.Consistency(worker)),
     ]
 
 
@@ -142,5 +153,5 @@ def _falcon(worker: Worker, rates: Rates | None) -> App[Request, Response]:
         if not hasattr(resource, "on_head") and hasattr(resource, "on_get"):
             # HEAD answers as GET does; Falcon leaves the body out.
             resource.on_head = resource.on_get  # type: ignore[attr-defined]
-        app.add_route(path, resource)
+        app.add_route(path.replace("{session_id}", "{session_id:uuid}"), resource)  # beside /v2/sessions/oidc
     return app

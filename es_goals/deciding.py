@@ -2,6 +2,7 @@
 
 from collections.abc import Container, Sequence
 from datetime import datetime
+from typing import Protocol
 
 from msgspec import Struct, structs
 
@@ -11,7 +12,7 @@ from es_goals.goals.rules import decide
 from es_goals.goals.state import Goals, Trial
 from es_goals.storage.deadlines import Deadline
 from es_goals.storage.errors import Interrupted
-from es_goals.storage.log import Cause
+from es_goals.storage.log import Cause, Reader, Transaction
 from es_goals.values import Rejected
 
 
@@ -36,10 +37,23 @@ class Expected(Struct, frozen=True):
     none_of: frozenset[int] = frozenset()
 
 
+class Decider(Protocol):
+    """Decides the commands of a request itself, and keeps what it has to with what they cause."""
+
+    def decide(self, log: Reader, trial: Trial, at: int, deadline: Deadline) -> list[GoalEvent]:
+        """Return what the commands cause at the time `at` (µs), tried on the goals, which are as of the log's end.
+        `log`: the transaction, or where nothing is recorded yet the log. Raises what refuses them all, Interrupted at
+        the deadline."""
+
+    def recorded(self, transaction: Transaction, position: int) -> None:
+        """Called behind the append, in its transaction; `position`: of the user's last event. Raises what refuses them
+        by now."""
+
+
 class Request(Struct, frozen=True):
     """Commands of one user, recorded all or none under one command id. `key` and `digest` are the client's
     Idempotency-Key and the SHA-256 of its request. `batch`: a refusal tells which command it is about, also where there
-    is one only. `shown`: the goals are answered."""
+    is one only. `shown`: the goals are answered. `decider`: what decides them as a batch, if not the rules alone."""
 
     user_id: str
     commands: Sequence[Command]
@@ -49,6 +63,7 @@ class Request(Struct, frozen=True):
     expected: Expected | None = None
     batch: bool = False
     shown: bool = True
+    decider: Decider | None = None
 
     @property
     def several(self) -> bool:

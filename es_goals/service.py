@@ -1,6 +1,6 @@
 """Takes commands: decides them on the user's cached Goals, appends what they cause, answers each command once."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Container, Sequence
 from functools import partial
 from time import thread_time
 from typing import Protocol, TypeVar, cast
@@ -17,7 +17,7 @@ from es_goals.goals.outcome import Result, _results
 from es_goals.goals.state import Goals, Trial, evolve
 from es_goals.storage.deadlines import NEVER, Deadline, current
 from es_goals.storage.errors import Interrupted, SubjectTaken
-from es_goals.storage.log import Cause, Head, Log, StoredKey, Transaction, User
+from es_goals.storage.log import Cause, Head, Log, Reader, StoredKey, Transaction, User
 from es_goals.storage.writer import Ticket, Writer
 
 REGISTRATIONS = "account:"
@@ -167,7 +167,7 @@ class Service:
         expect_seen(goals, request)
         head = self._log.head()
         at = max(now, head.at)
-        events = decided(Trial(goals), request, at, self._bounds, self._log.taken(request.brought), deadline)
+        events = self._caused(self._log, Trial(goals), request, at, self._log.taken(request.brought), deadline)
         if not request.several:
             for event in events:
                 evolve(goals, event, at)
@@ -215,6 +215,8 @@ class Service:
             last, size = self._append(transaction, request, stream, version, events)
             last = last or cached.position
             self._store_key(transaction, request, stream, last, len(events))
+            if request.decider is not None:
+                request.decider.recorded(transaction, last)
             if goals.version == version:  # several were evolved while they were decided
                 for event in events:
                     evolve(goals, event, transaction.at)
@@ -244,7 +246,7 @@ class Service:
             return _Later(transaction.at)
         expect_seen(trial.goals, request)
         try:
-            return decided(trial, request, transaction.at, self._bounds, taken, Deadline.after(SLICE_SECONDS))
+            return self._caused(transaction, trial, request, transaction.at, taken, Deadline.after(SLICE_SECONDS))
         except Interrupted:
             return _Later(transaction.at)
 
@@ -254,9 +256,16 @@ class Service:
         expect_seen(known.goals, request)
         deadline = Deadline.after(current().left() * DECIDING)
         version, trial = known.goals.version, Trial(known.goals)
-        events = decided(trial, request, at, self._bounds, self._log.taken(request.brought), deadline)
+        events = self._caused(self._log, trial, request, at, self._log.taken(request.brought), deadline)
         trial.take_back()
         return _Work(request, stream, [known], Prepared(events, version, at))
+
+    def _caused(
+        self, log: Reader, trial: Trial, request: Request, at: int, taken: Container[str], deadline: Deadline
+    ) -> list[GoalEvent]:
+        if request.decider is not None:
+            return request.decider.decide(log, trial, at, deadline)
+        return decided(trial, request, at, self._bounds, taken, deadline)
 
     def _append(
         self, transaction: Transaction, request: Request, stream: str, version: int, events: list[GoalEvent]

@@ -30,6 +30,15 @@ class Settings(Struct, frozen=True, forbid_unknown_fields=True):
     db: Annotated[
         str, Meta(min_length=1, description="path of the log, or a `postgresql://` URL; made on first use")
     ] = "events.db"
+    checkpoints: Annotated[
+        str, Meta(description="path of the file that keeps the log's checkpoints; beside a log that is a file")
+    ] = ""
+    signing_key: Annotated[
+        str, Meta(pattern=r"^(PRIVATE\+KEY\+\S+\s*)*\Z", description="the keys that sign checkpoints, one a line")
+    ] = ""
+    public_checkpoint: Annotated[
+        bool, Meta(description="show checkpoints and proofs to everybody, also who is not signed in")
+    ] = False
     replica: Annotated[
         str, Meta(pattern="^(postgres(ql)?://.+)?$", description="a `postgresql://` URL to read from, where not behind")
     ] = ""
@@ -87,7 +96,7 @@ class Settings(Struct, frozen=True, forbid_unknown_fields=True):
         20_000
     )
     text_limit: Annotated[
-        int, Meta(ge=1, le=200_000_000, description="characters of all names and descriptions of a user's goals")
+        int, Meta(ge=1, le=200_000_000, description="bytes of all names and descriptions of a user's goals")
     ] = 20_000_000
     batch_limit: Annotated[int, Meta(ge=1, le=1_000, description="commands of a batch")] = 1_000
     events_limit: Annotated[int, Meta(ge=1, le=1_000_000, description="events a request may cause")] = 100_000
@@ -96,6 +105,9 @@ class Settings(Struct, frozen=True, forbid_unknown_fields=True):
     user_streams_limit: Annotated[
         int, Meta(ge=1, le=10_000, description="streams of events a worker serves a user")
     ] = 10
+    unread_answers: Annotated[
+        int, Meta(ge=1_048_576, description="bytes of large answers that a worker keeps to be read, a user half of it")
+    ] = 134_217_728
     requests_limit: Annotated[
         int, Meta(ge=0, le=1_000_000, description="requests a second of a user, on one machine; 0: any")
     ] = 1_000
@@ -132,8 +144,8 @@ def _items(text: str) -> list[str]:
     return [item for item in (item.strip() for item in text.split(",")) if item]
 
 
-SECRET = ("db", "replica", "oidc_secret")
-"""Settings that hold a password, or may: `ES_GOALS_DB_FILE` names a file that holds it."""
+SECRET = ("db", "signing_key", "replica", "oidc_secret")
+"""Settings that hold a secret, or may: `ES_GOALS_DB_FILE` names a file that holds it."""
 
 
 RENAMED: Mapping[str, tuple[str, int]] = {

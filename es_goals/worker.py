@@ -10,9 +10,11 @@ import structlog
 
 from es_goals import metrics
 from es_goals.charges import Charge, free_of_charge
-from es_goals.configured import limits_of, options_of
+from es_goals.configured import checkpoints_of, limits_of, options_of
+from es_goals.drafting import Drafting
 from es_goals.ids import Uuid7
-from es_goals.projector import Projector
+from es_goals.projector import ProjectionBehind, Projector
+from es_goals.proving.checkpoints import BadCheckpoints, Contradicted
 from es_goals.proving.tree import HashTree
 from es_goals.reads import TREE, Reads
 from es_goals.reads.cache import LocalCache, LogCache, RemoteCache
@@ -21,6 +23,7 @@ from es_goals.reads.follower import Follower
 from es_goals.reads.pool import FairPool
 from es_goals.reads.replica import Replica, Source
 from es_goals.reads.trees import TreeCache
+from es_goals.reads.whatif.drafts import DraftReads
 from es_goals.rebuild import Rebuilder
 from es_goals.service import Service
 from es_goals.settings import Settings
@@ -57,6 +60,7 @@ class Worker:
         self.projector = Projector(log, self.storage.views, models)
         self.rebuilder = Rebuilder(self.projector)
         self.tree = HashTree(self.storage)
+        self.checkpoints = checkpoints_of(settings, log, self.tree, clock)
         self.follower = Follower(settings.tick)
         pool = FairPool(settings.threads, charge)
         self.service = Service(
@@ -69,12 +73,16 @@ class Worker:
             committed=self._committed,
             charge=charge,
         )
-        self.reads = self._reads(pool, failed)
+        trees = TreeCache(settings.reading_cache)
+        self.reads = self._reads(pool, trees, failed)
+        rules = (limits_of(settings), settings.events_limit)
+        self.drafting = Drafting(log, self.service, pool, clock, *rules, settings.body_limit)
+        self.drafts = DraftReads(self.reads, trees, *rules)
         self._background: set[asyncio.Future[None]] = set()
         self._at_close: list[Callable[[], None]] = []
         self._housekeeping_at = 0.0
 
-    def _reads(self, pool: FairPool, failed: Callable[[], None]) -> Reads:
+    def _reads(self, pool: FairPool, trees: TreeCache, failed: Callable[[], None]) -> Reads:
         settings, storage, projector = self.settings, self.storage, self.projector
         cache: LogCache
         if storage.log.is_local:
@@ -87,7 +95,6 @@ class Worker:
             if settings.replica
             else None
         )
-        trees = TreeCache(settings.reading_cache)
         return Reads(storage, projector, cache, authenticator, pool, trees, self.clock, self.in_background, replica)
 
     def _open_replica(self, log_id: str) -> Source:
@@ -122,10 +129,20 @@ class Worker:
             self.in_background(asyncio.to_thread(self._purge_expired))
         return await self.reads.cache.refresh(Deadline.after(self.settings.deadline))
 
-    def _tick(self) -> None:
+    def _tick(self) -> bool:
+        """Whether it is done, until the log grows."""
         self.storage.log.checkpoint()
         self.projector.tick()
-        self.tree.tick()
+        return not self.tree.tick() or self._sign()
+
+    def _sign(self) -> bool:
+        """Sign a checkpoint, if it is time; whether nothing is left to sign. What contradicts those before is never
+        signed."""
+        try:
+            return self.checkpoints.tick()
+        except (Contradicted, BadCheckpoints) as error:
+            logger.error("checkpoint_refused", detail=str(error))
+            return True
 
     def _purge_expired(self) -> None:
         """Forget what is over: sessions, uses that are too old to matter, passwords that were tried long ago."""
@@ -143,7 +160,14 @@ class Worker:
         self.tree.stop()
         await asyncio.to_thread(self.service.close)
         await asyncio.gather(*self._background, return_exceptions=True)
+        await asyncio.to_thread(self._sign_last)
         self.close()
+
+    def _sign_last(self) -> None:
+        try:
+            self.checkpoints.finish()
+        except (StorageError, ProjectionBehind, Contradicted, BadCheckpoints) as error:  # the next start signs it
+            logger.warning("checkpoint_not_signed", detail=str(error))
 
     def at_close(self, work: Callable[[], None]) -> None:
         """What else is to be ended with the worker's threads."""

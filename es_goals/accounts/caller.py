@@ -17,12 +17,14 @@ Scope = Literal["read", "write"]
 
 
 class Caller(Struct, frozen=True):
-    """Who is asking, and with what: `credential` is a token's id or a session's hash, `session` says which."""
+    """Who is asking, and with what: `credential` is a token's id or a session's hash, `session` says which; it ends at
+    `expires_at` (µs), if not before."""
 
     user: User
     scope: str
     credential: str
     session: bool
+    expires_at: int
 
     def may_see(self, user_id: str) -> bool:
         """Whether what this user has is the caller's to read."""

@@ -115,14 +115,15 @@ def revoke(transaction: Transaction, token: Token, cause: Cause) -> int:
     return _append(transaction, TokenRevoked(token.user_id, token.id), cause)
 
 
-def set_disabled(transaction: Transaction, user_id: str, disabled: bool, cause: Cause) -> bool:
-    """Let a user sign in no more, or again. Returns whether that is new."""
+def set_disabled(transaction: Transaction, user_id: str, disabled: bool, cause: Cause) -> tuple[User, int]:
+    """Let a user sign in no more, or again. Before they are enabled their sessions must be ended, which would be good
+    again."""
     user = _user(transaction, user_id)
     if (user.disabled_at is not None) == disabled:
-        return False
-    transaction.change_user(structs.replace(user, disabled_at=transaction.at if disabled else None))
-    _append(transaction, UserDisabled(user_id) if disabled else UserEnabled(user_id), cause)
-    return True
+        return user, transaction.stream_head(account_stream(user_id)).position
+    changed = structs.replace(user, disabled_at=transaction.at if disabled else None)
+    transaction.change_user(changed)
+    return changed, _append(transaction, UserDisabled(user_id) if disabled else UserEnabled(user_id), cause)
 
 
 def _user(transaction: Transaction, user_id: str) -> User:

@@ -11,7 +11,7 @@ from msgspec import structs
 
 from es_goals import __version__
 from es_goals.accounts.changes import NoSuchToken
-from es_goals.cli import goals, upkeep
+from es_goals.cli import goals, proofs, upkeep
 from es_goals.cli.accounts import token, user_group
 from es_goals.cli.serve import serve
 from es_goals.deciding import RejectedAt
@@ -19,6 +19,9 @@ from es_goals.events import UndecodableEvent
 from es_goals.logs import configure
 from es_goals.outlines import BadOutline, CannotWrite
 from es_goals.projector import NoSuchProjection, ProjectionBehind
+from es_goals.proofs import ProofRefused
+from es_goals.proving.checkpoints import BadCheckpoints, Contradicted
+from es_goals.proving.keys import BadKey
 from es_goals.rebuild import AlreadyRebuilding, NothingToRollBackTo
 from es_goals.settings import InvalidSetting, from_env
 from es_goals.storage.errors import StorageError
@@ -42,6 +45,10 @@ _EXPECTED = (
     Refused,
     Mismatch,
     UndecodableEvent,
+    BadKey,
+    BadCheckpoints,
+    Contradicted,
+    ProofRefused,
 )
 
 
@@ -123,8 +130,12 @@ for command in (
     upkeep.migrate,
     upkeep.copy,
     upkeep.verify,
+    proofs.checkpoint,
+    proofs.evidence,
+    proofs.key_group,
     upkeep.backup_,
     upkeep.restore_,
 ):
     _take_db(command)
     main.add_command(command)
+main.add_command(proofs.check_)  # which has no use for a log

@@ -80,8 +80,11 @@ def user_enable(settings: Settings, name: str) -> None:
 def _set_disabled(settings: Settings, name: str, *, disabled: bool) -> None:
     with opened(settings) as storage:
         user = user_of(storage.log, name)
+        new = (user.disabled_at is not None) != disabled
+        if not disabled:
+            storage.sessions.end_all(user.id)
         with storage.log.writing() as transaction:
-            new = changes.set_disabled(transaction, user.id, disabled, _cause())
+            changes.set_disabled(transaction, user.id, disabled, _cause())
         last = disabled and user.role == "administrator" and not _has_administrator(storage.log)
     state = "disabled" if disabled else "enabled"
     sentence = f"{user.name} is {state}" if new else f"{user.name} was {state} already"

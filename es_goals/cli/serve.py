@@ -14,8 +14,9 @@ from msgspec import structs
 from es_goals import __version__
 from es_goals.cli.accounts import expect_administrator
 from es_goals.cli.database import storage_at
-from es_goals.configured import options_of
+from es_goals.configured import checkpoints_of, options_of
 from es_goals.ids import wall_clock
+from es_goals.proving.tree import HashTree
 from es_goals.settings import PREFIX, Settings
 from es_goals.storage import exists
 from es_goals.storage.place import is_file, shown
@@ -47,6 +48,7 @@ def serve(settings: Settings, host: str | None, port: int | None, workers: int |
         provider_of(settings, wall_clock)  # what it refuses is told before a log is made
     existed = exists(settings.db, options_of(settings))
     with _listen(settings) as listener, storage_at(settings, settings.db) as storage:
+        checkpoints_of(settings, storage.log, HashTree(storage), wall_clock).expect_continued()
         if not settings.open:
             expect_administrator(settings, storage.log)
         settings = structs.replace(settings, port=listener.getsockname()[1])

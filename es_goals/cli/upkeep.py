@@ -1,6 +1,7 @@
 """The command line's part of upkeep: rebuild, verify, backup and their kin."""
 
 import os
+from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
 from time import perf_counter
@@ -11,8 +12,10 @@ import click
 from es_goals.cli import terminal
 from es_goals.cli.accounts import end_all_tokens
 from es_goals.cli.database import expect_log, opened, read_models, storage_at, user_of
-from es_goals.configured import options_of
+from es_goals.configured import checkpoints_of, options_of
 from es_goals.ids import wall_clock
+from es_goals.proofs import Checkpoint
+from es_goals.proving.checkpoints import ADVICE, Contradicted, read_signed
 from es_goals.proving.tree import HashTree
 from es_goals.rebuild import Rebuilder
 from es_goals.settings import Settings
@@ -117,23 +120,39 @@ def copy(settings: Settings, source: str, target: str) -> None:
 
 @click.command()
 @click.option("--expect", metavar="POSITION:DIGEST", help="What the log must begin with.")
+@click.option(
+    "--checkpoint",
+    "kept",
+    type=click.Path(path_type=Path, exists=True, dir_okay=False),
+    help="A checkpoint that was kept elsewhere, or a file of them: what the log must begin with.",
+)
+@click.option("--key", "vkey", metavar="VKEY", help="What --checkpoint must be signed with.")
 @click.pass_obj
-def verify(settings: Settings, expect: str | None) -> None:
+def verify(settings: Settings, expect: str | None, kept: Path | None, vkey: str | None) -> None:
     """Check the log and every read model against a fold from scratch; names the first difference."""
+    if (kept is None) != (vkey is None):
+        raise click.UsageError("expected --checkpoint with --key; found one without the other")
+    signed = read_signed(kept.read_bytes(), vkey, str(kept)) if kept is not None and vkey is not None else []
     try:
         anchor = None if expect is None else verification.parse_anchor(expect)
     except ValueError as error:
         raise click.BadParameter(str(error), param_hint="--expect") from error
     with opened(settings) as storage:
-        _verify(storage, anchor)
+        newest = checkpoints_of(settings, storage.log, HashTree(storage), wall_clock).newest()
+        try:
+            _verify(storage, anchor, [*signed, *([] if newest is None else [newest])])
+        except verification.Rewritten as error:
+            raise click.ClickException(f"{error}{'' if signed else f' ({ADVICE})'}") from error
+    for one in signed[-1:]:
+        click.echo(f"the log begins as the checkpoint of {one.origin} at {one.size} says", err=True)
 
 
-def _verify(storage: Storage, anchor: verification.Anchor | None) -> None:
+def _verify(storage: Storage, anchor: verification.Anchor | None, kept: Sequence[Checkpoint] = ()) -> None:
     with terminal.progress("hashing the log") as progress:
         HashTree(storage).catch_up(progress)
     stored = verification.StoredTree(storage.tiles)
     with terminal.progress("reading the log") as progress:
-        checked = verification.verify_log(storage.log, anchor, progress, stored=stored)
+        checked = verification.verify_log(storage.log, anchor, progress, kept, stored)
     click.echo(f"log: {checked.head.position} events, {checked.users} users, {checked.goals} goals: sound")
     projector = read_models(storage)
     for name, model in projector.models.items():
@@ -174,6 +193,15 @@ def restore_(settings: Settings, source: Path, keep_tokens: bool) -> None:
         storage = open_target()
     try:
         _verify(storage, verification.Anchor(manifest.position, manifest.digest))
+        _warn_of_rollback(settings, storage)
     finally:
         storage.close()
     click.echo(f"restored {shown(settings.db)} from {source}")
+
+
+def _warn_of_rollback(settings: Settings, storage: Storage) -> None:
+    """What checkpoints know beyond a backup is gone on purpose, which `serve` wants to be told."""
+    try:
+        checkpoints_of(settings, storage.log, HashTree(storage), wall_clock).expect_continued()
+    except Contradicted as error:
+        click.echo(f"before it is served: {error}", err=True)

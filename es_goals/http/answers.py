@@ -16,7 +16,7 @@ from es_goals.service import Outcome
 
 JSON = "application/json; charset=utf-8"
 PERSONAL = "private, no-cache"
-WHO_ASKS = "Authorization, Access-Token"
+WHO_ASKS = "Authorization, Access-Token, Cookie"
 
 EVENTS_SHOWN = 1_000
 PUBLIC = "public, max-age=3600"
@@ -108,9 +108,20 @@ def secret(resp: Response) -> None:
     resp.set_header("Cache-Control", "no-store")
 
 
+def personal(resp: Response) -> None:
+    """An answer that depends on who asks, of a path that is for everybody, and that nobody may keep."""
+    secret(resp)
+    resp.append_header("Vary", WHO_ASKS)
+
+
 def settled(resp: Response) -> None:
     """A personal answer that will never change."""
     resp.set_header("Cache-Control", "private, max-age=3600, immutable")
+
+
+def tag(resp: Response, tag: str) -> None:
+    """What the client may name in If-Match from now on."""
+    resp.set_header("ETag", tag)
 
 
 def tagged(req: Request, resp: Response, tag: str) -> bool:

@@ -18,12 +18,13 @@ class Request(falcon.asgi.Request):
     came by TLS; `deadline`: until when it may wait for the storage; `caller`: who is signed in, if somebody is; `look`:
     what one look at the log showed; `owner`: the user whom the path names, or whose goal it names; `named_by_id`:
     whether it names the user by id; `operation`: what answers; `raw`: the body as it came; `dry_run`: whether it only
-    asks what would happen, and `answer` in which form.
+    asks what would happen, and `answer` in which form; `secret`: what signs it in; `by_cookie`: whether that came in a
+    cookie.
     """
 
     __slots__ = (
-        "address", "answer", "caller", "deadline", "dry_run", "id", "look", "named_by_id", "operation",
-        "owner", "raw", "secure", "started",
+        "address", "answer", "by_cookie", "caller", "deadline", "dry_run", "id", "look", "named_by_id", "operation",
+        "owner", "raw", "secret", "secure", "started",
     )  # fmt: skip
 
     id: str
@@ -39,6 +40,8 @@ class Request(falcon.asgi.Request):
     named_by_id: bool
     operation: Operation | None
     raw: bytes
+    secret: str | None
+    by_cookie: bool
 
     @property
     def asker(self) -> Asker:

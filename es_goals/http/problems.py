@@ -1,6 +1,6 @@
 """Every error a client can see: one shape (RFC 9457), one table from exceptions to problems, a page for each type."""
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from importlib import resources
 from typing import Any
 
@@ -10,8 +10,9 @@ import structlog
 from falcon.asgi import Response
 from msgspec import Struct, structs
 
-from es_goals import deciding, metrics, projector, rebuild, service
+from es_goals import deciding, drafting, metrics, projector, rebuild, service
 from es_goals.accounts import changes
+from es_goals.drafting import DraftConflicts
 from es_goals.goals.commands import (
     AmbiguousName,
     GoalExists,
@@ -24,6 +25,9 @@ from es_goals.goals.commands import (
     UnderItself,
 )
 from es_goals.http.exchange import Request
+from es_goals.proving.checkpoints import BadCheckpoints, Contradicted
+from es_goals.proving.tiles import HashesGone
+from es_goals.reads.history import EventBrief, brief
 from es_goals.storage.errors import (
     CredentialTaken,
     GenerationGone,
@@ -58,8 +62,42 @@ class Fault(Struct, frozen=True, omit_defaults=True):
     parameter: str | None = None
 
 
+class RuleProblem(Struct, frozen=True, omit_defaults=True):
+    """What is wrong with a command of a draft, as its own call would answer it."""
+
+    type: str
+    title: str
+    status: int
+    detail: str
+    errors: list[Fault] = []
+
+
+class Conflict(Struct, frozen=True, tag_field="kind"):
+    """Where a draft and the present goals do not agree."""
+
+
+class RefusedConflict(Conflict, frozen=True, tag="refused"):
+    """The rules refuse a command of the draft; `index` is its place there."""
+
+    index: int
+    command: msgspec.Raw
+    problem: RuleProblem
+
+
+class OverwriteConflict(Conflict, frozen=True, tag="overwrites"):
+    """Since the base somebody gave a field the value `now`, by the event `by`, and the draft would set it to `mine`."""
+
+    goal_id: str
+    field: str
+    base: Any
+    now: Any
+    mine: Any
+    by: EventBrief | None
+
+
 class ProblemAnswer(Struct, frozen=True, omit_defaults=True):
-    """An error's body. `index` tells which command of several was refused."""
+    """An error's body. `index` tells which command of several was refused; of `conflicts_count` conflicts the first 100
+    are told."""
 
     type: str
     title: str
@@ -70,6 +108,8 @@ class ProblemAnswer(Struct, frozen=True, omit_defaults=True):
     index: int | None = None
     message: str | None = None
     dry_run: bool = False
+    conflicts: list[RefusedConflict | OverwriteConflict] = []
+    conflicts_count: int | None = None
 
 
 class Refusal(Exception):
@@ -120,11 +160,18 @@ _SLUGS: Mapping[type[Exception], str] = {
     Unavailable: "storage-unavailable",
     Interrupted: "took-too-long",
     projector.ProjectionBehind: "projection-behind",
+    HashesGone: "projection-behind",
+    Contradicted: "checkpoint-refused",
+    BadCheckpoints: "checkpoint-refused",
     GenerationGone: "projection-behind",
     rebuild.AlreadyRebuilding: "already-rebuilding",
     projector.NoSuchProjection: "projection-not-found",
     rebuild.NothingToRollBackTo: "nothing-to-roll-back-to",
     TimeoutError: "outcome-unknown",
+    drafting.DraftNotFound: "draft-not-found",
+    drafting.DraftApplied: "draft-applied",
+    drafting.TooManyDrafts: "too-many-drafts",
+    DraftConflicts: "draft-conflicts",
 }
 
 _FALCON: Mapping[int, str] = {404: "not-found", 405: "method-not-allowed", 413: "body-too-large", 415: "media-type"}
@@ -162,7 +209,7 @@ def answer(error: Exception, request_id: str, *, message: bool = False) -> Probl
         detail = _of_falcon(inner, problem)
     if isinstance(inner, TimeoutError):
         detail = "expected the storage to answer before the deadline; found it still busy"
-    return ProblemAnswer(
+    told = ProblemAnswer(
         f"/problems/{problem.slug}",
         problem.title,
         problem.status,
@@ -172,6 +219,22 @@ def answer(error: Exception, request_id: str, *, message: bool = False) -> Probl
         index,
         detail if message else None,
     )
+    if isinstance(error, DraftConflicts):
+        told = structs.replace(told, conflicts=list(_conflicts(error)), conflicts_count=error.count)
+    return told
+
+
+def _conflicts(error: DraftConflicts) -> Iterator[RefusedConflict | OverwriteConflict]:
+    """Those that are refused first: nothing makes up for them."""
+    commands = msgspec.json.decode(error.draft.commands, type=list[msgspec.Raw])
+    for one in error.refused:
+        inner = answer(deciding.RejectedAt(one.index, one.error), "")
+        problem = RuleProblem(inner.type, inner.title, inner.status, inner.detail, inner.errors)
+        yield RefusedConflict(one.index, commands[one.index], problem)
+    for overwrite, line in zip(error.overwrites, error.by, strict=True):
+        values = (overwrite.base, overwrite.now, overwrite.mine)
+        by = None if line is None else brief(line)
+        yield OverwriteConflict(overwrite.goal_id, overwrite.field, *values, by)
 
 
 def _of_falcon(error: falcon.HTTPError, problem: Problem) -> str:

@@ -17,6 +17,7 @@ from msgspec import UNSET, Meta, Struct, UnsetType
 
 from es_goals.compression import CODINGS
 from es_goals.deciding import Expected
+from es_goals.events import instant
 from es_goals.http import faults
 from es_goals.http.exchange import Request
 from es_goals.http.faults import Fault
@@ -271,6 +272,17 @@ def expect_unmatched(req: Request) -> None:
     header = req.headers.get("if-none-match")
     if header is not None and header.strip() == "*":
         raise Refusal("changed", "expected nothing at this path, as If-None-Match: * asks; found something")
+
+
+def again(raw: str, type: type[T]) -> T:
+    """What `written` wrote, as a `type`."""
+    decoded: T = _decoder(cast(Any, type))(raw.encode())
+    return decoded
+
+
+def written(value: Any) -> str:
+    """What a body had, as JSON to be kept."""
+    return msgspec.json.encode(value, enc_hook=instant).decode()
 
 
 def expect_any(req: Request) -> None:

@@ -6,6 +6,7 @@ from typing import Literal, NoReturn, TypeVar
 
 from msgspec import UNSET, structs
 
+from es_goals.deciding import Decider
 from es_goals.deciding import Request as Commands
 from es_goals.goals.commands import Command, GoalNotFound
 from es_goals.http import requests
@@ -13,7 +14,7 @@ from es_goals.http.exchange import Request
 from es_goals.http.problems import Refusal
 from es_goals.ids import uuid_of
 from es_goals.reads.history import BeyondHead
-from es_goals.reads.tried import Tried
+from es_goals.reads.whatif.tried import Tried
 from es_goals.service import Outcome
 from es_goals.storage.log import Cause, Transaction, User
 from es_goals.worker import Worker
@@ -37,14 +38,15 @@ class Resource:
         *,
         batch: bool = False,
         shown: bool = True,
+        decider: Decider | None = None,
     ) -> Outcome:
         """Execute a request's commands, or try them. `goal_id`: the one whose revision If-Match names; None: it names
-        the version of all the user's goals."""
+        the version of all the user's goals, or what the `decider` says."""
         await self.expect_still_in(req)
         cause = requests.cause(req, self.worker.new_id(), reason)
         key, digest = requests.idempotency(req, cause.reason, req.raw)
-        expected = requests.expected(req, goal_id)
-        asked = Commands(owner.id, commands, cause, key, digest, expected, batch, shown)
+        expected = None if decider is not None else requests.expected(req, goal_id)
+        asked = Commands(owner.id, commands, cause, key, digest, expected, batch, shown, decider)
         if req.dry_run:
             tried = await self.worker.service.dry_run(asked, self.worker.clock(), req.deadline)
             return tried if req.answer is None else await self._told(req, owner, tried, req.answer)
@@ -99,7 +101,7 @@ class Resource:
         """Who was let in may have been thrown out since, while the body was on its way. Raises Refusal."""
         if req.caller is None:
             return
-        if not await self.reads.still_authenticated(requests.secret_of(req) or "", req.deadline):
+        if not await self.reads.still_authenticated(req.secret or "", req.deadline):
             raise Refusal("unauthenticated", "expected a token that is good; found one that ended meanwhile")
 
 

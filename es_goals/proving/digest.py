@@ -6,6 +6,7 @@
 from hashlib import sha256
 from struct import Struct
 
+import msgspec
 from msgspec import structs
 
 from es_goals.events import Recorded
@@ -26,6 +27,29 @@ def event_bytes(line: Recorded) -> bytes:
         written = value if isinstance(value, bytes) else str(value).encode()
         parts += (_length(len(written)), written)
     return b"".join(parts)
+
+
+def read_event(data: bytes) -> Recorded:
+    """Return the event whose bytes these are. Raises ValueError."""
+    values: list[bytes | None] = []
+    place = 0
+    while place < len(data):
+        length, place = data[place : place + 4], place + 4
+        if length == _ABSENT:
+            values.append(None)
+            continue
+        end = place + int.from_bytes(length, "big")
+        values.append(data[place:end])
+        place = end
+    names = Recorded.__struct_fields__
+    if len(values) != len(names):
+        raise ValueError(f"expected the {len(names)} columns of an event; found {len(values)}")
+    columns = dict(zip(names, values, strict=True))
+    texts = {name: value.decode() for name, value in columns.items() if value is not None and name != "data"}
+    event = msgspec.convert({**columns, **texts}, Recorded, strict=False)
+    if event_bytes(event) != data:
+        raise ValueError("expected an event's bytes; found others")
+    return event
 
 
 def event_hash(line: Recorded) -> bytes:

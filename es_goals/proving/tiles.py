@@ -11,6 +11,11 @@ from es_goals.proofs import HASH_BYTES, node_hash
 
 HEIGHT = 8
 WIDTH = 1 << HEIGHT
+KNOWN = 4_096  # nodes that a tree remembers, some 0.5 MB: proofs of neighbours have most of them in common
+
+
+class HashesGone(Exception):
+    """Tiles that a tree needs are not there: they were forgotten meanwhile, and are derived anew."""
 
 
 class Tile(NamedTuple):
@@ -80,6 +85,11 @@ class Tree:
     def __init__(self, size: int, tile: Callable[[int, int], bytes]) -> None:
         self.size = size
         self._tile = tile
+        self._known: dict[tuple[int, int], bytes] = {}
+
+    def before(self, size: int) -> "Tree":
+        """Return the tree over fewer events."""
+        return Tree(size, self._tile)
 
     def root(self) -> bytes:
         """Return the hash of the tree: 32 bytes."""
@@ -135,9 +145,20 @@ class Tree:
         return node
 
     def _full(self, height: int, number: int) -> bytes:
+        known = self._known.get((height, number))
+        if known is not None:
+            return known
         level, rest = divmod(height, HEIGHT)
         tile, first = divmod(number << rest, WIDTH)
-        return fold(split(self._tile(level, tile)[HASH_BYTES * first : HASH_BYTES * (first + (1 << rest))]))
+        hashes = split(self._tile(level, tile)[HASH_BYTES * first : HASH_BYTES * (first + (1 << rest))])
+        if len(hashes) != 1 << rest or len(hashes[-1]) != HASH_BYTES:
+            raise HashesGone(
+                f"expected {1 << rest} hashes from {first} on in tile {tile} of level {level}; found fewer"
+            )
+        if len(self._known) >= KNOWN:
+            self._known.clear()
+        self._known[height, number] = node = fold(hashes)
+        return node
 
 
 def split(hashes: bytes) -> list[bytes]:

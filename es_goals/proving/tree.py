@@ -49,11 +49,12 @@ class HashTree:
         newest = {(one.level, one.number): one.hashes for one in (*growing.filled(), *growing.edge())}
         return Tree(size, lambda level, number: newest.get((level, number)) or older(level, number))
 
-    def tick(self) -> None:
-        """Catch up, unless another process is at it."""
+    def tick(self) -> bool:
+        """Catch up, unless another process is at it; whether none was."""
         with self._lease(".tree") as mine:
             if mine:
                 self.catch_up()
+        return mine
 
     def catch_up(self, progress: Progress = _untold) -> None:
         """Bring the stored tree to the log's end, or as far as another process, which is at it too, lets this one."""

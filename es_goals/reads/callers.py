@@ -23,19 +23,19 @@ class Authenticator:
             token = self._cache.token(hash)
             if token is None or token.revoked_at is not None or token.expires_at <= now:
                 return None
-            user, scope, credential = self._cache.user(token.user_id), token.scope, token.id
+            user, scope, credential, ends = self._cache.user(token.user_id), token.scope, token.id, token.expires_at
             stays, due = self._use(token.id, token.created_at, self._token_idle, now)
         else:
             session = self._cache.session(hash)
             if session is None or session.expires_at <= now:
                 return None
-            user, scope, credential = self._cache.user(session.user_id), "write", hash
+            user, scope, credential, ends = self._cache.user(session.user_id), "write", hash, session.expires_at
             if user is None or user.password_at != session.stamp:
                 return None
             stays, due = self._use(hash, session.created_at, self._session_idle, now)
         if user is None or user.disabled_at is not None or not stays:
             return None
-        return Caller(user, scope, credential, credential == hash), due
+        return Caller(user, scope, credential, credential == hash, ends), due
 
     def _use(self, id: str, made_at: int, idle: int, now: int) -> tuple[bool, bool]:
         """Whether it is in use, and whether to note that."""

@@ -6,6 +6,7 @@ that is the second tree.
 """
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from typing import Self
 
 import msgspec
 from msgspec import UNSET, Struct
@@ -47,13 +48,17 @@ SHOWN = 20
 _encode = msgspec.json.Encoder().encode
 
 
-class _Side:
+def point(last: Recorded | None) -> Point:
+    """Where a user's last event is."""
+    return Point(last.position, last.version, moment(last.at)) if last else Point(0, 0, None)
+
+
+class Side:
     """All goals at one end, deleted ones too, in their places."""
 
-    def __init__(self, rows: dict[str, Row], last: Recorded | None) -> None:
-        self.rows, self.nodes = rows, tree(rows.values())
+    def __init__(self, rows: dict[str, Row], at: Point) -> None:
+        self.rows, self.nodes, self.point = rows, tree(rows.values()), at
         self.index = {node.row.id: index for index, node in enumerate(self.nodes)}
-        self.point = Point(last.position, last.version, moment(last.at)) if last else Point(0, 0, None)
         self.after = _predecessors(self.nodes)
 
     def lives(self, goal_id: str) -> bool:
@@ -103,7 +108,20 @@ class Diff:
     def __init__(self, lines: Iterable[Recorded], first: int, goal_id: str | None = None) -> None:
         self._events: dict[str, list[Recorded]] = {}
         self._counts: dict[str, int] = {}
-        self._old, self._new = self._fold(iter(lines), first)
+        self._compare(*self._fold(iter(lines), first), goal_id)
+
+    @classmethod
+    def of(cls, old: Side, new: Side) -> Self:
+        """What differs between two trees, whatever happened: goals have no events. The second has all goals that the
+        first has."""
+        made = cls.__new__(cls)
+        made._events = {one: [] for one, row in new.rows.items() if old.rows.get(one) != row}
+        made._counts = dict.fromkeys(made._events, 0)
+        made._compare(old, new, None)
+        return made
+
+    def _compare(self, old: Side, new: Side, goal_id: str | None) -> None:
+        self._old, self._new = old, new
         if goal_id is not None and goal_id not in self._new.rows:
             raise GoalNotFound(goal_id)
         self._scope = None if goal_id is None else self._in_scope(goal_id)
@@ -112,7 +130,7 @@ class Diff:
         self.progress = BothProgress(self._old.progress(goal_id), self._new.progress(goal_id))
         self.summary = self._summed()
 
-    def _fold(self, lines: Iterator[Recorded], first: int) -> tuple[_Side, _Side]:
+    def _fold(self, lines: Iterator[Recorded], first: int) -> tuple[Side, Side]:
         rows: dict[str, Row] = {}
         old: tuple[dict[str, Row], Recorded | None] | None = None
         last: Recorded | None = None
@@ -125,8 +143,8 @@ class Diff:
                 self._note(goal_id, line)
             last = line
         before, then = (rows, last) if old is None else old
-        new = _Side(rows, last)
-        return (new if old is None else _Side(before, then)), new
+        new = Side(rows, point(last))
+        return (new if old is None else Side(before, point(then))), new
 
     def _note(self, goal_id: str, line: Recorded) -> None:
         events = self._events.setdefault(goal_id, [])
@@ -176,7 +194,7 @@ class Diff:
         old, new = self._old, self._new
         return old.lives(goal_id) and new.lives(goal_id) and old.rows[goal_id].parent_id == new.rows[goal_id].parent_id
 
-    def _siblings(self, side: _Side, parents: set[str | None]) -> dict[str | None, list[str]]:
+    def _siblings(self, side: Side, parents: set[str | None]) -> dict[str | None, list[str]]:
         """The goals under each parent, in order, of those that were and are there."""
         found: dict[str | None, list[str]] = {parent: [] for parent in parents}
         for node in side.nodes if parents else ():

@@ -54,8 +54,9 @@ class Follower:
         except TimeoutError:
             pass
 
-    async def run(self, head: Callable[[], Awaitable[int]], catch_up: Callable[[], None], pool: Executor) -> None:
-        """The background tick: look at the log's end, wake who follows, bring the stored read models up to it."""
+    async def run(self, head: Callable[[], Awaitable[int]], catch_up: Callable[[], bool], pool: Executor) -> None:
+        """The background tick: look at the log's end, wake who follows, bring what is stored up to it, again where
+        that is not done at once."""
         self._loop = asyncio.get_running_loop()
         folded, soonest = -1, 0.0
         while not self.stopped:
@@ -64,8 +65,9 @@ class Follower:
                     self.head = seen
                     self._move()
                 if seen != folded and monotonic() >= soonest:
-                    await self._loop.run_in_executor(pool, catch_up)
-                    folded, soonest = seen, monotonic() + FOLD_SECONDS
+                    if await self._loop.run_in_executor(pool, catch_up):
+                        folded = seen
+                    soonest = monotonic() + FOLD_SECONDS
             except Exception as error:
                 # Whatever it is, the next tick tries again: a tick that ended would be noticed by nobody. An OSError is
                 # a lack of descriptors.

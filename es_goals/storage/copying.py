@@ -8,6 +8,7 @@ from typing import TypeVar, get_args
 from msgspec import structs
 
 from es_goals.events import account_stream
+from es_goals.storage.drafts import PAGE as DRAFTS
 from es_goals.storage.errors import Conflict
 from es_goals.storage.log import (
     C,
@@ -32,12 +33,15 @@ K = TypeVar("K", str, tuple[str, str])
 
 
 def copy(source: Log, target: Log, progress: Progress) -> Head:
-    """Copy all that is recorded up to now, the accounts and the commands with it. Returns the head that was copied.
+    """Copy all that is recorded up to now, the accounts, the drafts and the commands with it. Returns the head that was
+    copied.
 
     Raises Conflict where the target holds something else than the source's beginning.
     """
-    head, done = source.head(), target.head().position
+    done = target.head().position
     _expect_beginning(source, target, done)
+    _copy_drafts(source, target)
+    head = source.head()  # behind whatever the drafts are based on, and what they came to
     for lines in pages(partial(source.read, until=head.position), attrgetter("position"), done, PAGE):
         with target.writing() as transaction:
             transaction.copy(lines, ())
@@ -90,6 +94,18 @@ def _copy_credentials(kind: type[C], source: Log, target: Log, known: Container[
                     _expect_none([place(row)])
                 elif account_stream(row.user_id) in known:
                     transaction.add(row)
+
+
+def _copy_drafts(source: Log, target: Log) -> None:
+    """A draft may be changed or dropped, so what the target has of them goes."""
+    for stale in pages(target.drafts, attrgetter("id"), "", DRAFTS):
+        with target.writing() as transaction:
+            for draft in stale:
+                transaction.remove_draft(draft.id)
+    for drafts in pages(source.drafts, attrgetter("id"), "", DRAFTS):
+        with target.writing() as transaction:
+            for draft in drafts:
+                transaction.put_draft(draft)
 
 
 def _expect_beginning(source: Log, target: Log, position: int) -> None:

@@ -50,6 +50,15 @@ class Sessions(Protocol):
     def end(self, hash: str) -> None:
         """Forget a session."""
 
+    def of_user(self, user_id: str, most: int) -> list[Session]:
+        """Return the user's sessions, those that are over among them, the newest first, at most so many."""
+
+    def end_of_user(self, user_id: str, beginning: str) -> bool:
+        """Forget the user's session whose token's hash begins so. Returns whether there was one."""
+
+    def end_all(self, user_id: str) -> None:
+        """Forget all of the user's sessions."""
+
     def clear(self) -> None:
         """Forget all sessions."""
 

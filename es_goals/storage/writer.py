@@ -2,12 +2,13 @@
 
 import asyncio
 import threading
+from collections import OrderedDict, deque
 from collections.abc import Callable, Collection, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from operator import attrgetter
 from queue import Empty, SimpleQueue
 from time import monotonic
-from typing import Any, NamedTuple, TypeVar
+from typing import Any, Generic, NamedTuple, TypeVar
 
 from msgspec import Struct
 
@@ -15,7 +16,6 @@ from es_goals.events import Recorded
 from es_goals.storage.deadlines import NEVER, Deadline
 from es_goals.storage.errors import BatchConflict, OutcomeUnknown, StorageError, StorageFailed, StorageFull, Unavailable
 from es_goals.storage.log import Log, Transaction, pages
-from es_goals.storage.turns import Turns
 
 Work = Callable[[Transaction], Any]
 """Decides one command: returns its result, or raises and leaves nothing written. It may be called twice."""
@@ -45,6 +45,33 @@ class Ticket(Struct, frozen=True):
 
 NOBODYS = Ticket()
 """Of what no user asks for."""
+
+
+class Turns(Generic[T]):
+    """What waits, first come first served among one user's, and users in turn: whoever sends much waits behind
+    himself. For one thread."""
+
+    def __init__(self) -> None:
+        self._waiting: OrderedDict[str | None, deque[T]] = OrderedDict()
+
+    def put(self, user: str | None, item: T) -> None:
+        """Add what a user waits for; None: all that nobody is signed in for has one turn."""
+        self._waiting.setdefault(user, deque()).append(item)
+
+    def take(self) -> T | None:
+        """Remove and return what is next; None where nothing waits."""
+        if not self._waiting:
+            return None
+        user, items = self._waiting.popitem(last=False)
+        item = items.popleft()
+        if items:
+            self._waiting[user] = items
+        return item
+
+    def __iter__(self) -> Iterator[T]:
+        """All that waits, user by user."""
+        for items in self._waiting.values():
+            yield from items
 
 
 class _Item(NamedTuple):

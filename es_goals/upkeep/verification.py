@@ -22,6 +22,10 @@ class Mismatch(Exception):
     """Something is not as promised; the message names the first place."""
 
 
+class Rewritten(Mismatch):
+    """The log is not, or not any more, the one of a checkpoint that was kept."""
+
+
 class Anchor(Struct, frozen=True):
     """What a log began with: its digest at a position. Written `<position>:<digest>`."""
 
@@ -100,22 +104,26 @@ class Beginnings:
     """What a log must begin with: `expect`, and what checkpoints that were kept say."""
 
     def __init__(self, expect: Anchor | None = None, kept: Iterable[Checkpoint] = ()) -> None:
-        self._said: dict[int, list[tuple[str, str]]] = {}
-        self.least = 0
-        if expect is not None:
-            self._add(expect.position, expect.digest, "the log does not begin as expected")
+        self._expect = expect
+        self._kept: dict[int, str] = {}
+        self.least = expect.position if expect else 0
         for one in kept:
-            self._add(one.size, one.root.hex(), f"the log contradicts a checkpoint, whose digest is {one.root.hex()}")
-
-    def _add(self, position: int, digest: str, otherwise: str) -> None:
-        self._said.setdefault(position, []).append((digest, otherwise))
-        self.least = max(self.least, position)
+            if self._kept.setdefault(one.size, one.root.hex()) != one.root.hex():
+                raise Rewritten(f"two checkpoints contradict each other: at position {one.size} their digests differ")
 
     def expect(self, position: int, tree: TreeHash) -> None:
         """Raises Mismatch where the tree over the log up to this position is another one."""
-        for digest, otherwise in self._said.get(position, ()):
-            if tree.root() != digest:
-                raise Mismatch(f"{otherwise}: at position {position} its digest is {tree.root()}")
+        if self._expect is not None and self._expect.position == position and self._expect.digest != tree.root():
+            raise Mismatch(f"the log does not begin as expected: at position {position} its digest is {tree.root()}")
+        digest = self._kept.get(position)
+        if digest is not None and digest != tree.root():
+            raise Rewritten(f"at position {position} expected {digest}, as a checkpoint says; found {tree.root()}")
+
+    def expect_reached(self, position: int) -> None:
+        """Raises Rewritten where a checkpoint is of more than the log has."""
+        most = max(self._kept, default=0)
+        if position < most:
+            raise Rewritten(f"the log ends at position {position}; expected {most}, as a checkpoint says")
 
 
 def verify_log(
@@ -151,6 +159,7 @@ def verify_log(
     found = last.position if last else 0
     if found < least:
         raise Mismatch(f"the log ends at position {found}; expected {least}")
+    beginnings.expect_reached(found)
     users, goals = _check_streams(log, versions)
     if stored is not None and stored.fault is not None:  # last, since what is before it says more
         raise Mismatch(stored.fault)

@@ -94,9 +94,12 @@ PUBLIC = {"GET": Call("nobody", 200), **NOBODYS}
 PLACES: dict[str, dict[str, Call]] = {
     "/v2/users": {"GET": Call("auditor", 200), "POST": Call("administrator", 422, {})},
     "/v2/users/{user}": {"GET": Call("user", 200), "PATCH": Call("user", 200, {})},
+    "/v2/users/{user}/disable?surprise=1": {"POST": Call("administrator", 422)},
+    "/v2/users/{user}/enable?surprise=1": {"POST": Call("administrator", 422)},
     "/v2/users/{user}/password": {"PUT": Call("credentials", 422, {"new": "short"}, auditor=403)},
-    "/v2/sessions": {"POST": Call("nobody", 422, {}), **NOBODYS},
-    "/v2/sessions/current?surprise=1": {"DELETE": Call("credentials", 422)},
+    "/v2/sessions": {"GET": Call("user", 200), "POST": Call("nobody", 422, {})},
+    "/v2/sessions/current?surprise=1": {"GET": Call("nobody", 422), "DELETE": Call("credentials", 422)},
+    "/v2/sessions/{session_id}": {"DELETE": Call("credentials", 404, looks=False)},
     "/v2/sessions/oidc": {"GET": Call("nobody", 502), **NOBODYS},
     "/v2/sessions/oidc/callback": {"GET": Call("nobody", 401), **NOBODYS},
     "/v2/tokens": {"GET": Call("user", 200), "POST": Call("credentials", 422, {"name": "x"})},
@@ -111,6 +114,19 @@ PLACES: dict[str, dict[str, Call]] = {
     "/v2/users/{user}/import": {"POST": Call("user", 200, [{"name": "imported"}])},
     "/v2/users/{user}/export": {"GET": Call("user", 200)},
     "/v2/users/{user}/diff?from=0": {"GET": Call("user", 200)},
+    "/v2/users/{user}/drafts": {"GET": Call("user", 200), "POST": Call("user", 201, {"name": "made"})},
+    "/v2/users/{user}/drafts/{draft_id}": {
+        "GET": Call("user", 200),
+        "PUT": Call("user", 200, {"name": "changed"}),
+        "DELETE": Call("user", 204, fresh=True),
+    },
+    "/v2/users/{user}/drafts/{draft_id}/commands": {
+        "POST": Call("user", 200, {"commands": [{"type": "CreateGoal", "name": "made"}]})
+    },
+    "/v2/users/{user}/drafts/{draft_id}/goals": {"GET": Call("user", 200)},
+    "/v2/users/{user}/drafts/{draft_id}/diff": {"GET": Call("user", 200)},
+    "/v2/users/{user}/drafts/{draft_id}/rebase": {"POST": Call("user", 200)},
+    "/v2/users/{user}/drafts/{draft_id}/apply": {"POST": Call("user", 200, fresh=True)},
     "/v2/users/{user}/timeline": {"GET": Call("user", 200)},
     "/v2/users/{user}/activity": {"GET": Call("user", 200)},
     "/v2/users/{user}/burnup": {"GET": Call("user", 200)},
@@ -126,6 +142,12 @@ PLACES: dict[str, dict[str, Call]] = {
     "/v2/goals/{goal_id}/restore": {"POST": Call("user", 200)},
     "/v2/goals/{goal_id}/history": {"GET": Call("user", 200)},
     "/v2/goals/{goal_id}/blame": {"GET": Call("user", 200)},
+    "/v2/users/{user}/evidence": {"GET": Call("user", 200)},
+    "/v2/log/checkpoint": {"GET": Call("user", 200)},
+    "/v2/log/proofs/inclusion?position=1": {"GET": Call("user", 200)},
+    "/v2/log/proofs/consistency?from=1": {"GET": Call("user", 200)},
+    "/log/checkpoint": {"GET": Call("user", 200)},
+    "/log/tile/{level}/{number:path}": {"GET": Call("user", 200)},
     "/v2/events": {"GET": Call("auditor", 200)},
     "/v2/events?user={user}": {"GET": Call("user", 200)},
     "/v2/events?goal={goal_id}": {"GET": Call("user", 200)},
@@ -151,7 +173,11 @@ PLACES: dict[str, dict[str, Call]] = {
 }
 """Every route, also with ids in its query."""
 
-OTHERS = {"digest": "0", "name": "goal_tree", "file": "docs.js", "slug": "forbidden"}
+OTHERS = {
+    "level": "0", "number": "000.p/1", "digest": "0", "session_id": "0" * 32, "name": "goal_tree", "file": "docs.js",
+    "slug": "forbidden",
+}  # fmt: skip
+IDS = ("user", "goal_id", "token_id", "draft_id")
 KINDS = ("ann", "bob", "unknown", "no id")
 
 
@@ -166,12 +192,12 @@ class World:
             "unknown token": f"esgt_{7:064}",
         }
         self.ids: dict[str, dict[str, str]] = {
-            "unknown": dict.fromkeys(("user", "goal_id", "token_id"), new_id()),
-            "no id": dict.fromkeys(("user", "goal_id", "token_id"), "~" * 36),
+            "unknown": dict.fromkeys(IDS, new_id()),
+            "no id": dict.fromkeys(IDS, "~" * 36),
         }
         self._make_people()
         for name in ("ann", "bob"):
-            self.ids[name]["goal_id"] = self.goal(name)
+            self.ids[name] |= {"goal_id": self.goal(name), "draft_id": self.draft(name)}
         self.secrets["user's session"] = self.session()
         self.secrets["session that is over"] = over = self.session()
         assert self.wire("DELETE", "/v2/sessions/current", over).status == 204
@@ -209,6 +235,14 @@ class World:
         assert answer.status == 201, answer
         goal_id: str = answer.json["id"]
         return goal_id
+
+    def draft(self, owner: str) -> str:
+        """A new draft's id."""
+        path = f"/v2/users/{owner}/drafts"
+        answer = self.wire("POST", path, self.secrets["administrator"], {"name": "of theirs"})
+        assert answer.status == 201, answer
+        draft_id: str = answer.json["id"]
+        return draft_id
 
     def token(self, owner: str) -> str:
         """A new token's id."""
@@ -276,7 +310,7 @@ class Tried(NamedTuple):
 def tries(place: str) -> dict[Tried, int]:
     """Everything that is tried at a place, and the status that must be answered. Those who are let in nowhere try one
     kind of ids."""
-    has_id = any(f"{{{name}}}" in place for name in ("user", "goal_id", "token_id"))
+    has_id = any(f"{{{name}}}" in place for name in IDS)
     found = {}
     for (name, caller), method, kind in product(CALLERS.items(), METHODS, KINDS if has_id else ("",)):
         if caller.role is not None or kind in ("", "ann"):
@@ -309,9 +343,11 @@ def test_every_caller_gets_what_the_rules_say_and_refusals_change_nothing(world:
     def path(method: str, kind: str, *, renew: bool) -> str:
         ids = {**OTHERS, **world.ids.get(kind, {})}
         if renew and call_of(place, method).fresh:
-            made: dict[str, Callable[[str], str]] = {"goal_id": world.goal, "token_id": world.token}
+            made: dict[str, Callable[[str], str]] = {
+                "goal_id": world.goal, "token_id": world.token, "draft_id": world.draft,
+            }  # fmt: skip
             ids |= {name: make(kind) for name, make in made.items() if f"{{{name}}}" in place}
-        return place.format(**ids)
+        return place.replace(":path", "").format(**ids)
 
     def ask(tried: Tried, *, renew: bool) -> None:
         caller, method, kind = tried
@@ -331,21 +367,21 @@ def test_every_caller_gets_what_the_rules_say_and_refusals_change_nothing(world:
     assert {tried: found[tried] for tried in wanted if found[tried] != wanted[tried]} == {}
     assert after == before
     for (caller, method, kind), answer in answers.items():
-        assert_well_refused(answer, place)
+        assert_well_refused(answer, place, method)
         if kind not in ("", "unknown") and answer.status == 404:
             unknown = answers[Tried(caller, method, "unknown")]
             ids = {*world.ids[kind].values(), *world.ids["unknown"].values()}
             assert without_ids(answer, *ids) == without_ids(unknown, *ids), (caller, method, kind)
 
 
-def assert_well_refused(answer: Answer, place: str) -> None:
+def assert_well_refused(answer: Answer, place: str, method: str) -> None:
     """Who is not let in is told how, and no cache keeps what was refused, nor what depends on who asks."""
     kept, differs = answer.header("Cache-Control"), answer.header("Vary") or ""
-    if all(call.needs == "nobody" for call in PLACES[place].values()):
+    if call_of(place, method).needs == "nobody":
         assert kept in ("no-store", "no-cache", "public, max-age=3600")
     else:
         assert kept in ("no-store", "private, no-cache", "private, max-age=3600, immutable")
-        assert "Authorization, Access-Token" in differs
+        assert "Authorization, Access-Token, Cookie" in differs
     assert (answer.status == 401) == (answer.header("WWW-Authenticate") is not None)
     if answer.status in (401, 403, 404):
         assert answer.header("Cache-Control") == "no-store"

@@ -157,7 +157,7 @@ def test_a_tree_is_coded_anew_when_it_has_changed(served: Served, kept: str) -> 
 
 @pytest.mark.parametrize("coding", CODINGS)
 def test_lines_of_events_are_the_same_coded(served: Served, kept: str, coding: Coding) -> None:
-    path = f"/v2/users/{kept}/events?until=3"
+    path = f"/v2/users/{kept}/events?until={served.get(f'/v2/users/{kept}/goals')['position']}"
     expected = raw(served, path, None, Accept="application/x-ndjson")[1]
 
     answer, body = raw(served, path, coding, Accept="application/x-ndjson")

@@ -287,7 +287,7 @@ def test_pages_of_a_named_origin_may_read_answers(behind: Served) -> None:
 
         assert answer.status_code == 200
         assert answer.headers["Access-Control-Allow-Origin"] == origin
-        assert answer.headers["Vary"] == "Accept, Authorization, Access-Token, Accept-Encoding, Origin"
+        assert answer.headers["Vary"] == "Accept, Authorization, Access-Token, Cookie, Accept-Encoding, Origin"
         shown = answer.headers["Access-Control-Expose-Headers"].split(", ")
         assert {"ETag", "Position", "Command", "Location", "Link", "X-Request-Id", "Idempotent-Replayed"} < set(shown)
         assert {"Retry-After", "RateLimit", "RateLimit-Policy"} < set(shown)

@@ -488,7 +488,7 @@ def test_what_has_not_changed_is_not_sent_again(served: Served, user: str) -> No
             answer = served.client.get(path, headers={"If-None-Match": named})
             assert (answer.status_code, answer.content, answer.headers["ETag"]) == (304, b"", tag)
             assert answer.headers["Cache-Control"] == LIVE
-            assert answer.headers["Vary"] == "Authorization, Access-Token, Accept-Encoding"
+            assert answer.headers["Vary"] == "Authorization, Access-Token, Cookie, Accept-Encoding"
         assert served.client.get(path, headers={"If-None-Match": '"other"'}).status_code == 200
 
 

@@ -215,6 +215,24 @@ def test_who_is_linked_to_a_user_signs_in_as_that_one(closed: Service, browser_o
         assert not closed.is_token_of(token, other)
 
 
+def test_who_comes_from_the_page_comes_back_to_it_signed_in_by_a_cookie(opened: Service, browser_of: Opens) -> None:
+    name, browser = opened.user_for(opened.mock.claims["sub"]), browser_of(opened)
+    left = browser.client.get(PATH, params={"page": "1"}, headers={"X-Forwarded-Proto": "https"})
+    returned = browser.client.get(browser.client.get(left.headers["Location"]).headers["Location"])
+
+    assert (returned.status_code, returned.headers["Location"], returned.content) == (302, "/", b"")
+    assert returned.headers["Cache-Control"] == "no-store"
+    kept = next(one for one in returned.headers.get_list("Set-Cookie") if one.startswith("__Host-es-goals="))
+    assert {"HttpOnly", "Path=/", "SameSite=Strict", "Secure"} <= set(kept.split("; "))
+    assert browser.client.get("/v2/sessions/current").json()["user"]["name"] == name
+    assert browser.client.get(f"/v2/users/{name}/goals").status_code == 200
+
+
+@pytest.mark.parametrize("query", ["page=2", "page=", "page=1&page=1", "surprise=1"])
+def test_one_goes_to_the_provider_for_the_page_or_a_token(opened: Service, browser_of: Opens, query: str) -> None:
+    refused(browser_of(opened).client.get(f"{PATH}?{query}"), 422, "invalid-value")
+
+
 def test_the_session_can_be_ended_as_any_other(closed: Service, browser_of: Opens) -> None:
     name = closed.user_for(closed.mock.claims["sub"])
     token = browser_of(closed).token()

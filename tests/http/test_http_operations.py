@@ -29,6 +29,8 @@ PAGES = {
     "/page/{digest}/{file}", "/page/{digest}/vendor/{file}"
 }  # fmt: skip
 """What people and their tools read; no calls of the API."""
+TLOG_TILES = {"/log/checkpoint", "/log/tile/{level}/{number:path}"}
+"""Described by C2SP: what a path of theirs may be, a path of OpenAPI cannot say."""
 
 
 @pytest.fixture(scope="module")
@@ -329,11 +331,11 @@ def test_every_route_and_method_is_described(document: Json, all_routes: Routes)
         (path, method)
         for path, resource in all_routes
         for method in ("get", "post", "put", "patch", "delete")
-        if path not in PAGES and hasattr(resource, f"on_{method}")
+        if path not in PAGES | TLOG_TILES and hasattr(resource, f"on_{method}")
     }
 
     assert {(path, method) for path, item in document["paths"].items() for method in item} == answered
-    assert {path for path, _ in all_routes} >= PAGES
+    assert {path for path, _ in all_routes} >= PAGES | TLOG_TILES
 
 
 def test_every_operation_is_told_apart_and_says_what_it_takes_and_answers(document: Json) -> None:
@@ -350,8 +352,8 @@ def test_every_operation_is_told_apart_and_says_what_it_takes_and_answers(docume
 
 
 def test_every_operation_says_who_must_be_signed_in_for_it(document: Json, all_routes: Routes) -> None:
-    asked: list[Json] = [{"bearer": []}, {"header": []}]
-    shown = {"nobody": [], "registration": [{}, *asked]}
+    asked: list[Json] = [{"bearer": []}, {"header": []}, {"cookie": []}]
+    shown = {"nobody": [], "registration": [{}, *asked], "checkpoint": [{}, *asked]}
 
     for path, resource in all_routes:
         for method, described in document["paths"].get(path, {}).items():
@@ -362,6 +364,7 @@ def test_every_operation_says_who_must_be_signed_in_for_it(document: Json, all_r
     schemes = document["components"]["securitySchemes"]
     assert {name: (one["type"], one.get("scheme", one.get("name"))) for name, one in schemes.items()} == {
         "bearer": ("http", "bearer"), "header": ("apiKey", "Access-Token"),
+        "cookie": ("apiKey", "__Host-es-goals"),
     }  # fmt: skip
 
 
@@ -373,7 +376,11 @@ def test_only_these_operations_are_for_who_is_not_signed_in(document: Json) -> N
         if one["security"] == [] or {} in one["security"]
     }
 
-    assert free == {("/v2/users", "post"), ("/v2/sessions", "post"), ("/healthz", "get"), ("/readyz", "get")}
+    proofs = {"/v2/log/checkpoint", "/v2/log/proofs/inclusion", "/v2/log/proofs/consistency"}
+    assert free == {
+        ("/v2/users", "post"), ("/v2/sessions", "post"), ("/v2/sessions/current", "get"), ("/healthz", "get"),
+        ("/readyz", "get"), *((path, "get") for path in proofs),
+    }  # fmt: skip
 
 
 def test_the_description_says_how_to_sign_in_and_how_long_to_wait(document: Json) -> None:

@@ -133,6 +133,29 @@ def _invalid_value(served: Served, user: str) -> httpx2.Response:
     return served.post(f"/v2/users/{user}/goals", {"name": ""})
 
 
+def _draft(served: Served, user: str, goal: str) -> str:
+    """The path of a new draft, which renames the goal."""
+    commands = [{"type": "ChangeGoal", "id": goal, "name": "as drafted"}]
+    made = served.post(f"/v2/users/{user}/drafts", {"name": "x", "commands": commands})
+    return f"/v2/users/{user}/drafts/{made.json()['id']}"
+
+
+def _draft_not_found(served: Served, user: str) -> httpx2.Response:
+    return served.client.get(f"/v2/users/{user}/drafts/{UNKNOWN}")
+
+
+def _draft_applied(served: Served, user: str) -> httpx2.Response:
+    draft = _draft(served, user, _goal(served, user))
+    return [served.client.post(f"{draft}/apply") for _ in range(2)][-1]
+
+
+def _draft_conflicts(served: Served, user: str) -> httpx2.Response:
+    goal = _goal(served, user)
+    draft = _draft(served, user, goal)
+    assert served.client.patch(f"/v2/goals/{goal}", json={"name": "by somebody else"}).status_code == 200
+    return served.client.post(f"{draft}/rebase")
+
+
 def _not_a_sibling(served: Served, user: str) -> httpx2.Response:
     return served.post(f"/v2/users/{user}/goals", {"name": "x", "before": UNKNOWN})
 
@@ -160,7 +183,7 @@ PROVOKED: dict[str, Provoke] = {
         _malformed_request, _foreign_origin, _not_found, _user_not_found, _goal_not_found, _projection_not_found,
         _method_not_allowed, _goal_exists, _user_name_taken, _under_itself, _not_the_root, _parent_deleted, _changed,
         _body_too_large, _target_too_long, _head_too_large, _media_type, _misdirected, _invalid_value, _not_a_sibling,
-        _key_reused, _projection_behind, _no_accounts, _bad_file,
+        _key_reused, _projection_behind, _no_accounts, _bad_file, _draft_not_found, _draft_applied, _draft_conflicts,
     )
 }  # fmt: skip
 
@@ -224,7 +247,7 @@ MAPPED: dict[str, type[Exception]] = {
 
 ELSEWHERE = {
     "request-timeout", "nothing-to-roll-back-to", "limit-reached", "too-many-streams", "too-many-own-streams",
-    "too-many-requests", "not-linked", "provider-failed",
+    "too-many-requests", "too-many-drafts", "not-linked", "provider-failed", "checkpoint-refused",
 }  # fmt: skip
 """Those that have tests of their own, on services of their own."""
 

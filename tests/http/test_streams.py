@@ -11,11 +11,11 @@ from falcon.asgi import Response
 from falcon.testing import create_scope
 
 import projections
-from es_goals.http import audit as module
-from es_goals.http.audit import Events
 from es_goals.http.edge.middleware import Middleware
 from es_goals.http.edge.streams import Stream, Streams
 from es_goals.http.exchange import Request
+from es_goals.http.log import audit as module
+from es_goals.http.log.audit import Events
 from es_goals.http.problems import Refusal
 from es_goals.ids import wall_clock
 from es_goals.settings import Settings

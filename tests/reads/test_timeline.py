@@ -180,3 +180,6 @@ def test_nothing_happened_where_there_are_no_events_and_bad_lines_are_told() -> 
     assert burnup(Log([]).log, USER, 5) == []
     with pytest.raises(ProjectionBehind, match="position 1"):
         burnup(Log([structs.replace(line, data=b"{")]).log, USER, 5)
+    for event in (GoalCompleted("h", START), GoalMoved("h", RANK)):
+        with pytest.raises(ProjectionBehind, match="goal h"):
+            burnup(Log([line, recorded(event, 0, 2)]).log, USER, 5)

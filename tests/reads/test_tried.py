@@ -11,7 +11,7 @@ from es_goals.projector import View
 from es_goals.reads import trees
 from es_goals.reads.diff import Diff, encoded
 from es_goals.reads.trees import TreeOptions, UserTree
-from es_goals.reads.tried import Tried, TriedDiff
+from es_goals.reads.whatif.tried import Tried, TriedDiff
 from es_goals.storage.log import Head, User
 from projections import goal_tree
 from tests.support.histories import folded

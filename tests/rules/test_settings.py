@@ -12,6 +12,9 @@ from es_goals.settings import PREFIX, SECRET, InvalidSetting, Settings, from_env
 
 DEFAULTS = {
     "db": "events.db",
+    "checkpoints": "",
+    "signing_key": "",
+    "public_checkpoint": False,
     "replica": "",
     "connections": 10,
     "host": "127.0.0.1",
@@ -49,9 +52,12 @@ DEFAULTS = {
     "page_limit": 1_000,
     "streams_limit": 100,
     "user_streams_limit": 10,
+    "unread_answers": 134_217_728,
     "requests_limit": 1_000,
     "log_level": "info",
 }
+
+SIGNING_KEY = "PRIVATE+KEY+PeterNeumann+c74f20a3+AYEKFALVFGyNhPJEMzD1QIDr+Y7hfZx09iUvxdXHKDFz"  # Go's example
 
 
 def test_without_variables_every_setting_has_its_default() -> None:
@@ -81,6 +87,10 @@ def test_every_setting_says_what_it_is(name: str) -> None:
         ("ES_GOALS_DB", "postgresql://goals@db1,db2/goals", "postgresql://goals@db1,db2/goals"),
         ("ES_GOALS_REPLICA", "postgresql://goals@db2/goals", "postgresql://goals@db2/goals"),
         ("ES_GOALS_REPLICA", "", ""),
+        ("ES_GOALS_CHECKPOINTS", "/mnt/elsewhere/checkpoints", "/mnt/elsewhere/checkpoints"),
+        ("ES_GOALS_SIGNING_KEY", f"{SIGNING_KEY}\n", f"{SIGNING_KEY}\n"),
+        ("ES_GOALS_SIGNING_KEY", "", ""),
+        ("ES_GOALS_PUBLIC_CHECKPOINT", "true", True),
         ("ES_GOALS_CONNECTIONS", "8", 8),
         ("ES_GOALS_HOST", "::1", "::1"),
         ("ES_GOALS_PORT", "0", 0),
@@ -339,6 +349,7 @@ def test_settings_written_into_the_environment_are_read_as_they_were(given: Sett
 
 SECRETS = {
     "ES_GOALS_DB": "postgresql://goals:s3cret@db1/goals",
+    "ES_GOALS_SIGNING_KEY": SIGNING_KEY,
     "ES_GOALS_REPLICA": "postgresql://goals:s3cret@db2/goals",
     "ES_GOALS_OIDC_SECRET": "s3cret: é",
 }

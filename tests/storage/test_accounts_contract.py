@@ -304,8 +304,10 @@ REFUSED: dict[str, Work] = {
 
 @pytest.mark.parametrize("wrong", REFUSED.values(), ids=REFUSED.keys())
 def test_what_a_command_wrote_before_it_was_refused_does_not_stay_and_those_of_its_batch_do(
-    log: Log, wrong: Work
+    log: Log, wrong: Work, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setattr("es_goals.storage.writer.BATCH_SECONDS", DEADLINE)  # however slow this machine is
+
     def refused(transaction: Transaction) -> None:
         wrong(transaction)
         raise Refused

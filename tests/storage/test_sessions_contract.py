@@ -101,6 +101,42 @@ def test_a_session_goes_on_after_its_users_password_was_changed_and_no_other(ses
     assert sessions.session(other.hash) == other
 
 
+def of(user: str, number: int, begun: int = NOW) -> Session:
+    """A session, whose hash begins with the number."""
+    return Session(f"{number:032x}{user:0>32}", user, HERE, 0, begun, NOW + WINDOW)
+
+
+def test_a_user_s_sessions_are_listed_the_newest_first_and_so_many(sessions: Sessions) -> None:
+    first, second, third = (of("ann", number, NOW + number) for number in range(3))
+    for one in (second, first, of("bob", 9), third):
+        sessions.begin(one)
+
+    assert sessions.of_user("ann", 5) == [third, second, first]
+    assert sessions.of_user("ann", 2) == [third, second]
+    assert sessions.of_user("unknown", 5) == []
+
+
+def test_one_session_of_a_user_is_ended_by_how_its_hash_begins(sessions: Sessions) -> None:
+    mine, other, theirs = of("ann", 1), of("ann", 2), of("bob", 1)
+    for one in (mine, other, theirs):
+        sessions.begin(one)
+
+    assert sessions.end_of_user("ann", f"{3:032x}") is False
+    assert sessions.end_of_user("ann", mine.hash[:32]) is True
+    assert sessions.end_of_user("ann", mine.hash[:32]) is False
+    assert [sessions.session(one.hash) for one in (mine, other, theirs)] == [None, other, theirs]
+
+
+def test_all_sessions_of_one_user_are_ended_and_nobody_else_s(sessions: Sessions) -> None:
+    mine, other, theirs = of("ann", 1), of("ann", 2), of("bob", 1)
+    for one in (mine, other, theirs):
+        sessions.begin(one)
+
+    sessions.end_all("ann")
+
+    assert [sessions.session(one.hash) for one in (mine, other, theirs)] == [None, None, theirs]
+
+
 def test_all_sessions_are_forgotten_at_once_and_nothing_else(sessions: Sessions, door: Resource) -> None:
     sessions.begin(ANN)
     sessions.begin(structs.replace(ANN, hash="another"))

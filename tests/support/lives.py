@@ -54,7 +54,7 @@ def lived(taken: Iterable[Step]) -> list[Recorded]:
     goals, lines = Goals(), list[Recorded]()
     for number, step in enumerate(taken):
         try:
-            events = decide(goals, _command(goals, step, f"g{number:02}"), NOW + timedelta(hours=number), LIMITS)
+            events = decide(goals, asked(goals, step, f"g{number:02}"), NOW + timedelta(hours=number), LIMITS)
         except Rejected:
             continue
         at = micros(NOW) + number * 3_600_000_000
@@ -65,7 +65,8 @@ def lived(taken: Iterable[Step]) -> list[Recorded]:
     return lines
 
 
-def _command(goals: Goals, step: Step, new_id: str) -> Command:
+def asked(goals: Goals, step: Step, new_id: str) -> Command:
+    """What a step asks of these goals; a goal that it makes gets the id."""
     kind, first, second, third = step
     living = [goal.id for goal in goals.known.values() if goal.root is None]
     deleted = [goal.id for goal in goals.known.values() if goal.root is not None]

@@ -24,5 +24,6 @@ def compared_before(log: Log) -> None:
             transaction.append(account_stream(row.user.id), 0, [UserRegistered(row.user.id)], Cause(row.user.id))
         ask = cast(SqlTransaction, transaction)._ask
         ask("UPDATE log SET schema = 3")
+        ask("DROP TABLE drafts")
         if not log.is_local:
             ask("DROP TABLE es_goals_views.tree, es_goals_views.tiles")

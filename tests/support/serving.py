@@ -55,7 +55,8 @@ def problem_of(answer: httpx2.Response, *statuses: int) -> dict[str, Any]:
     assert problem["status"] == answer.status_code
     assert problem["request_id"] == answer.headers["X-Request-Id"]
     assert all(isinstance(problem[member], str) and problem[member] for member in ("title", "detail"))
-    assert set(problem) <= {"type", "title", "status", "detail", "request_id", "errors", "index", "message"}
+    known = {"type", "title", "status", "detail", "request_id", "errors", "index", "message", "dry_run"}
+    assert set(problem) <= known | {"conflicts", "conflicts_count"}
     assert problem.get("message", problem["detail"]) == problem["detail"]
     for one in problem.get("errors", []):
         assert set(one) in ({"detail", "pointer"}, {"detail", "parameter"})

@@ -12,9 +12,10 @@ from es_goals.accounts import changes
 from es_goals.accounts.names import NAME_LENGTH, valid_user_name
 from es_goals.accounts.provider import Identity, Provider, ProviderFailed, SignInRefused
 from es_goals.http import answers, requests
-from es_goals.http.accounts.sessions import SessionAnswer, answer
+from es_goals.http.accounts.sessions import SessionAnswer, answer, keep
 from es_goals.http.accounts.signing import Signing, log_sign_in
 from es_goals.http.describe.operation import UNSURE, operation
+from es_goals.http.edge import cookies
 from es_goals.http.exchange import Request
 from es_goals.http.problems import Refusal
 from es_goals.http.resource import Resource
@@ -27,6 +28,14 @@ from es_goals.worker import Worker
 PATH = "/v2/sessions/oidc"
 COOKIE = "es-goals-sign-in"
 COOKIE_SECONDS = 600
+_FOR_PAGE = ".page"
+"""Behind what a browser is to come back with, where it comes from the page."""
+
+
+class SignInQuery(Struct, frozen=True, forbid_unknown_fields=True):
+    """What for."""
+
+    page: Annotated[bool, Meta(description="come back to the web page, signed in by a cookie")] = False
 
 
 class ReturnQuery(Struct, frozen=True):
@@ -48,15 +57,23 @@ class AtProvider(Resource):
 class SignIn(AtProvider):
     """/v2/sessions/oidc"""
 
-    @operation("Sign in at the OpenID provider", {302: None}, needs="nobody", problems=("provider-failed",))
+    @operation("Sign in at the OpenID provider", {302: None}, query=SignInQuery, needs="nobody",
+               problems=("provider-failed",))  # fmt: skip
     async def on_get(self, req: Request, resp: Response) -> None:
         """Sends the browser there. What it must come back with is in its cookie: nobody else can bring it."""
-        requests.query(req, requests.NoQuery)
+        page = requests.query(req, SignInQuery).page
+        if page:
+            cookies.expect_private(req, self.settings)
         try:
             begun = await self._provider.begin()
         except ProviderFailed as error:
             raise Refusal("provider-failed", str(error)) from error
-        _keep(self.settings, resp, f"{begun.state}.{begun.nonce}.{begun.verifier}", COOKIE_SECONDS)
+        _keep(
+            self.settings,
+            resp,
+            f"{begun.state}.{begun.nonce}.{begun.verifier}{_FOR_PAGE if page else ''}",
+            COOKIE_SECONDS,
+        )
         answers.secret(resp)
         resp.set_header("Location", begun.url)
         resp.status = "302 Found"
@@ -65,20 +82,26 @@ class SignIn(AtProvider):
 class Return(AtProvider):
     """/v2/sessions/oidc/callback"""
 
-    @operation("Come back from the OpenID provider", {200: SessionAnswer}, query=ReturnQuery, needs="nobody",
+    @operation("Come back from the OpenID provider", {200: SessionAnswer, 302: None}, query=ReturnQuery, needs="nobody",
                problems=("sign-in-refused", "not-linked", "user-name-taken", "provider-failed", *UNSURE))  # fmt: skip
     async def on_get(self, req: Request, resp: Response) -> None:
-        """With a code, which is good once, as the cookie is."""
+        """With a code, which is good once, as the cookie is. To the web page, where one came from there."""
         _keep(self.settings, resp, "", -1)  # gone; Falcon would leave a 0 out
         try:
-            user = await self._user(req, await self._finished(req))
+            begun, for_page = _kept(self.settings, req)
+            user = await self._user(req, await self._finished(req, *begun))
         except Refusal as refusal:
             log_sign_in(req, "failed" if refusal.slug == "provider-failed" else "refused", None)
             raise
-        answer(resp, *await self._signing.begin(req, user))
+        signed_in = await self._signing.begin(req, user)
+        if for_page:
+            keep(req, resp, self.settings, signed_in)
+            resp.set_header("Location", "/")
+            resp.status = "302 Found"
+        else:
+            answer(resp, signed_in)
 
-    async def _finished(self, req: Request) -> Identity:
-        state, nonce, verifier = _kept(self.settings, req)
+    async def _finished(self, req: Request, state: str, nonce: str, verifier: str) -> Identity:
         given = requests.query(req, ReturnQuery)
         if not hmac.compare_digest(given.state.encode(), state.encode()):
             raise Refusal("sign-in-refused", "expected the state that this browser was sent away with; found another")
@@ -144,10 +167,11 @@ def _cookie(settings: Settings) -> tuple[str, str]:
     return (f"__Host-{COOKIE}", "/") if settings.url.startswith("https:") else (COOKIE, PATH)
 
 
-def _kept(settings: Settings, req: Request) -> list[str]:
-    parts = req.cookies.get(_cookie(settings)[0], "").split(".")
+def _kept(settings: Settings, req: Request) -> tuple[list[str], bool]:
+    cookie = req.cookies.get(_cookie(settings)[0], "")
+    parts = cookie.removesuffix(_FOR_PAGE).split(".")
     if len(parts) != 3 or not all(parts):
         raise Refusal(
             "sign-in-refused", f"expected the cookie that {PATH} set; found none, so sign in again from there"
         )
-    return parts
+    return parts, cookie.endswith(_FOR_PAGE)

@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from functools import partial
-from typing import TypeVar
+from typing import NamedTuple, TypeVar
 
 import structlog
 
@@ -34,6 +34,14 @@ _AGAIN_SECONDS = 0.02
 T = TypeVar("T")
 
 logger = structlog.get_logger()
+
+
+class SignedIn(NamedTuple):
+    """A session that began, and its token."""
+
+    user: User
+    secret: str
+    session: Session
 
 
 class Signing:
@@ -78,19 +86,18 @@ class Signing:
             log_sign_in(req, "refused", user)
             raise Refusal("wrong-password", "expected the current password; found another one", pointer="/current")
 
-    async def sign_in(self, req: Request, name: str, password: str) -> tuple[str, Session]:
-        """A new session and its token. Raises Refusal, the same whether there is no such user or the password is
-        wrong."""
+    async def sign_in(self, req: Request, name: str, password: str) -> SignedIn:
+        """A new session. Raises Refusal, the same whether there is no such user or the password is wrong."""
         found = await self._reads.user(name, req.deadline) if len(name) <= LONGEST_NAME else None
         account = found.id if found else fingerprint(folded(name[:LONGEST_NAME]))
         # No password holds for who is disabled: else the number of guesses that are looked at would tell the right one.
         user = found if found and found.disabled_at is None else None
-        begun: list[tuple[str, Session]] = []
+        begun: list[SignedIn] = []
 
         def begin(attempt: Attempt) -> None:
             if user is not None:
                 begun.append(self._new_session(req, user))
-                self._sessions.sign_in(attempt, begun[0][1])
+                self._sessions.sign_in(attempt, begun[0].session)
 
         if not await self._holds(req, account, user, password, begin) or not begun:
             log_sign_in(req, "refused", found)
@@ -98,17 +105,18 @@ class Signing:
         log_sign_in(req, "in", user)
         return begun[0]
 
-    async def begin(self, req: Request, user: User) -> tuple[str, Session]:
-        """A session of somebody who has shown who they are, and its token."""
-        secret, session = self._new_session(req, user)
-        await self._reads.in_thread(lambda: self._sessions.begin(session), req.asker)
+    async def begin(self, req: Request, user: User) -> SignedIn:
+        """A session of somebody who has shown who they are."""
+        begun = self._new_session(req, user)
+        await self._reads.in_thread(lambda: self._sessions.begin(begun.session), req.asker)
         log_sign_in(req, "in", user)
-        return secret, session
+        return begun
 
-    def _new_session(self, req: Request, user: User) -> tuple[str, Session]:
+    def _new_session(self, req: Request, user: User) -> SignedIn:
         secret, now = new_secret(SESSION), self._worker.clock()
         ends = now + self._worker.settings.session_lifetime * 1_000_000
-        return secret, Session(fingerprint(secret), user.id, address_key(req.address), user.password_at, now, ends)
+        session = Session(fingerprint(secret), user.id, address_key(req.address), user.password_at, now, ends)
+        return SignedIn(user, secret, session)
 
     async def _holds(
         self, req: Request, account: str, user: User | None, password: str, held: Callable[[Attempt], None]

@@ -63,10 +63,17 @@ class UserAnswer(Struct, frozen=True):
     created_at: datetime
 
 
+class KnownUser(UserAnswer, frozen=True):
+    """A user, for who sees all of them. `disabled`: let in no more."""
+
+    role: str
+    disabled: bool
+
+
 class UserPage(Struct, frozen=True):
     """Some of the users; `next` is where the rest is."""
 
-    users: list[UserAnswer]
+    users: list[KnownUser]
     next: str | None
 
 
@@ -97,7 +104,7 @@ class Users(Signer):
         found = await self.reads.in_thread(lambda: self.reads.log.users(after, limit + 1), req.asker)
         more = f"/v2/users?cursor={found[limit - 1].id}&limit={limit}" if len(found) > limit else None
         answers.next_page(resp, more)
-        answers.json(resp, UserPage([_answer(user) for user in found[:limit]], more))
+        answers.json(resp, UserPage([_known(user) for user in found[:limit]], more))
 
     @operation("Make a user", {201: UserAnswer}, body=NewUser, command=True,
                example={"name": "alice", "password": "an apple a day"}, problems=("user-name-taken",),
@@ -157,6 +164,33 @@ class OneUser(Resource):
         answers.json(resp, _answer(renamed))
 
 
+class Admission(Resource):
+    """/v2/users/{user}/disable and /v2/users/{user}/enable"""
+
+    def __init__(self, worker: Worker, disabled: bool) -> None:
+        super().__init__(worker)
+        self._disabled = disabled
+
+    @operation("Let a user in no more, or again", {200: KnownUser}, body=requests.Reason, needs="administrator",
+               example={"reason": "left the company"}, problems=("user-not-found", "no-accounts", *UNSURE))  # fmt: skip
+    async def on_post(self, req: Request, resp: Response, user: User) -> None:
+        """Who is disabled is let in nowhere, at once. Their sessions end for good; their API tokens are good again once
+        they are enabled."""
+        caller = caller_of(req)
+        given = await requests.body(req, requests.Reason)
+        if user.id == caller.user.id:
+            raise Refusal(
+                "forbidden", "expected another user than yourself, so that somebody is left who lets others in"
+            )
+        if not self._disabled:
+            sessions = self.worker.storage.sessions
+            await self.reads.in_thread(lambda: sessions.end_all(user.id), req.asker)
+        work = partial(_set_disabled, user_id=user.id, disabled=self._disabled)
+        changed, position = await self.change(req, work, given.reason)
+        answers.recorded(resp, position)
+        answers.json(resp, _known(changed))
+
+
 class UserPassword(Signer):
     """/v2/users/{user}/password"""
 
@@ -195,6 +229,15 @@ def _set_password(
     transaction: Transaction, cause: Cause, user_id: str, kept: str, since: int | None
 ) -> tuple[User, int]:
     return changes.set_password(transaction, user_id, kept, cause, since)
+
+
+def _set_disabled(transaction: Transaction, cause: Cause, user_id: str, disabled: bool) -> tuple[User, int]:
+    return changes.set_disabled(transaction, user_id, disabled, cause)
+
+
+def _known(user: User) -> KnownUser:
+    created, disabled = moment(user.created_at), user.disabled_at is not None
+    return KnownUser(user.id, user.name, user.email, created, user.role, disabled)
 
 
 def _answer(user: User) -> UserAnswer:

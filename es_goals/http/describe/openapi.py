@@ -8,6 +8,7 @@ import msgspec
 
 from es_goals import __version__
 from es_goals.http.describe.operation import UNSURE, Operation
+from es_goals.http.edge.cookies import SECURE_NAME
 from es_goals.http.problems import PROBLEM_JSON, PROBLEMS, ProblemAnswer
 from es_goals.http.requests import Time
 
@@ -20,7 +21,9 @@ _TAGS: Mapping[str, str] = {
     "sessions": "Signing in and out.",
     "tokens": "API tokens, for programs.",
     "goals": "Trees of goals, as they are and as they were, and every command on them.",
+    "drafts": "Commands on goals to look at before they are done.",
     "events": "The log: who did what, when and why.",
+    "log": "Proofs about the log: checkpoints, and that it has an event, and only grew.",
     "projections": "The read models: how they stand, and rebuilding them while they serve.",
     "operations": "What an operator's tools ask.",
     "original": "The original API, /v1.0, which goes on working.",
@@ -29,7 +32,7 @@ _REF = "#/components/schemas/{name}"
 _ALWAYS = ("foreign-origin", "target-too-long", "misdirected", "head-too-large")
 _SIGNED_IN = ("unauthenticated", "forbidden")
 _COUNTED = ("too-many-requests",)
-_SECURITY: list[Json] = [{"bearer": []}, {"header": []}]
+_SECURITY: list[Json] = [{"bearer": []}, {"header": []}, {"cookie": []}]
 _SCHEMES: Json = {
     "bearer": {
         "type": "http",
@@ -37,6 +40,12 @@ _SCHEMES: Json = {
         "description": "A session's or an API token; none while open.",
     },
     "header": {"type": "apiKey", "in": "header", "name": "Access-Token", "description": "The same."},
+    "cookie": {
+        "type": "apiKey",
+        "in": "cookie",
+        "name": SECURE_NAME,
+        "description": "A session's token, which a browser keeps; `es-goals` over plain http on this machine.",
+    },
 }
 _WITH_QUERY = ("malformed-request", "invalid-value")
 _WITH_BODY = ("malformed-request", "request-timeout", "body-too-large", "media-type", "invalid-value")
@@ -61,7 +70,9 @@ _PATH: Mapping[str, tuple[str, Json]] = {
     "user": ("A user's name or id", {"type": "string", "minLength": 1}),
     "goal_id": ("A goal's id", {"type": "string", "format": "uuid"}),
     "name": ("A read model's name", {"type": "string", "minLength": 1}),
+    "session_id": ("A session's id", {"type": "string", "format": "uuid"}),
     "token_id": ("An API token's id", {"type": "string", "format": "uuid"}),
+    "draft_id": ("A draft's id", {"type": "string", "format": "uuid"}),
     "slug": ("A problem's name", {"type": "string", "minLength": 1}),
 }
 
@@ -127,16 +138,18 @@ def _operation(path: str, method: str, one: Operation, schema_of: Mapping[int, J
     ]
     if one.query is not None:
         made["parameters"] += _query(schema_of[id(one.query)], components)
-    if one.command:
-        for name, (text, schema) in _HEADERS.items():
-            made["parameters"].append({"name": name, "in": "header", "description": text, "schema": schema})
+    for name in _HEADERS if one.command else ["If-Match"] if one.tagged else []:
+        text, schema = _HEADERS[name]
+        made["parameters"].append({"name": name, "in": "header", "description": text, "schema": schema})
     if one.body is not None:
         example = {} if one.example is None else {"example": one.example}
         schema = {} if one.body is bytes else schema_of[id(one.body)]
         content = {kind: {"schema": schema, **example} for kind in one.media_types}
         made["requestBody"] = {"required": one.body is bytes or bool(_resolved(schema, components).get("required"))}
         made["requestBody"]["content"] = content
-    made["security"] = {"nobody": [], "registration": [{}, *_SECURITY]}.get(one.needs, _SECURITY)
+    made["security"] = {"nobody": [], "registration": [{}, *_SECURITY], "checkpoint": [{}, *_SECURITY]}.get(
+        one.needs, _SECURITY
+    )
     made["responses"] = {**_answers(one, schema_of), **_problems(one)}
     return made
 
@@ -195,7 +208,7 @@ def _problems(one: Operation) -> Json:
     slugs += () if one.uncounted else _COUNTED
     slugs += _WITH_BODY if one.body is not None or one.command else ()
     slugs += _WITH_QUERY if one.query is not None else ()
-    slugs += _COMMAND if one.command else ()
+    slugs += _COMMAND if one.command else ("changed", "limit-reached", "took-too-long", *UNSURE) if one.tagged else ()
     by_status: dict[int, list[str]] = {}
     for slug in dict.fromkeys(slugs):
         by_status.setdefault(PROBLEMS[slug].status, []).append(PROBLEMS[slug].title)

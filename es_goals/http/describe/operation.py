@@ -10,12 +10,14 @@ F = TypeVar("F", bound=Callable[..., Any])
 
 class Operation(Struct, frozen=True):
     """`body`, `query`: the types that decode the request; `answers`: status to type (None: not of one, a tuple: of
-    one of them); `problems`: slugs it may answer; `command`: takes keys, reasons and preconditions.
+    one of them); `problems`: slugs it may answer; `command`: takes keys, reasons and preconditions;
+    `tagged`: takes If-Match, though it is no command.
 
-    `needs`, where there are accounts: `nobody` signed in; `registration`, nobody or an administrator, as is set; a
-    `user`; a user for the sake of one's own `credentials`, which auditors change too; an `auditor`, who reads all; an
-    `administrator`. Which data a user may see is for the look-ups to say. `uncounted`: asked by what watches the
-    service, however often. `text`: the handler's own words; `example`: a body."""
+    `needs`, where there are accounts: `nobody` signed in; `registration`, nobody or an administrator, as is set;
+    `checkpoint`, nobody or a user, as is set; a `user`; a user for the sake of one's own `credentials`, which auditors
+    change too; an `auditor`, who reads all; an `administrator`. Which data a user may see is for the look-ups to say.
+    `uncounted`: asked by what watches the service, however often. `text`: the handler's own words; `example`: a
+    body."""
 
     summary: str
     answers: Mapping[int, Any]
@@ -24,10 +26,11 @@ class Operation(Struct, frozen=True):
     problems: tuple[str, ...] = ()
     media_types: tuple[str, ...] = ("application/json",)
     command: bool = False
+    tagged: bool = False
     conditional: bool = False
     produces: tuple[str, ...] = ("application/json",)
     original: bool = False
-    needs: Literal["nobody", "registration", "user", "credentials", "auditor", "administrator"] = "user"
+    needs: Literal["nobody", "registration", "checkpoint", "user", "credentials", "auditor", "administrator"] = "user"
     uncounted: bool = False
     text: str = ""
     example: Mapping[str, Any] | None = None

@@ -7,6 +7,7 @@ import falcon
 from es_goals.accounts.caller import Caller
 from es_goals.http.describe.operation import NOBODY, Operation
 from es_goals.http.problems import Refusal
+from es_goals.settings import Settings
 
 READING = frozenset({"GET", "HEAD"})
 _ROLES: Mapping[str, frozenset[str]] = {
@@ -36,14 +37,22 @@ def _is_for_everybody(resource: object) -> bool:
     return needs == {"nobody"}
 
 
-def expect_allowed(one: Operation, method: str, caller: Caller, registration: str) -> None:
+def needs_of(one: Operation, settings: Settings) -> str:
+    """Who is needed, as it is set: an operation's `needs`, of which some are for nobody where a setting says so."""
+    match one.needs:
+        case "registration":
+            return "nobody" if settings.registration == "open" else "administrator"
+        case "checkpoint":
+            return "nobody" if settings.public_checkpoint else "user"
+        case needs:
+            return needs
+
+
+def expect_allowed(one: Operation, method: str, caller: Caller, needs: str) -> None:
     """Raises Refusal: forbidden, where the caller's role or scope does not reach."""
     writing = method not in READING
     if writing and caller.scope != "write" and one.needs != "nobody":
         raise Refusal("forbidden", "expected a token with the scope write; found one with read")
-    needs = one.needs
-    if needs == "registration":
-        needs = "nobody" if registration == "open" else "administrator"
     if needs in ("nobody", "credentials"):
         return
     role = caller.user.role

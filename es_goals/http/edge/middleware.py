@@ -4,7 +4,7 @@ import asyncio
 import re
 import secrets
 import sys
-from functools import cache, lru_cache
+from functools import cache
 from itertools import count
 from time import monotonic, perf_counter
 from typing import Any
@@ -15,12 +15,13 @@ from falcon.asgi import Response
 from es_goals import metrics
 from es_goals.accounts.passwords import warm
 from es_goals.goals.commands import GoalNotFound
-from es_goals.http import answers, requests
+from es_goals.http import answers, problems, requests
 from es_goals.http.describe.operation import Operation
-from es_goals.http.edge import codings, headers, peers
-from es_goals.http.edge.access import READING, expect_allowed, operation_of
+from es_goals.http.edge import codings, cookies, headers, peers
+from es_goals.http.edge.access import READING, expect_allowed, needs_of, operation_of
 from es_goals.http.edge.body import Message
 from es_goals.http.edge.rates import Rates, set_headers
+from es_goals.http.edge.unread import LARGE, Unread
 from es_goals.http.exchange import Request
 from es_goals.http.problems import Refusal
 from es_goals.http.resource import no_such_user
@@ -31,9 +32,7 @@ from es_goals.settings import exact_origins, networks
 from es_goals.storage.deadlines import Deadline
 from es_goals.worker import Worker
 
-_HOST = r"(localhost|[a-z0-9.-]+\.localhost|127(\.\d{1,3}){3}|\[::1\])(:\d{1,5})?"
-_LOOPBACK = re.compile(_HOST, re.IGNORECASE)
-_ORIGIN = re.compile(rf"[a-z][a-z0-9+.-]*://{_HOST}", re.IGNORECASE)
+_ORIGIN = re.compile(rf"[a-z][a-z0-9+.-]*://{cookies.LOOPBACK}", re.IGNORECASE)
 _REQUEST_ID = re.compile(r"[A-Za-z0-9._:/+=@-]{1,128}")
 HTTP_OK = 200
 NOTHING = Look()
@@ -53,13 +52,14 @@ class Middleware:
         self._locate = peers.locator(networks(settings.proxies))
         self._origins = exact_origins(settings.origins)
         self._operations = cache(operation_of)
+        self._unread = Unread(settings.unread_answers)
 
     async def process_request(self, req: Request, resp: Response) -> None:
         """Give the request its id and its origin; refuse what a page on the web could send."""
         req.started = perf_counter()
         req.deadline = Deadline(monotonic() + self._settings.deadline)
-        req.caller = req.operation = None
-        req.look, req.named_by_id, req.dry_run, req.answer, req.raw = NOTHING, False, False, None, b""
+        req.caller = req.operation = req.answer = req.secret = None
+        req.look, req.named_by_id, req.dry_run, req.by_cookie, req.raw = NOTHING, False, False, False, b""
         given = req.headers.get("x-request-id")
         req.id = given if given and _REQUEST_ID.fullmatch(given) else next(self._ids)
         resp.set_header("X-Request-Id", req.id)
@@ -77,7 +77,7 @@ class Middleware:
 
     def _expect_local(self, host: str | None, origin: str | None) -> None:
         """Where nobody signs in, a page on the web must not get in through the browser of somebody here."""
-        if host is not None and not _is_loopback(host):
+        if host is not None and not cookies.is_loopback(host):
             raise Refusal("misdirected", f"expected a loopback name as Host; found {host[:100]!r}")
         if origin is not None and origin not in self._origins and not _ORIGIN.fullmatch(origin):
             raise Refusal("foreign-origin", f"expected an origin on this machine; found {origin[:100]!r}")
@@ -87,14 +87,15 @@ class Middleware:
         whose owner is known, and is not run where there is none that the caller may see."""
         one, handled = self._operations(resource, req.method if req.method in _METHODS else "unknown")
         req.operation = one
-        secret = None if self._settings.open or one.needs == "nobody" else requests.secret_of(req)
+        secret = None if self._settings.open or one.needs == "nobody" else cookies.secret_of(req, self._settings)
+        req.secret = secret
         named = params if handled else {}
         if secret is not None or "user" in named or "goal_id" in named:
             opening = Opening(secret, named.get("user"), named.get("goal_id"), one.conditional)
             req.look = await self._worker.reads.begin(opening, req.deadline)
             req.caller = req.look.caller
         if not self._settings.open:
-            self._admit(req, resp, one, secret)
+            self._admit(req, resp, one)
         if req.method not in _METHODS:  # Falcon would say 400; but it is the path that does not take it
             taken = [method for method in falcon.HTTP_METHODS if hasattr(resource, f"on_{method.lower()}")]
             raise falcon.HTTPMethodNotAllowed([*taken, "OPTIONS"])
@@ -104,21 +105,24 @@ class Middleware:
             requests.expect_unmatched(req)
             if not one.command:
                 requests.expect_no_key(req)
+            if not (one.command or one.tagged):
                 requests.expect_any(req)
 
-    def _admit(self, req: Request, resp: Response, one: Operation, secret: str | None) -> None:
-        registration, caller = self._settings.registration, req.caller
+    def _admit(self, req: Request, resp: Response, one: Operation) -> None:
+        needs, caller = needs_of(one, self._settings), req.caller
         if caller is None:
             if not one.uncounted:
                 self._count(resp, peers.address_key(req.address))
-            if secret is not None:
+            if req.secret is not None and not req.by_cookie:
                 raise Refusal("unauthenticated", "expected a token that is good; found one that is not, or no more")
-            if one.needs == "nobody" or (one.needs == "registration" and registration == "open"):
+            if needs == "nobody":
                 return
             raise Refusal("unauthenticated", "expected Authorization: Bearer <token>; found none")
         self._count(resp, caller.user.id)
+        if req.by_cookie and req.method not in READING:
+            cookies.expect_same_origin(req, self._settings)
         if (caller.user.role, caller.scope) != _UNLIMITED:
-            expect_allowed(one, req.method, caller, registration)
+            expect_allowed(one, req.method, caller, needs)
 
     def _count(self, resp: Response, key: str) -> None:
         rates = self._rates
@@ -133,6 +137,8 @@ class Middleware:
         """Say what may keep the answer, count it and log it."""
         if succeeded and req.method in READING and resp.status_code == HTTP_OK and resp.get_header("ETag") is None:
             await answers.judge_untagged(req, resp)
+        if resp.data is not None and len(resp.data) >= LARGE:
+            await self._hold(req, resp, resp.data)
         of_path = req.method == "OPTIONS"  # of all its operations, each of which may be for others
         answers.mark(resp, None if of_path else req.operation)
         await codings.encode(req, resp, self._worker.reads)
@@ -146,6 +152,15 @@ class Middleware:
         metrics.count_request(method, route, resp.status_code, seconds)
         if self._log:
             self._log.add(req.id, method, req.path, resp.status_code, seconds)
+
+    async def _hold(self, req: Request, resp: Response, data: bytes) -> None:
+        """A place for an answer that takes a while to be read."""
+        try:
+            resp.context.place = self._unread.place(data, None if req.caller is None else req.caller.user.id)
+        except Refusal as refusal:
+            resp.delete_header("ETag")
+            resp.delete_header("Content-Encoding")
+            await problems.handle(req, resp, refusal, {})
 
     async def process_startup(self, scope: Message, event: Message) -> None:
         """Begin the background work."""
@@ -175,8 +190,3 @@ def _resolve(req: Request, named: dict[str, Any]) -> None:
         if owner is None or known is None:
             raise GoalNotFound(named["goal_id"][:100])
         named["goal_id"] = known
-
-
-@lru_cache
-def _is_loopback(host: str) -> bool:
-    return _LOOPBACK.fullmatch(host) is not None

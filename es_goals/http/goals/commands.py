@@ -4,7 +4,7 @@ The body of a command's own route and its form in a batch are made from the same
 """
 
 import uuid
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from functools import reduce
 from operator import or_
 from types import MethodType
@@ -27,6 +27,7 @@ from es_goals.http.requests import DryRunQuery, Reason, Time
 from es_goals.http.resource import Resource
 from es_goals.reads import trees
 from es_goals.reads.trees import GoalAnswer
+from es_goals.service import Outcome
 from es_goals.storage.log import User
 from es_goals.worker import Worker
 
@@ -244,13 +245,14 @@ def _batch_form(one: OnWire) -> type[Any]:
 
 BODIES: Mapping[str, type[Any]] = {one.tag: _body(one) for one in COMMANDS}
 BATCH_FORMS: Mapping[str, type[Any]] = {one.tag: _batch_form(one) for one in COMMANDS}
-_IN_BATCH: Any = Annotated[list[reduce(or_, BATCH_FORMS.values())], Meta(min_length=1, max_length=1000)]  # type: ignore[misc]
+IN_BATCH: Any = reduce(or_, BATCH_FORMS.values())
+_LISTED: Any = Annotated[list[IN_BATCH], Meta(min_length=1, max_length=1000)]
 
 
 class Batch(Struct, forbid_unknown_fields=True):
     """Commands done all or none, in order; a later one may name a goal that an earlier one makes."""
 
-    commands: _IN_BATCH
+    commands: _LISTED
     reason: str | None = None
 
 
@@ -317,16 +319,31 @@ class UserCommands(CommandHistory):
     async def on_post(self, req: Request, resp: Response, user: User) -> None:
         """At most 1,000, or what the service is set to, recorded under one command id."""
         batch = await requests.body(req, Batch, may_try=True)
-        if len(batch.commands) > (most := self.settings.batch_limit):
-            detail = f"expected at most {most} commands; found {len(batch.commands)}"
-            raise Refusal("invalid-value", detail, pointer="/commands")
-        commands = [
-            _creation(self, one, index) if isinstance(one, Creation) else one.command(str(one.id))
-            for index, one in enumerate(batch.commands)
-        ]
+        commands = asked(self, batch.commands)
         outcome = await self.command(req, user, commands, reason=batch.reason, batch=True)
-        results = [_answer(result, user) for result in outcome.results]
-        answers.command(resp, outcome, BatchAnswer(UNSET if req.dry_run else outcome.position, results))
+        answer_batch(req, resp, outcome)
+
+
+def asked(resource: Resource, listed: Sequence[Any]) -> list[domain.Command]:
+    """What the commands of a batch ask of the rules. Raises Refusal, RejectedAt."""
+    if len(listed) > (most := resource.settings.batch_limit):
+        detail = f"expected at most {most} commands; found {len(listed)}"
+        raise Refusal("invalid-value", detail, pointer="/commands")
+    return [
+        _creation(resource, one, index) if isinstance(one, Creation) else one.command(str(one.id))
+        for index, one in enumerate(listed)
+    ]
+
+
+def asked_before(listed: Sequence[Any]) -> list[domain.Command]:
+    """The same of commands that were taken, and have all their ids."""
+    return [one.command(str(one.id)) for one in listed]
+
+
+def answer_batch(req: Request, resp: Response, outcome: Outcome) -> None:
+    """What each of several commands came to, or would."""
+    results = [_answer(result, req.owner) for result in outcome.results]
+    answers.command(resp, outcome, BatchAnswer(UNSET if req.dry_run else outcome.position, results))
 
 
 def routes(worker: Worker) -> list[tuple[str, Resource]]:

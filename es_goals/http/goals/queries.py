@@ -1,9 +1,9 @@
 """Reading trees of goals as they are and as they were."""
 
-from typing import Annotated, Literal, NoReturn
+from typing import Annotated, Any, Literal, NoReturn
 
 from falcon.asgi import Response
-from msgspec import UNSET, Meta, Struct, UnsetType
+from msgspec import UNSET, Meta, Struct, UnsetType, defstruct, structs
 
 from es_goals.http import answers, requests
 from es_goals.http.describe.operation import operation
@@ -53,6 +53,16 @@ class TreeQuery(Struct, frozen=True, forbid_unknown_fields=True):
         find = None if self.q is UNSET else _parsed(self.q)
         shown = (flat, self.status, _given(self.depth), self.deleted)
         return TreeOptions(*shown, find, self.order is not UNSET, _given(self.limit))
+
+
+ShownQuery: Any = defstruct(
+    "ShownQuery",
+    [(one.name, one.type, one.default) for one in structs.fields(TreeQuery) if one.name != "as_of"],
+    namespace={"__doc__": "The same of what has no past.", "options": TreeQuery.options},
+    module=__name__,
+    frozen=True,
+    forbid_unknown_fields=True,
+)
 
 
 class GoalQuery(Struct, frozen=True, forbid_unknown_fields=True):
@@ -126,6 +136,7 @@ async def _answer(
     found = await reads.tree(question, look, req.asker)
     if not answers.tagged(req, resp, found.etag):
         answers.encoded(resp, found.data)
+        resp.context.shared = found  # as long as it is sent, whoever reads the same has it from here
         if found.coding is not None:
             codings.mark(resp, found.coding)
 

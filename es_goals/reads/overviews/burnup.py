@@ -56,14 +56,15 @@ class _Count:
         self.goals = self.leaves = self.completed = 0
 
     def take(self, event: GoalEvent) -> None:
-        """The next event. A step takes as long as what it moves into what is counted, or out of it."""
+        """The next event. A step takes as long as what it moves into what is counted, or out of it. Raises
+        ProjectionBehind, Interrupted."""
         goal_id = event.goal_id
         if isinstance(event, GoalCompleted | GoalReopened):
             self._finish(goal_id, isinstance(event, GoalCompleted))
             return
         if isinstance(event, GoalCreated):
             self._known[goal_id] = _Goal(None, lives=False)
-        goal = self._known[goal_id]
+        goal = self._goal(goal_id)
         old = goal.parent_id
         new = event.parent_id if isinstance(event, GoalCreated | GoalMoved | GoalRestored) else old
         changed = {goal_id, old, new}
@@ -74,8 +75,13 @@ class _Count:
         self._set_life(goal, event)
         self._add(changed, 1)
 
+    def _goal(self, goal_id: str) -> _Goal:
+        if (goal := self._known.get(goal_id)) is None:
+            raise ProjectionBehind(f"expected goal {goal_id} to be created before it is changed")
+        return goal
+
     def _finish(self, goal_id: str, is_done: bool) -> None:
-        goal = self._known[goal_id]
+        goal = self._goal(goal_id)
         if goal.is_done != is_done and goal.lives and not goal.below and self._counts(goal_id):
             self.completed += 1 if is_done else -1
         goal.is_done = is_done

@@ -16,7 +16,7 @@ MIGRATING = 0x0E5_60A15
 # What makes a log of an older schema one of the next. The first one on PostgreSQL was 2.
 _UPGRADES: Mapping[int, Step] = {
     2: "postgres/accounts.sql",
-    3: all_of(partial(refold, users="es_goals.users"), "postgres/tiles.sql"),
+    3: all_of(partial(refold, users="es_goals.users"), "postgres/tiles.sql", "postgres/drafts.sql"),
 }
 _OWNED = (
     "SELECT pg_has_role(tableowner::name, 'USAGE') FROM pg_tables"
@@ -37,6 +37,7 @@ _SERVICE = """
     GRANT UPDATE (hash) ON es_goals.passwords TO {role};
     GRANT UPDATE (revoked_at) ON es_goals.tokens TO {role};
     GRANT UPDATE ON es_goals.probe TO {role};
+    GRANT SELECT, INSERT, UPDATE, DELETE ON es_goals.drafts TO {role};
     GRANT EXECUTE ON FUNCTION es_goals.lock_log() TO {role};
     ALTER SCHEMA es_goals_views OWNER TO {role};
     ALTER TABLE es_goals_views.source OWNER TO {role};

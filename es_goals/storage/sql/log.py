@@ -1,6 +1,6 @@
 """What the engines ask and write in the same SQL: parameters are $1, $2 … in the order in which they first occur."""
 
-from abc import ABC, abstractmethod
+from abc import abstractmethod
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from importlib import resources
@@ -11,6 +11,7 @@ import msgspec
 from msgspec import structs
 
 from es_goals.events import Event, GoalCreated, Recorded, encode, subject_of
+from es_goals.storage.drafts import Draft
 from es_goals.storage.errors import BatchConflict, Conflict, CredentialTaken, SubjectTaken, UserNameTaken
 from es_goals.storage.log import (
     LONGEST_NAME,
@@ -27,6 +28,7 @@ from es_goals.storage.log import (
     User,
     UserRow,
 )
+from es_goals.storage.sql.drafts import PUT, REMOVE, SqlDraftReader
 from es_goals.values import folded
 
 SCHEMA = 4
@@ -106,15 +108,11 @@ class ConstraintViolation(Exception):
     """The database refused rows that do not fit; the message has the constraint's name, or says why."""
 
 
-class SqlReader(ABC):
+class SqlReader(SqlDraftReader):
     """Reads over whatever `_rows` asks."""
 
     _TAKEN: str
     """Asks for those of a JSON list of ids that goals have."""
-
-    @abstractmethod
-    def _rows(self, sql: str, *values: str | int) -> list[tuple[Any, ...]]:
-        """Return all rows of a question. Raises Unavailable."""
 
     def _one(self, sql: str, *values: str | int) -> tuple[Any, ...] | None:
         rows = self._rows(sql, *values)
@@ -394,6 +392,15 @@ class SqlTransaction(SqlReader):
 
     def revoke(self, token_id: str, at: int) -> None:
         self._rows(_REVOKE, at, token_id)
+        self.changes += 1
+
+    def put_draft(self, draft: Draft) -> None:
+        self._write_pending()
+        self._ask(PUT, *structs.astuple(draft))
+        self.changes += 1
+
+    def remove_draft(self, draft_id: str) -> None:
+        self._rows(REMOVE, draft_id)
         self.changes += 1
 
     @contextmanager

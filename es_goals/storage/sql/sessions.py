@@ -16,6 +16,9 @@ _SESSION = f"SELECT {_FIELDS} FROM sessions WHERE hash = $1"
 _BEGIN = f"INSERT INTO sessions ({_FIELDS}) VALUES ($1, $2, $3, $4, $5, $6)"
 _RESTAMP = "UPDATE sessions SET stamp = $1 WHERE hash = $2"
 _END = "DELETE FROM sessions WHERE hash = $1"
+_OF_USER = f"SELECT {_FIELDS} FROM sessions WHERE user_id = $1 ORDER BY created_at DESC, hash LIMIT $2"
+_END_OF_USER = "DELETE FROM sessions WHERE user_id = $1 AND hash >= $2 AND hash < $3 RETURNING hash"
+_END_ALL = "DELETE FROM sessions WHERE user_id = $1"
 _USE = "SELECT at FROM uses WHERE id = $1"
 _NOTE = (
     "INSERT INTO uses (id, at) VALUES ($1, $2)"
@@ -56,6 +59,16 @@ class SqlSessions(ABC):
 
     def end(self, hash: str) -> None:
         self._write(_END, hash)
+
+    def of_user(self, user_id: str, most: int) -> list[Session]:
+        return [Session(*row) for row in self._rows(_OF_USER, user_id, most)]
+
+    def end_of_user(self, user_id: str, beginning: str) -> bool:
+        with self._writing() as ask:
+            return bool(ask(_END_OF_USER, user_id, beginning, beginning + "g"))  # behind all hexadecimal digits
+
+    def end_all(self, user_id: str) -> None:
+        self._write(_END_ALL, user_id)
 
     def clear(self) -> None:
         self._write("DELETE FROM sessions")

@@ -26,7 +26,7 @@ from es_goals.storage.sql.log import (
     as_json,
     statements,
 )
-from es_goals.storage.sql.upgrades import Step, refold, take
+from es_goals.storage.sql.upgrades import Step, all_of, refold, take
 from es_goals.storage.sqlite.connections import BUSY_MS, CACHE, Connections, connect, translated
 from es_goals.storage.sqlite.locks import FileLock
 
@@ -40,7 +40,7 @@ PAGES_AT_MOST = 20_000
 _UPGRADES: Mapping[int, Step] = {
     1: "ALTER TABLE commands DROP COLUMN command",
     2: "sqlite/accounts.sql",
-    3: partial(refold, users="users"),
+    3: all_of(partial(refold, users="users"), "sqlite/drafts.sql"),
 }
 APPLICATION_ID = 0x0E5_60A15
 PROBE_BUSY_MS = 200  # others wait for the lock meanwhile

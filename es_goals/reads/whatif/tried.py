@@ -46,7 +46,7 @@ class Tried(Struct, frozen=True):
 
     def diff(self, log: Reader) -> bytes:
         """A TriedDiff as JSON. Raises LimitReached, ProjectionBehind, Interrupted."""
-        return encoded(Diff(self._lines(log), self.position), self.owner.name, _without_events)
+        return encoded(Diff(self._lines(log), self.position), self.owner.name, without_events)
 
     def tree(self, log: Reader) -> bytes:
         """A TreeAnswer of a flat view, as JSON. Raises ProjectionBehind, Interrupted."""
@@ -70,5 +70,6 @@ class Tried(Struct, frozen=True):
             yield Recorded(self.end.position + number, *line, None, "", None, encode(event))
 
 
-def _without_events(goal: GoalDiff) -> TriedGoal:
+def without_events(goal: GoalDiff) -> TriedGoal:
+    """The same of what did not happen."""
     return TriedGoal(goal.id, goal.name, goal.path, goal.under, goal.changes, goal.path_count)

@@ -30,7 +30,7 @@ from es_goals.worker import Worker
 NDJSON = "application/x-ndjson"
 EVENT_STREAM = "text/event-stream"
 KEEP_ALIVE_SECONDS = 15.0
-_CROWDED = ("too-many-streams", "too-many-own-streams", "took-too-long")
+CROWDED = ("too-many-streams", "too-many-own-streams", "took-too-long")
 _encode = msgspec.json.Encoder().encode
 
 logger = structlog.get_logger()
@@ -108,10 +108,9 @@ class Feed(Resource):
 
     async def _page(self, req: Request, resp: Response, wanted: Filter, after: int, limit: int) -> None:
         head = await self.reads.head(req.deadline)
-        lines = await self.reads.events(wanted, after, head, limit + 1, req.asker)
+        lines, behind = await self.reads.events(wanted, after, head, limit, req.asker)
         more = None
-        if len(lines) > limit:
-            lines = lines[:limit]
+        if behind:
             cursor = "before" if wanted.latest else "after"
             rest = {**requests.parameters(req), cursor: str(lines[-1].position)}
             more = f"{quote(req.path)}?{urlencode(rest)}"
@@ -124,11 +123,11 @@ class Feed(Resource):
         req.deadline = Deadline.after(self.settings.deadline)
         if req.caller is None:
             return True
-        return await self.reads.still_authenticated(requests.secret_of(req) or "", req.deadline)
+        return await self.reads.still_authenticated(req.secret or "", req.deadline)
 
     async def _lines(self, req: Request, wanted: Filter, after: int, head: int) -> AsyncGenerator[bytes, None]:
         while await self._still_in(req):
-            lines = await self.reads.events(wanted, after, head, STREAM_PAGE, req.asker)
+            lines, _ = await self.reads.events(wanted, after, head, STREAM_PAGE, req.asker)
             if not lines:
                 return
             yield b"".join(map(_as_line, lines))
@@ -162,7 +161,9 @@ class Feed(Resource):
         """Where the log ends, and what is wanted of it; nothing while the storage fails: the stream goes on then."""
         try:
             head = await self.reads.head(req.deadline)
-            return head, await self.reads.events(wanted, after, head, STREAM_PAGE, req.asker) if head > after else []
+            if head <= after:
+                return head, []
+            return head, (await self.reads.events(wanted, after, head, STREAM_PAGE, req.asker)).lines
         except (StorageError, ProjectionBehind) as error:
             logger.warning("not_followed", detail=str(error))
             return after, []
@@ -172,7 +173,7 @@ class Events(Feed):
     """/v2/events"""
 
     @operation("The log, in order", {200: EventPage}, query=EventsQuery,
-               problems=("user-not-found", "goal-not-found", *_CROWDED),
+               problems=("user-not-found", "goal-not-found", *CROWDED),
                produces=("application/json", NDJSON, EVENT_STREAM))  # fmt: skip
     async def on_get(self, req: Request, resp: Response) -> None:
         """A page; with Accept: application/x-ndjson all of it, with text/event-stream all of it and what comes."""
@@ -187,7 +188,7 @@ class Events(Feed):
 class UserEvents(Feed):
     """/v2/users/{user}/events"""
 
-    @operation("A user's history", {200: EventPage}, query=OwnEventsQuery, problems=("user-not-found", *_CROWDED),
+    @operation("A user's history", {200: EventPage}, query=OwnEventsQuery, problems=("user-not-found", *CROWDED),
                produces=("application/json", NDJSON, EVENT_STREAM))  # fmt: skip
     async def on_get(self, req: Request, resp: Response, user: User) -> None:
         """As /v2/events."""
@@ -198,7 +199,7 @@ class GoalHistory(Feed):
     """/v2/goals/{goal_id}/history"""
 
     @operation("A goal's history", {200: EventPage}, query=HistoryQuery,
-               problems=("goal-not-found", "projection-behind", *_CROWDED),
+               problems=("goal-not-found", "projection-behind", *CROWDED),
                produces=("application/json", NDJSON, EVENT_STREAM))  # fmt: skip
     async def on_get(self, req: Request, resp: Response, goal_id: str) -> None:
         """A deleted goal's too; with `subtree` also that of what was below it."""

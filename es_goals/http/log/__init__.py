@@ -1,0 +1,1 @@
+"""The log over HTTP: its events, its checkpoints, and proofs about it."""
