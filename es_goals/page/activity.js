@@ -27,9 +27,7 @@ async function load() {
   failure = "";
   const path = userPath(/** @type {any} */ (state.user).id);
   try {
-    const [done, up] = await Promise.all([get(`${path}/activity`), get(`${path}/burnup`, { points: POINTS, goal })]);
-    days = done.days;
-    points = up.points;
+    [days, points] = await Promise.all([get(`${path}/activity`), get(`${path}/burnup`, { points: POINTS, goal })]);
   } catch (error) {
     failure = words.trouble(/** @type {any} */ (error));
   }

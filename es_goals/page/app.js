@@ -61,7 +61,8 @@ async function routed() {
   if (route.user === null && !OWN.includes(route.view)) return home();
   if (route.user !== null && ![state.user?.name, state.user?.id].includes(route.user)) {
     await openUser(route.user);
-    if (mine !== entering || state.phase !== "ready") return;
+    if (mine !== entering) return;
+    if (state.phase !== "ready") return failedAt(route);
   }
   const next = VIEWS[route.view] ? (await VIEWS[route.view]()).view : goals;
   if (mine !== entering) return;
@@ -73,6 +74,13 @@ async function routed() {
   await view.enter?.(route);
   flush();
   if (was !== route.view && document.activeElement === document.body) document.querySelector("main")?.focus({ preventScroll: true });
+}
+
+/** Why there are no goals is told where they would be. @param {import("./state.js").Route} route */
+function failedAt(route) {
+  view.leave?.();
+  view = goals;
+  change({ route });
 }
 
 /** Where one comes without a fragment: one's own goals, or a choice. */
@@ -99,12 +107,12 @@ async function openUser(name) {
     unfollow = hands.follow(user.id, ears);
     await hands.adopt();
   } catch (error) {
-    const { kind, message } = /** @type {any} */ (error);
+    const { kind } = /** @type {any} */ (error);
     if (kind === "user-not-found" && !state.meta.accounts) {
       keep("user", null);
       return pickUser();
     }
-    change({ phase: "failed", failure: message });
+    change({ phase: "failed", failure: words.trouble(/** @type {any} */ (error)) });
   }
 }
 

@@ -2,7 +2,7 @@
 import { Problem, newId, request, userPath } from "./api.js";
 import { ask } from "./dialogs.js";
 import { icon } from "./parts.js";
-import { change, announce, state } from "./state.js";
+import { change, state } from "./state.js";
 import { html, nothing } from "./vendor/lit.js";
 import { files as say } from "./phrases.js";
 import { attempt, save } from "./screens.js";
@@ -29,7 +29,6 @@ async function take(file) {
     mine.failure = trouble(/** @type {Problem} */ (error));
   }
   mine.busy = false;
-  announce(mine.failure || mine.tried.result.summary, Boolean(mine.failure));
   change();
 }
 
@@ -73,7 +72,7 @@ function outcome({ tried, failure, busy }) {
   if (!tried) return html`<p class="quiet" role="status">${busy ? say.reading : ""}</p>`;
   const { result } = tried;
   const levels = levelsOf(tried);
-  return html`<dl class="both facts"><dt>${say.format}</dt><dd>${result.format}</dd><dt>${say.goals}</dt><dd>${words.num(result.goals)}</dd>
+  return html`<dl class="both facts" role="status" aria-label=${result.summary}><dt>${say.format}</dt><dd>${result.format}</dd><dt>${say.goals}</dt><dd>${words.num(result.goals)}</dd>
     ${levels ? html`<dt>${say.levels}</dt><dd>${words.num(levels)}</dd>` : nothing}
     ${["left_out", "shortened", "changed", "taken"].map((kind) => result[kind].map((/** @type {any} */ note) => html`<dt>${say.notes[kind]}</dt>
       <dd>${note.what} <span class="quiet">${say.lines(note.lines.slice(0, SHOWN), note.lines.length)}</span></dd>`))}</dl>`;

@@ -206,6 +206,7 @@ export const strips = {
 export function trouble(problem) {
   if (problem.status === 0) return `The service could not be reached. ${problem.message}`;
   const known = /** @type {Record<string, string>} */ ({
+    "user-not-found": "There is no such user, or their goals are not yours to see.",
     "goal-not-found": "That goal is not there any more.",
     "under-itself": "A goal cannot go under itself.",
     "parent-deleted": "The goal it was under is deleted.",
