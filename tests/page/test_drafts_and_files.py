@@ -3,7 +3,7 @@
 from pathlib import Path
 
 import pytest
-from playwright.sync_api import Page, expect
+from playwright.sync_api import FilePayload, Page, expect
 
 from tests.page.conftest import Visits
 from tests.page.people import HOSTILE, checked
@@ -27,9 +27,7 @@ def counted(page: Page, changes: str) -> None:
     expect(page.get_by_role("region", name="What if")).to_contain_text(changes)
 
 
-def test_a_draft_is_tried_conflicts_is_brought_up_to_date_and_applied(
-    visit: Visit, served: Served, user: str
-) -> None:
+def test_a_draft_is_tried_conflicts_is_brought_up_to_date_and_applied(visit: Visit, served: Served, user: str) -> None:
     make(served, user, TREE)
     page, live = visit.page(f"#/{user}"), visit.page(f"#/{user}")
     wait_for_rows(page, *ROWS)
@@ -75,9 +73,7 @@ def test_a_draft_is_tried_conflicts_is_brought_up_to_date_and_applied(
     wait_for_rows(page, *ROWS[:-1], "  Odyssey")
 
 
-def test_what_others_did_is_brought_into_a_draft_which_is_then_dropped(
-    visit: Visit, served: Served, user: str
-) -> None:
+def test_what_others_did_is_brought_into_a_draft_which_is_then_dropped(visit: Visit, served: Served, user: str) -> None:
     make(served, user, TREE)
     page = visit.page(f"#/{user}")
     wait_for_rows(page, *ROWS)
@@ -157,8 +153,8 @@ def test_a_broken_file_names_the_line_and_imports_nothing(visits: Visits, served
     page.locator(".main-menu").click()
     page.get_by_role("menuitem", name="Import…").click()
 
-    broken = {"name": "a.json", "mimeType": "text/plain", "buffer": b'{"goals": [\n{"name": "a"},\n{"name": 5}]}'}
-    page.locator("dialog input[type=file]").set_input_files(files=[broken])  # type: ignore[list-item]
+    broken = FilePayload(name="a.json", mimeType="text/plain", buffer=b'{"goals": [\n{"name": "a"},\n{"name": 5}]}')
+    page.locator("dialog input[type=file]").set_input_files(files=[broken])
 
     expect(page.get_by_role("dialog").get_by_role("alert")).to_contain_text("Line 3")
     checked(page, "broken file")
@@ -171,7 +167,8 @@ def test_a_file_that_is_dropped_anywhere_is_looked_at(page: Page, served: Served
       const dataTransfer = new DataTransfer();
       dataTransfer.items.add(new File(['Run\\n  Train\\n'], 'goals.txt', {type: 'text/plain'}));
       for (const type of ['dragover', 'drop'])
-        document.querySelector('main').dispatchEvent(new DragEvent(type, {dataTransfer, bubbles: true, cancelable: true}));
+        document.querySelector('main')
+          .dispatchEvent(new DragEvent(type, {dataTransfer, bubbles: true, cancelable: true}));
     }""")
     page.get_by_role("button", name="Import 2 goals").click()
 
