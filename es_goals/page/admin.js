@@ -134,10 +134,10 @@ function log() {
   const running = one.state === "running";
   const share = one.total ? Math.floor((100 * one.done) / one.total) : 0;
   return html`<div class="verified" data-state=${one.state} aria-live="polite">
-    ${running ? html`<p>${say.verifying} <span class="bar wide" role="progressbar" aria-label=${say.verifying} aria-valuenow=${share} aria-valuemin="0" aria-valuemax="100"><i .style=${`width:${share}%`}></i></span> <span class="count">${share} %</span></p>` : nothing}
+    ${running ? html`<p>${say.verifying(one.step)} <span class="bar wide" role="progressbar" aria-label=${say.verify} aria-valuenow=${share} aria-valuemin="0" aria-valuemax="100"><i .style=${`width:${share}%`}></i></span> <span class="count">${share} %</span></p>` : nothing}
     ${one.head ? html`<p class="secret"><code>${one.head}</code> ${button("copy", account.copy, () => copy(one.head), "plain")}</p>` : nothing}
-    ${running ? nothing : one.findings?.length ? html`<ul class="list">${one.findings.map((/** @type {any} */ found) => html`<li class="late">${icon("triangle-alert")} <span class="say" dir="auto">${found.detail ?? found}</span></li>`)}</ul>`
-      : html`<p class="sound">${icon("circle-check")} ${say.sound}</p>`}</div>`;
+    ${running ? nothing : one.state === "sound" ? html`<p class="sound">${icon("circle-check")} ${say.sound}</p>`
+      : html`<p class="problem" role="alert" dir="auto">${icon("triangle-alert")} ${one.finding}</p>`}</div>`;
 }
 
 export const view = {

@@ -103,7 +103,7 @@ export const admin = {
   log: "The log",
   logText: "Reads all of it, checks each event, and compares every read model with a fold from the beginning.",
   verify: "Verify",
-  verifying: "Verifying…",
+  verifying: (/** @type {string} */ step) => `Verifying ${step}…`,
   notVerified: "Not verified since you came.",
   sound: "All is sound.",
   ready: (/** @type {string} */ version, /** @type {number} */ position) => `Ready · version ${version} · ${counted(position, "event")} in the log`,

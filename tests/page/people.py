@@ -1,7 +1,7 @@
 """People with accounts, and their browsers."""
 
 import uuid
-from typing import NamedTuple
+from typing import Literal, NamedTuple
 
 from axe_playwright_python.sync_playwright import Axe
 from playwright.sync_api import Page
@@ -12,6 +12,7 @@ from tests.page.site import Visit
 from tests.support.people import behind, register
 from tests.support.serving import Served
 
+THEMES: tuple[Literal["light", "dark"], ...] = ("light", "dark")
 HOSTILE = "<img src=x onerror=alert(1)>{{7*7}}"
 
 
@@ -31,9 +32,9 @@ def person(served: Served, role: str = "user", name: str = "") -> Person:
         return Person(register(transaction, name, role, hashed(password)).id, name, password)
 
 
-def sign_in(visits: Visits, served: Served, who: Person, **options: str) -> Visit:
+def sign_in(visits: Visits, served: Served, who: Person) -> Visit:
     """Their browser, signed in as the page does it."""
-    visit = visits(served, **options)
+    visit = visits(served)
     body = {"user": who.name, "password": who.password, "cookie": True}
     answer = visit.context.request.post(f"{served.url}/v2/sessions", data=body, headers={"Origin": served.url})
     assert answer.status == 201, answer.text()
@@ -41,6 +42,10 @@ def sign_in(visits: Visits, served: Served, who: Person, **options: str) -> Visi
 
 
 def checked(page: Page, what: str) -> None:
-    """Axe finds nothing."""
-    found = Axe().run(page).response["violations"]
-    assert not found, (what, [(one["id"], [node["html"][:200] for node in one["nodes"]][:3]) for one in found])
+    """Axe finds nothing, in both themes."""
+    page.emulate_media(reduced_motion="reduce")
+    for theme in THEMES:
+        page.emulate_media(color_scheme=theme)
+        found = Axe().run(page).response["violations"]
+        told = [(one["id"], [node["html"][:200] for node in one["nodes"]][:3]) for one in found]
+        assert not told, (what, theme, told)
