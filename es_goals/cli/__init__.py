@@ -47,11 +47,11 @@ _EXPECTED = (
     Refused,
     Mismatch,
     UndecodableEvent,
+    CommandNotFound,
     BadKey,
     BadCheckpoints,
     Contradicted,
     ProofRefused,
-    CommandNotFound,
 )
 
 

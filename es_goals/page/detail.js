@@ -14,6 +14,8 @@ import * as texts from "./texts.js";
 import * as words from "./words.js";
 
 let reason = "";
+/** What is being typed, which no drawing may take away. @type {{id: string, field: string, text: string, revision: number|undefined}|null} */
+let typing = null;
 let subtree = false;
 /** @type {{id: string, subtree: boolean, position: number, commands: import("./undo.js").Said[], next: number|null}|null} */
 let told = null;
@@ -54,13 +56,23 @@ const endOfDay = (day) => new Date(`${day}T23:59:59`).toISOString();
 /** @param {string} id @param {any} fields */
 async function save(id, fields) {
   const why = reason.trim();
+  const seen = typing?.revision ?? goalOf(id)?.revision;
   reason = "";
+  typing = null;
   try {
-    await edit(id, fields, { seen: goalOf(id)?.revision, ...(why ? { reason: why } : {}) });
+    await edit(id, fields, { seen, ...(why ? { reason: why } : {}) });
   } catch {
     // The queue has told it.
   }
 }
+
+/** @param {import("./fold.js").Goal} goal @param {"name"|"description"} field */
+const typedOr = (goal, field) => (typing?.id === goal.id && typing.field === field ? typing.text : goal[field] ?? "");
+
+/** @param {import("./fold.js").Goal} goal @param {"name"|"description"} field */
+const types = (goal, field) => (/** @type {any} */ event) => {
+  typing = { id: goal.id, field, text: event.target.value, revision: typing?.revision ?? goal.revision };
+};
 
 /** What the pane shows besides the tree, loaded when it is out of date. @param {string} id */
 function refresh(id) {
@@ -94,13 +106,13 @@ function body() {
   return html`<aside class="pane" aria-label=${texts.detail.title} @keydown=${keyed}>
     <header><div class="path" dir="auto">${path.map(({ name }) => html`<bdi>${name}</bdi> › `)}</div>
       ${iconButton("x", words.tools.close, close, { keys: "Esc" })}</header>
-    <textarea class="title" dir="auto" rows="1" aria-label=${texts.detail.name} title=${by("name")} maxlength="400" ?readonly=${fixed} .value=${live(goal.name)} @keydown=${oneLine}
+    <textarea class="title" dir="auto" rows="1" aria-label=${texts.detail.name} title=${by("name")} maxlength="400" ?readonly=${fixed} .value=${live(typedOr(goal, "name"))} @keydown=${oneLine} @input=${types(goal, "name")}
       @change=${(/** @type {any} */ event) => event.target.value.trim() && save(id, { name: event.target.value.trim() })}></textarea>
     ${node?.kids ? html`<div class="field pane-progress">${bar(node.completed, node.leaves)}</div>` : nothing}
     <div class="pair">${when("start", goal.start, fixed)} ${when("due", goal.due, fixed)}</div>
     ${goal.end ? html`<p class="quiet" title=${by("end")}>${texts.detail.done} ${words.dayTime(goal.end)}</p>` : nothing}
     <label class="field"><span>${texts.detail.description}</span>
-      <textarea class="text" dir="auto" maxlength="16384" title=${by("description")} ?readonly=${fixed} .value=${live(goal.description ?? "")}
+      <textarea class="text" dir="auto" maxlength="16384" title=${by("description")} ?readonly=${fixed} .value=${live(typedOr(goal, "description"))} @input=${types(goal, "description")}
         @change=${(/** @type {any} */ event) => save(id, { description: event.target.value || null })}></textarea></label>
     ${/https:\/\//.test(goal.description ?? "") ? html`<p class="written quiet" dir="auto">${linked(goal.description ?? "").filter((part) => typeof part !== "string").map((part) => html`${part} `)}</p>` : nothing}
     ${fixed ? nothing : html`<label class="field"><span>${texts.detail.why}</span><input class="why" dir="auto" maxlength="1000" placeholder=${texts.detail.whyHint} .value=${live(reason)}
@@ -110,7 +122,7 @@ function body() {
 
 /** @param {"start"|"due"} field @param {string|null} at @param {boolean} fixed */
 const when = (field, at, fixed) => html`<label><span>${texts.detail[field]}</span>
-  <input type="datetime-local" title=${by(field)} ?readonly=${fixed} .value=${live(at ? local(at) : "")} @change=${(/** @type {any} */ event) => {
+  <input type="datetime-local" title=${by(field)} ?readonly=${fixed} .value=${at ? local(at) : ""} @change=${(/** @type {any} */ event) => {
     const { value } = event.target;
     if (value || field === "due") save(/** @type {string} */ (state.detail), { [field]: value ? new Date(value).toISOString() : null });
   }}></label>`;

@@ -90,7 +90,7 @@ class TreeOptions(Struct, frozen=True):
         return f"{view}.{asked.hexdigest()}"
 
 
-class CachedAnswer(Struct, frozen=True):
+class CachedAnswer(Struct, frozen=True, weakref=True):
     """An answer as bytes. `version`: of the user's goals, None where it is of the past; it is true for this version and
     generation; `coding`: of the bytes, None where they are plain."""
 

@@ -104,6 +104,13 @@ TARGETS = (
     Target("the same, of a scan with decoding", ratio("rebuild.1000000", "limits.scan_decode"), least=0.20),
     Target("its memory", value("rebuild.1000000.rss"), "MiB", most=300),
     Target("readers' p99 during it, of before", ratio("rebuild.readers_during.p99", "rebuild.readers.p99"), most=2),
+    Target("hashes of the tree over 2,000,000 events", value("proofs.build"), "/s", least=100_000),
+    # Of both workers' time, a twentieth.
+    Target("the same, of goals created", ratio("proofs.build", "commands.create"), least=10),
+    Target("a proof that an event is in the log", value("proofs.inclusion"), "ms", most=5),
+    Target("a proof that the log only grew", value("proofs.consistency"), "ms", most=5),
+    Target("checking the one", value("proofs.check_inclusion"), "ms", most=1),
+    Target("checking the other", value("proofs.check_consistency"), "ms", most=1),
     Target("command at 2,000,000 events, of 10,000", ratio("growth.2000000.command", "growth.10000.command"), most=1.2),
     Target("read at 2,000,000 events, of 10,000", ratio("growth.2000000.read", "growth.10000.read"), most=1.2),
     Target("command of a user of 50,000 goals, of 10", ratio("growth.user_50000", "growth.user_10"), most=1.5),

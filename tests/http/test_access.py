@@ -156,6 +156,8 @@ PLACES: dict[str, dict[str, Call]] = {
     "/v2/projections/{name}": {"GET": Call("auditor", 200)},
     "/v2/projections/{name}/rebuild": {"POST": Call("administrator", 202)},
     "/v2/projections/{name}/rollback?surprise=1": {"POST": Call("administrator", 422)},
+    "/v2/verifications": {"POST": Call("administrator", 422, {"expect": "x"})},
+    "/v2/verifications/{verification_id}": {"GET": Call("auditor", 404)},
     "/v1.0/goals": {
         "GET": Call("user", 200),
         **{method: Call("user", 400, {}) for method in ("POST", "PUT", "DELETE")},
@@ -175,8 +177,8 @@ PLACES: dict[str, dict[str, Call]] = {
 """Every route, also with ids in its query."""
 
 OTHERS = {
-    "level": "0", "number": "000.p/1", "digest": "0", "session_id": "0" * 32, "name": "goal_tree", "file": "docs.js",
-    "slug": "forbidden",
+    "level": "0", "number": "000.p/1", "digest": "0", "verification_id": "0", "session_id": "0" * 32,
+    "name": "goal_tree", "file": "docs.js", "slug": "forbidden",
 }  # fmt: skip
 IDS = ("user", "goal_id", "token_id", "draft_id")
 KINDS = ("ann", "bob", "unknown", "no id")

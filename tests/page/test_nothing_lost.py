@@ -7,7 +7,7 @@ from playwright.sync_api import Page, Route, expect
 
 from tests.page.conftest import Visits
 from tests.page.site import ids, make, names, press, recorded, row, settled, shown, wait_for_rows
-from tests.support.serving import Served
+from tests.support.serving import Served, wait_for
 
 
 def add(page: Page, *new: str) -> None:
@@ -93,13 +93,14 @@ def test_typing_does_not_wait_for_a_slow_network(visits: Visits, served: Served,
     visit = visits(served)
     page = visit.page(f"#/{user}")
     held: list[Route] = []
-    page.route("**/commands", lambda route: held.append(route))
+    slow = [True]
+    page.route("**/commands", lambda route: held.append(route) if slow else route.continue_())
     page.locator(".empty-tree").focus()
 
     add(page, "One", "Two", "Three")
     wait_for_rows(page, "One", "Two", "Three")
     assert names(served, user) == []
-    page.unroute("**/commands")
+    slow.clear()
     held[0].continue_()
     settled(page)
 
@@ -119,15 +120,15 @@ def test_two_names_for_one_goal_are_a_question(
 
     press(page, "F2", "Control+a", '"Mine"')
     served.order({"id": ids(served, user)["Run"]}, "patch", name="Theirs")
-    press(page, "Enter", "Escape")
+    press(page, "Enter")
     dialog = page.get_by_role("dialog", name="Name was changed meanwhile")
     expect(dialog).to_contain_text("Theirs")
     expect(dialog).to_contain_text("Mine")
     dialog.get_by_role("button", name=answer).click()
+    press(page, "Escape")  # the next goal
 
     wait_for_rows(page, name)
-    settled(page)
-    assert names(served, user) == [name]
+    wait_for(lambda: names(served, user) == [name], "the name to be recorded")
 
 
 def test_two_fields_of_one_goal_are_no_question(visits: Visits, served: Served, user: str) -> None:
@@ -142,9 +143,8 @@ def test_two_fields_of_one_goal_are_no_question(visits: Visits, served: Served, 
     served.order({"id": ids(served, user)["Run"]}, "patch", description="in the rain")
     press(page, "Enter", "Escape")
 
+    wait_for(lambda: names(served, user) == ["Running"], "the name to be recorded")
     wait_for_rows(page, "Running")
-    settled(page)
-    assert names(served, user) == ["Running"]
     assert served.get(f"/v2/users/{user}/goals")["goals"][0]["description"] == "in the rain"
 
 

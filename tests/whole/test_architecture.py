@@ -149,6 +149,7 @@ FOLDERS = {
 BESIDES = {
     "es_goals.accounts.provider": {"es_goals.settings"},
     "es_goals.http.goals.files": {"es_goals.outlines", "es_goals.files", "es_goals.configured"},
+    "es_goals.http.operating.verifications": {"es_goals.upkeep"},
     "es_goals.http.goals.undo": {"es_goals.configured"},
     "es_goals.http.v1": {"projections.goal_tree"},
     "es_goals.reads.history": {"projections.goal_tree.fold"},

@@ -145,6 +145,7 @@ async def _answer(
     found = await reads.tree(question, look, req.asker)
     if not answers.tagged(req, resp, found.etag):
         answers.encoded(resp, found.data)
+        resp.context.shared = found  # as long as it is sent, whoever reads the same has it from here
         if found.coding is not None:
             codings.mark(resp, found.coding)
 
