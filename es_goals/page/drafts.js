@@ -92,7 +92,7 @@ function missed(count) {
 }
 
 /** @param {import("./rows.js").Shown} row */
-const mark = ({ goal }) => html`<span class="sign" title=${touched.has(goal.id) ? say.touched : nothing}>${touched.has(goal.id) ? html`<span aria-hidden="true">✎</span><span class="sr">${say.touched}</span>` : nothing}</span>`;
+const mark = ({ goal }) => html`<span class="token" title=${touched.has(goal.id) ? say.touched : nothing}>${touched.has(goal.id) ? html`<span aria-hidden="true">✎</span><span class="sr">${say.touched}</span>` : nothing}</span>`;
 
 async function reload() {
   const mine = entered;

@@ -37,7 +37,8 @@ def test_a_password_is_changed_sessions_end_and_a_token_is_told_once(visits: Vis
         assert client.get(f"/v2/users/{who.id}").status_code == 200
         assert client.post(f"/v2/users/{who.id}/goals", json={"name": "x"}).status_code == 403
     page.get_by_role("button", name="I have it").click()
-    expect(page.get_by_text(HOSTILE)).to_be_visible()
+    expect(page.get_by_role("region", name="API tokens")).to_contain_text(HOSTILE)
+    expect(page.get_by_role("dialog")).not_to_be_attached()
     assert token not in page.content()
     page.get_by_role("button", name="Revoke").click()
     page.get_by_role("dialog").get_by_role("button", name="Revoke").click()
@@ -74,7 +75,7 @@ def test_a_user_meets_403_and_404_as_sentences(visits: Visits, guarded: Served) 
 
     for screen in ("admin", "audit"):
         page.goto(f"{guarded.url}/#/{screen}")
-        expect(page.locator(".blank")).to_contain_text("Expected the role auditor; found user.")
+        expect(page.locator(".blank")).to_contain_text("Expected the role auditor")
     page.goto(f"{guarded.url}/#/{other.name}")
 
     expect(page.locator(".blank")).to_contain_text("The goals could not be loaded.")
@@ -209,6 +210,19 @@ def test_a_rebuild_is_watched_while_the_tree_stays_right(visits: Visits, guarded
     settled(tree)
 
 
+def test_the_log_is_verified_and_its_digest_told(visits: Visits, guarded: Served) -> None:
+    root = person(guarded, "administrator")
+    page = sign_in(visits, guarded, root).page("#/admin")
+
+    page.get_by_role("button", name="Verify").click()
+
+    expect(page.locator(".verified")).to_have_attribute("data-state", "sound")
+    expect(page.get_by_text("All is sound.")).to_be_visible()
+    position, digest = page.locator(".verified code").inner_text().split(":")
+    assert guarded.run("verify", "--expect", f"{position}:{digest}").returncode == 0
+    checked(page, "verified")
+
+
 def _generation(served: Served) -> int:
     return int(served.get("/v2/projections/goal_tree")["generation"])
 
@@ -225,7 +239,7 @@ def test_axe_finds_nothing_on_the_screens_of_accounts(visits: Visits, guarded: S
     page.goto(f"{guarded.url}/#/admin")
     expect(page.locator(".model").first).to_be_visible()
     checked(page, "admin")
-    page.goto(f"{guarded.url}/#/audit?follow=1")
+    page.goto(f"{guarded.url}/#/audit?user={root.name}&follow=1")
     expect(page.locator(".command").first).to_be_visible()
     page.locator(".event summary").first.click()
     checked(page, "audit")
