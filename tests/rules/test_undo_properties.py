@@ -2,9 +2,10 @@
 
 import copy
 from collections.abc import Sequence
+from itertools import combinations
 from typing import Any
 
-from hypothesis import assume, given
+from hypothesis import HealthCheck, assume, given, settings
 from hypothesis import strategies as st
 
 from es_goals.events import GoalCreated, GoalMoved, GoalRestored, moment
@@ -133,14 +134,17 @@ def test_deciding_an_undo_changes_nothing_and_records_at_most_twice_what_was_don
         assert len(first) <= 2 * len(past.events(command))
 
 
-@law
-@given(histories, sizes, st.integers(0, 99), st.integers(0, 99))
+# Of short histories few have two such commands.
+@settings(deadline=None, suppress_health_check=[HealthCheck.filter_too_much])
+@given(histories, sizes, st.integers(0, 9_999))
 def test_commands_on_goals_and_parents_that_are_not_the_same_can_be_undone_in_any_order(
-    history: list[Command], sizes: list[int], one: int, other: int
+    history: list[Command], sizes: list[int], pick: int
 ) -> None:
     past = lived(history, sizes)
-    first, second = (past.commands[pick % len(past.commands)] for pick in (one, other))
-    assume(first != second and not concerned(past, first) & concerned(past, second))
+    touched = {command: concerned(past, command) for command in past.commands}
+    apart = [pair for pair in combinations(past.commands, 2) if not touched[pair[0]] & touched[pair[1]]]
+    assume(apart)
+    first, second = apart[pick % len(apart)]
     ways = [copy.deepcopy(past) for _ in range(2)]
     orders = ((first, second), (second, first))
     done = [[undo(way, one) is not None for one in order] for way, order in zip(ways, orders, strict=True)]
