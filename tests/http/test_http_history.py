@@ -350,3 +350,32 @@ def test_what_happened_over_time_is_for_the_owner_and_the_auditor(world: World) 
         refused(world.eve.post(f"/v2/users/ann/{what}"), 403, "forbidden")
     for client, goal in ((world.ann, world.theirs), (world.eve, world.theirs), (world.ann, UNKNOWN)):
         refused(client.get("/v2/users/ann/burnup", params={"goal": goal}), 404, "goal-not-found")
+
+
+def test_undo_and_redo_are_read_from_the_history(world: World) -> None:
+    made = world.bob.post("/v2/users/bob/goals", json={"name": "Row"})
+    path, renamed = f"/v2/goals/{made.json()['id']}", "renamed “Row” to “Sail”"
+    command = world.bob.patch(path, json={"name": "Sail"}).headers["Command"]
+
+    def undo(undone: str, query: str = "") -> httpx2.Response:
+        answer = world.bob.post(f"/v2/users/bob/undo{query}", json={"command": undone})
+        assert answer.status_code == 200, answer.text
+        return answer
+
+    def latest(count: int) -> list[Json]:
+        found: list[Json] = world.get("/v2/users/bob/commands", world.bob, order="desc", limit=count)["commands"]
+        return found
+
+    tried = undo(command, "?dry_run=true&answer=diff").json()["result"]["goals"][0]
+    assert (tried["name"], tried["changes"]) == ("Row", [{"kind": "renamed", "from": "Sail", "to": "Row"}])
+    assert latest(1)[0]["say"] == renamed
+
+    first = undo(command).headers["Command"]
+    assert [(one["say"], one["undoes"], one["undone_by"]) for one in latest(2)] == [
+        (f"undid “{renamed}”", [command], None), (renamed, None, first),
+    ]  # fmt: skip
+
+    again = undo(first).headers["Command"]
+    assert [(one["say"], one["undoes"], one["undone_by"]) for one in latest(3)] == [
+        (f"redid “{renamed}”", [first], None), (f"undid “{renamed}”", [command], again), (renamed, None, None),
+    ]  # fmt: skip
