@@ -35,7 +35,7 @@ from es_goals.goals.rules import decide
 from es_goals.goals.state import evolve
 from tests.support.engines import NOW
 from tests.support.limits import limited
-from tests.support.pasts import Past
+from tests.support.pasts import LONG, Past, crowded
 
 DAY = timedelta(days=1)
 NOON = moment(NOW)
@@ -409,19 +409,6 @@ def test_what_was_made_and_deleted_at_once_stays_deleted_but_for_no_goal_that_is
 
     assert [past.goals.known[one].root for one in "pab"] == [None, "a", "a"]
     assert past.undo(str(batch)) is None
-
-
-LONG = "V00000" + "0" * 57
-
-
-def crowded(past: Past, *goals: str) -> Past:
-    """Goals under p whose ranks leave no room between them, as an old log may have them."""
-    past.do(CreateGoal("p", "p"))
-    for place, goal_id in enumerate(goals, 1):
-        event = GoalCreated(goal_id, goal_id, Instant("2026-11-23T08:00:00Z"), f"{LONG}{place}", "p")
-        evolve(past.goals, event, NOW)
-        past.record([event])
-    return past
 
 
 def test_what_made_room_is_no_change_of_place(past: Past) -> None:
