@@ -129,7 +129,7 @@ def _prepared(log: Log, user_id: str, commands: Sequence[Sequence[Recorded]]) ->
     made = {line.subject for lines in latest for line in lines if line.type == "GoalCreated"}
     lives = _lives(log, stream, goals, first if goals <= made else None)
     spaced: list[Recorded] = []
-    if any(lines[0].command in lives[goal_id].left for lines in latest for goal_id in touched(lines)):
+    if any(lines[0].command in lives[goal_id].moved for lines in latest for goal_id in touched(lines)):
         read = partial(log.read, stream=stream, type="GoalMoved")
         moves = pages(read, attrgetter("position"), first.position - 1, PAGE)
         spaced = [line for page in moves for line in page if is_spacing(line)]

@@ -286,6 +286,16 @@ def test_a_deletion_that_was_undone_and_redone_can_be_undone(past: Past) -> None
     assert past.events(past.undo(str(first))) == [GoalRestored("a", past.goals.known["a"].rank, None, first)]
 
 
+def test_a_goal_that_one_batch_restores_and_deletes_again_is_as_deleted_as_before(past: Past) -> None:
+    grown(past, p=None, a="p")
+    deleted = past.do(DeleteGoal("p"))
+    batch = past.do(RestoreGoal("p"), DeleteGoal("p"))
+
+    assert batch is not None
+    past.undo(str(deleted))
+    assert set(past.tree()) == {"p", "a"}
+
+
 def test_a_field_of_a_goal_that_is_deleted_now_is_not_set_back(past: Past) -> None:
     grown(past, a=None)
     renamed = past.do(ChangeGoal("a", name="b"))
