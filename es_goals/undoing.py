@@ -30,8 +30,8 @@ ROUNDS = 20
 """Of looking for what else would have to be undone."""
 SEARCHED = 100_000
 """Events in which a command is looked for by its id."""
-EARLIER = 300_000_000
-"""µs before an id's time from which on its command is looked for: clocks of machines differ."""
+EARLIER = (1_000_000, 300_000_000)
+"""µs before an id's time from which on its command is looked for, at first and then: clocks of machines differ."""
 LOOK_UP = 8
 """Events that are read one behind the other in the time in which one goal's are looked up."""
 
@@ -129,7 +129,7 @@ def _prepared(log: Log, user_id: str, commands: Sequence[Sequence[Recorded]]) ->
     made = {line.subject for lines in latest for line in lines if line.type == "GoalCreated"}
     lives = _lives(log, stream, goals, first if goals <= made else None)
     spaced: list[Recorded] = []
-    if any(lines[0].command in lives[goal_id].left for lines in latest for goal_id in touched(lines)):
+    if any(lines[0].command in lives[goal_id].moved for lines in latest for goal_id in touched(lines)):
         read = partial(log.read, stream=stream, type="GoalMoved")
         moves = pages(read, attrgetter("position"), first.position - 1, PAGE)
         spaced = [line for page in moves for line in page if is_spacing(line)]
@@ -194,18 +194,22 @@ def _same(one: Recorded, other: Recorded) -> bool:
 def _named(log: Log, stream: str, command: str) -> dict[str, list[Recorded]]:
     """The events of a command, which is of about the time that its id tells, and of those before it on the way. Raises
     CommandNotFound."""
-    found: dict[str, list[Recorded]] = {}
     uuid = UUID(command) if UUID_FORM.fullmatch(command) else None
     if uuid is not None and uuid.version == 7:
-        after = log.position_at(max(0, (uuid.int >> 80) * 1_000 - EARLIER))
-        for count, line in enumerate(all_lines(log, after, PAGE, stream=stream)):
-            if command in found and line.command != command:
+        for earlier in EARLIER:
+            found = _searched(log, stream, command, max(0, (uuid.int >> 80) * 1_000 - earlier))
+            if command in found:
                 return found
-            if count >= SEARCHED and command not in found:
-                break
-            found.setdefault(line.command, []).append(line)
-    if command not in found:
-        raise CommandNotFound(f"expected the id of a command on goals of this user; found {command!r}")
+    raise CommandNotFound(f"expected the id of a command on goals of this user; found {command!r}")
+
+
+def _searched(log: Log, stream: str, command: str, since: int) -> dict[str, list[Recorded]]:
+    """The events of commands behind a time (µs), to the end of this one, if it is among the first."""
+    found: dict[str, list[Recorded]] = {}
+    for count, line in enumerate(all_lines(log, log.position_at(since), PAGE, stream=stream)):
+        if line.command != command and (command in found or count >= SEARCHED):
+            break
+        found.setdefault(line.command, []).append(line)
     return found
 
 

@@ -118,8 +118,8 @@ class Reversal(Struct, frozen=True, gc=False):
 
     Its history says besides, whatever ranks there are by now: whether the goal is where the command `placed` it, or
     back where it was before (`replaced`), and whether it was this command that `removed` it. `rank`: where its old
-    place is by now; where that is taken, right behind it, or right `ahead`. `revision`: the goal's when its history was
-    read; None where an earlier undo of the same request changes it.
+    place is by now; `side`: 1 where that is right behind who has the rank, -1 where right ahead. `revision`: the goal's
+    when its history was read; None where an earlier undo of the same request changes it.
     """
 
     goal_id: str
@@ -129,7 +129,7 @@ class Reversal(Struct, frozen=True, gc=False):
     replaced: bool
     removed: bool
     rank: str = ""
-    ahead: bool = False
+    side: int = 0
     revision: int | None = None
 
     @property

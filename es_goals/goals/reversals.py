@@ -1,6 +1,6 @@
 """What commands made of goals, told from the log: the histories of the goals that they touched, folded."""
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Container, Iterable, Iterator, Mapping, Sequence
 from itertools import groupby
 from operator import itemgetter
 from typing import assert_never
@@ -36,15 +36,14 @@ class State(Struct, frozen=True, gc=False):
 
 
 class Life:
-    """A goal's whole history: how it was before and after each command, and its `latest` state; `left`: where each
-    command that moved it did so first; `spaced`: its ranks before the events that only gave it other ones. By
-    positions."""
+    """A goal's whole history: how it was before and after each command, and its `latest` state; `moved`: the commands
+    that gave it another place; `spaced`: its ranks before the events that only gave it other ones, by positions."""
 
     def __init__(self, lines: Iterable[Recorded]) -> None:
         self.latest = State()
         self.before: dict[str, State] = {}
         self.after: dict[str, State] = {}
-        self.left: dict[str, int] = {}
+        self.moved: set[str] = set()
         self.spaced: dict[int, str] = {}
         for line in lines:
             self.before.setdefault(line.command, self.latest)
@@ -64,9 +63,12 @@ class Life:
         if not spaced and (moved or old is None or _place(old) != _place(was)):
             placed = (undone and undone.placed) or line.position
             if old is not None:
-                self.left.setdefault(line.command, line.position)
+                self.moved.add(line.command)
         if isinstance(event, GoalDeleted):
-            removed = (undone and undone.removed) or line.position
+            # A goal that one command restores and deletes again is as deleted as it was.
+            begun = self.before[line.command]
+            same = begun.was is not None and begun.was.root == event.root
+            removed = (undone and undone.removed) or (begun.removed if same else line.position)
         return State(was, state.revision + (not spaced), placed, removed)
 
 
@@ -105,6 +107,10 @@ class Room(Struct, frozen=True):
     parent_id: str | None
     ranks: Mapping[str, tuple[str, str]]
 
+    def without(self, goals: Container[str]) -> "Room":
+        """The same without some goals, as those that an undo moves itself."""
+        return Room(self.position, self.parent_id, {one: it for one, it in self.ranks.items() if one not in goals})
+
 
 def is_spacing(line: Recorded) -> bool:
     """Whether an event only made room beside its goal."""
@@ -138,13 +144,15 @@ def undos(
     current: dict[str, State] = {}
     for lines in commands:
         command = lines[0].command
-        since = [room for room in spaced if room.position >= lines[0].position]
+        goals = touched(lines)
+        movers = {goal_id for goal_id in goals if command in lives[goal_id].moved}
+        since = [room.without(movers) for room in spaced if room.position >= lines[0].position]
         reversals = []
-        for goal_id in touched(lines):
+        for goal_id in goals:
             life = lives[goal_id]
             before, after, now = life.before[command], life.after[command], current.get(goal_id, life.latest)
             revision = None if goal_id in current else now.revision
-            one = _reversal(goal_id, before, after, now, since, life.left.get(command, 0), revision)
+            one = _reversal(goal_id, before, after, now, since, revision)
             reversals.append(one)
             placed = before.placed if one.moved else now.placed
             removed = now.removed if before.removed == after.removed else before.removed
@@ -156,27 +164,23 @@ def _place(was: Was) -> tuple[str | None, str]:
     return was.parent_id, was.rank
 
 
-def _old_place(goal_id: str, before: State, after: State, since: Iterable[Room], left: int) -> tuple[str, bool]:
+def _old_place(before: State, after: State, since: Iterable[Room]) -> tuple[str, int]:
     """Where the place that a goal had before is among today's ranks."""
     assert before.was is not None
     assert after.was is not None
     if before.placed == after.placed:
-        return after.was.rank, False
-    rank, ahead = before.was.rank, False
+        return after.was.rank, 0
+    rank, side = before.was.rank, 0
     for room in since:
-        if room.parent_id != before.was.parent_id:
-            continue
-        if goal_id in room.ranks and room.position < left:
-            rank, ahead = room.ranks[goal_id][1], False
-        else:
-            rank, ahead = shifted(rank, ahead, [pair for one, pair in room.ranks.items() if one != goal_id])
-    return rank, ahead
+        if room.parent_id == before.was.parent_id:
+            rank, side = shifted(rank, side, list(room.ranks.values()))
+    return rank, side
 
 
 def _reversal(
-    goal_id: str, before: State, after: State, now: State, since: Iterable[Room], left: int, revision: int | None
+    goal_id: str, before: State, after: State, now: State, since: Iterable[Room], revision: int | None
 ) -> Reversal:
     assert after.was is not None
-    place = ("", False) if before.was is None else _old_place(goal_id, before, after, since, left)
+    place = ("", 0) if before.was is None else _old_place(before, after, since)
     flags = (now.placed == after.placed, now.placed == before.placed, now.removed == after.removed)
     return Reversal(goal_id, before.was, after.was, *flags, *place, revision)

@@ -10,12 +10,12 @@ from es_goals.goals.ranks import LONGEST, between, spaced
 
 
 class Spot(NamedTuple):
-    """Where a goal goes: at the rank if that is free, else right behind it, or right `ahead` of it. `order`: of those
-    that go to the same spot."""
+    """Where a goal goes: to the rank if that is free, else right behind it. `side`: 1 where it belongs right behind who
+    else goes to the rank, -1 where right ahead. `order`: of those that go to the same spot."""
 
     parent_id: str | None
     rank: str
-    ahead: bool
+    side: int
     order: str
 
 
@@ -38,15 +38,15 @@ def seated(
     seats, taken = list(siblings), {rank for rank, _ in siblings}
     late: list[tuple[Spot, str]] = []
     for goal_id, spot in coming.items():
-        if spot.rank in taken or len(spot.rank) > LONGEST:
+        if spot.side or spot.rank in taken or len(spot.rank) > LONGEST:
             late.append((spot, goal_id))
         else:
             taken.add(spot.rank)
             insort(seats, (spot.rank, goal_id))
-    late.sort()
+    late.sort(key=lambda one: (one[0].rank, one[0].order))
     # Each goes next to the rank itself, so those that are to be nearest to it come last.
-    for spot, goal_id in (*(one for one in late if one[0].ahead), *(one for one in late[::-1] if not one[0].ahead)):
-        side = bisect_left if spot.ahead else bisect_right
+    for spot, goal_id in (*(one for one in late if one[0].side < 0), *(one for one in late[::-1] if one[0].side >= 0)):
+        side = bisect_left if spot.side < 0 else bisect_right
         _squeeze(seats, side(seats, spot.rank, key=itemgetter(0)), goal_id)
     ranks = {goal_id: rank for rank, goal_id in seats}
     room = spacing(parent_id, siblings, [ranks[goal_id] for _, goal_id in siblings])
@@ -65,12 +65,13 @@ def _squeeze(seats: list[tuple[str, str]], place: int, goal_id: str) -> None:
     seats.insert(place, (rank, goal_id))
 
 
-def shifted(rank: str, ahead: bool, others: Iterable[tuple[str, str]]) -> tuple[str, bool]:
-    """Where a rank that nobody has lies among siblings that got other ranks, given as (old, new) in order."""
-    before = [new for old, new in others if old < rank or (old == rank and not ahead)]
-    behind = [new for old, new in others if old > rank or (old == rank and ahead)]
+def shifted(rank: str, side: int, others: Iterable[tuple[str, str]]) -> tuple[str, int]:
+    """Where a place that nobody has, at a rank or on a side of it, lies among siblings that got other ranks, given as
+    (old, new) in order."""
+    before = [new for old, new in others if old < rank or (old == rank and side >= 0)]
+    behind = [new for old, new in others if old > rank or (old == rank and side < 0)]
     if before and before[-1] >= rank:
-        return before[-1], False
+        return before[-1], 1
     if behind and behind[0] <= rank:
-        return behind[0], True
-    return rank, ahead
+        return behind[0], -1
+    return rank, side

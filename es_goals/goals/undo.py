@@ -58,7 +58,7 @@ class _Plan:
         for goal_id in self.back:
             goal = goals.known[goal_id]
             if len(goal.rank) > LONGEST and goal_id not in self.spots:  # of an old log
-                self.spots[goal_id] = Spot(goal.parent_id, goal.rank, False, goal.rank)
+                self.spots[goal_id] = Spot(goal.parent_id, goal.rank, 0, goal.rank)
         self._depths: dict[str, int] = {}
         self._cycles = list(self._measure())
 
@@ -104,7 +104,7 @@ class _Plan:
         # By another undo it may have come to the very rank that the command gave it.
         if one.moved and not one.replaced:
             if one.placed or (goal.parent_id, goal.rank) == (after.parent_id, after.rank):
-                self.spots[goal.id] = Spot(before.parent_id, one.rank, one.ahead, before.rank)
+                self.spots[goal.id] = Spot(before.parent_id, one.rank, one.side, before.rank)
             elif (goal.parent_id, goal.rank) != (before.parent_id, one.rank):
                 yield _moved(goal, before, after)
         if values:

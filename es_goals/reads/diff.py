@@ -108,6 +108,7 @@ class Diff:
     def __init__(self, lines: Iterable[Recorded], first: int, goal_id: str | None = None) -> None:
         self._events: dict[str, list[Recorded]] = {}
         self._counts: dict[str, int] = {}
+        self._moved: set[str] = set()
         self._compare(*self._fold(iter(lines), first), goal_id)
 
     @classmethod
@@ -117,6 +118,10 @@ class Diff:
         made = cls.__new__(cls)
         made._events = {one: [] for one, row in new.rows.items() if old.rows.get(one) != row}
         made._counts = dict.fromkeys(made._events, 0)
+        # What only made room beside a goal raises no revision.
+        made._moved = {
+            one for one in made._events if one in old.rows and old.rows[one].revision < new.rows[one].revision
+        }
         made._compare(old, new, None)
         return made
 
@@ -151,6 +156,8 @@ class Diff:
         if len(events) < SHOWN:
             events.append(line)
         self._counts[goal_id] = self._counts.get(goal_id, 0) + 1
+        if line.type in ("GoalMoved", "GoalRestored") and b'"spaced":true' not in line.data:
+            self._moved.add(goal_id)
 
     def _in_scope(self, goal_id: str) -> set[str]:
         return {node.row.id for side in (self._old, self._new) for node in side.below(goal_id)}
@@ -184,7 +191,9 @@ class Diff:
         candidates = {
             one: row.parent_id
             for one in touched
-            if self._stayed(one) and self._old.rows[one].rank != (row := self._new.rows[one]).rank
+            if one in self._moved
+            and self._stayed(one)
+            and self._old.rows[one].rank != (row := self._new.rows[one]).rank
         }
         parents = set(candidates.values())
         before, after = (self._siblings(side, parents) for side in (self._old, self._new))

@@ -237,3 +237,14 @@ def test_an_answer_that_would_be_too_long_is_refused(monkeypatch: pytest.MonkeyP
 
     with pytest.raises(LimitReached):
         branch(of(created("a"), created("b", "a")), "a")
+
+
+def test_what_only_made_room_beside_a_goal_takes_no_blame_for_its_place() -> None:
+    lines = of(
+        created("p"), created("a", "p", "V"), created("b", "p", "W"), GoalMoved("b", "X", "p"),
+        GoalMoved("b", "Y", "p", spaced=True), GoalMoved("a", "Yz", "p"), GoalMoved("p", "U", spaced=True),
+    )  # fmt: skip
+
+    found = positions(told(lines, "b"))
+    assert (found["order"], found["parent_id"]) == (4, 3)
+    assert [above["placed"]["position"] for above in told(lines, "b")["path"]] == [1]

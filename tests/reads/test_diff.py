@@ -621,3 +621,16 @@ def test_moments_are_those_of_the_events() -> None:
     (goal,) = diff(lines_of(created("a"), created("b", rank="W")), 1)["goals"]
 
     assert goal["events"][0]["at"] == instant(moment(120_000_000))
+
+
+def test_what_only_made_room_beside_a_goal_is_no_change_of_its_place() -> None:
+    lines = lines_of(
+        created("a", rank="V1"), created("b", rank="V2"), created("c", rank="V3"),
+        GoalMoved("b", "V21", spaced=True), GoalMoved("c", "V20"),
+    )  # fmt: skip
+
+    found = diff(lines, 3)
+    assert {goal["id"]: [change["kind"] for change in goal["changes"]] for goal in found["goals"]} == {
+        "c": ["reordered"]
+    }
+    assert diff(lines, 3, 4)["goals"] == []

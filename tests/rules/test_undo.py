@@ -35,7 +35,7 @@ from es_goals.goals.rules import decide
 from es_goals.goals.state import evolve
 from tests.support.engines import NOW
 from tests.support.limits import limited
-from tests.support.pasts import Past
+from tests.support.pasts import LONG, Past, crowded
 
 DAY = timedelta(days=1)
 NOON = moment(NOW)
@@ -286,6 +286,16 @@ def test_a_deletion_that_was_undone_and_redone_can_be_undone(past: Past) -> None
     assert past.events(past.undo(str(first))) == [GoalRestored("a", past.goals.known["a"].rank, None, first)]
 
 
+def test_a_goal_that_one_batch_restores_and_deletes_again_is_as_deleted_as_before(past: Past) -> None:
+    grown(past, p=None, a="p")
+    deleted = past.do(DeleteGoal("p"))
+    batch = past.do(RestoreGoal("p"), DeleteGoal("p"))
+
+    assert batch is not None
+    past.undo(str(deleted))
+    assert set(past.tree()) == {"p", "a"}
+
+
 def test_a_field_of_a_goal_that_is_deleted_now_is_not_set_back(past: Past) -> None:
     grown(past, a=None)
     renamed = past.do(ChangeGoal("a", name="b"))
@@ -409,19 +419,6 @@ def test_what_was_made_and_deleted_at_once_stays_deleted_but_for_no_goal_that_is
 
     assert [past.goals.known[one].root for one in "pab"] == [None, "a", "a"]
     assert past.undo(str(batch)) is None
-
-
-LONG = "V00000" + "0" * 57
-
-
-def crowded(past: Past, *goals: str) -> Past:
-    """Goals under p whose ranks leave no room between them, as an old log may have them."""
-    past.do(CreateGoal("p", "p"))
-    for place, goal_id in enumerate(goals, 1):
-        event = GoalCreated(goal_id, goal_id, Instant("2026-11-23T08:00:00Z"), f"{LONG}{place}", "p")
-        evolve(past.goals, event, NOW)
-        past.record([event])
-    return past
 
 
 def test_what_made_room_is_no_change_of_place(past: Past) -> None:

@@ -4,13 +4,14 @@ from collections.abc import Sequence
 from contextlib import suppress
 from typing import Any
 
-from es_goals.events import GoalEvent, Recorded, encode, goals_stream, moment
-from es_goals.goals.commands import Command, Limits, Undo
+from es_goals.events import GoalCreated, GoalEvent, Recorded, encode, goals_stream, moment
+from es_goals.goals.commands import Command, CreateGoal, Limits, Undo
 from es_goals.goals.reversals import Life, is_spacing, rooms, undos
 from es_goals.goals.rules import decide
 from es_goals.goals.state import Goals, evolve
 from es_goals.values import Rejected
 from tests.support.engines import NOW
+from tests.support.histories import START
 from tests.support.limits import LIMITS
 
 Tree = dict[str, tuple[Any, ...]]
@@ -99,3 +100,16 @@ def tree(goals: Goals) -> Tree:
             fields = (goal.name, goal.description, goal.start, goal.due, goal.end, goal.created_at)
             found[goal.id] = (parent_id, index, *fields)
     return found
+
+
+LONG = "V00000" + "0" * 57
+
+
+def crowded(past: Past, *goals: str) -> Past:
+    """Goals under p whose ranks leave no room between them, as an old log may have them."""
+    past.do(CreateGoal("p", "p"))
+    for place, goal_id in enumerate(goals, 1):
+        event = GoalCreated(goal_id, goal_id, START, f"{LONG}{place}", "p")
+        evolve(past.goals, event, NOW)
+        past.record([event])
+    return past
