@@ -69,7 +69,7 @@ async function routed() {
   view.leave?.();
   view = next;
   const was = state.route.view;
-  change({ route, zoom: route.view === "under" ? route.id ?? null : null, detail: route.view === "goal" ? route.id ?? null : state.detail, selected: new Set() });
+  change({ route, zoom: route.view === "under" ? route.id ?? null : null, selected: new Set() });
   if (route.view === "goal" && route.id) await import("./detail.js").then(({ openDetail }) => openDetail(/** @type {string} */ (route.id)));
   await view.enter?.(route);
   flush();
@@ -199,7 +199,12 @@ const userHash = (/** @type {string} */ rest) => () => {
   location.hash = hashOf(/** @type {any} */ (state.user).name, rest);
 };
 provide({
-  detail: { run: () => void import("./detail.js").then(({ openDetail }) => openDetail(state.focus?.id ?? null)) },
+  detail: {
+    run: () => {
+      if (state.detail && state.detail === state.focus?.id) return change({ detail: null });
+      void import("./detail.js").then(({ openDetail }) => openDetail(state.focus?.id ?? null));
+    },
+  },
   due: { run: () => void import("./detail.js").then(({ openDue }) => openDue(state.focus?.id ?? null)), why: () => source.readonly() },
   goalHistory: { run: () => void import("./detail.js").then(({ openDetail }) => openDetail(state.focus?.id ?? null, true)) },
   undo: { run: () => void import("./undo.js").then(({ undo }) => undo()), why: () => source.readonly() },

@@ -28,7 +28,7 @@ export function openDetail(id, history = false) {
   if (!id || !model.tree.goals.has(id)) return;
   setDetail({ body });
   reason = "";
-  change({ detail: state.detail === id && !history ? null : id });
+  change({ detail: id });
   flush();
   if (state.detail) /** @type {HTMLElement|null} */ (document.querySelector(history ? ".pane .history" : ".pane .title"))?.focus();
 }

@@ -242,3 +242,10 @@ def test_names_of_any_kind_stay_text_and_do_not_overlap(page: Page, served: Serv
 
     assert overlaps == []
     assert page.locator(".row img, .row b").count() == 0
+
+
+def test_a_link_to_a_goal_opens_it(served: Served, user: str, visits: Visits) -> None:
+    make(served, user, "Run\n  Train")
+    page = visits(served).page(f"#/{user}/goal/{ids(served, user)['Train']}")
+
+    expect(page.get_by_role("textbox", name="Name")).to_have_value("Train")
