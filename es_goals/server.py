@@ -39,7 +39,8 @@ GRACEFUL_SECONDS = 10
 REOPEN_SECONDS = 1.0
 NO_COPY_BYTES = 8_192
 LEAST_READ = 16_384
-"""Bytes of an answer that a client must take each `body_deadline`."""
+"""Bytes of an answer that a client must take each `body_deadline`; where much waits, its LEAST_SHARE."""
+LEAST_SHARE = 8
 
 SAFE_END = SAFE + b"\r\n"
 SAFE_POLICY_END = SAFE + POLICY + b"\r\n"
@@ -96,7 +97,7 @@ class Protocol(ASGIProtocol):  # type: ignore[misc]
     def _check_reader(self) -> None:
         self._watch = None
         left = self._unsent_bytes()
-        if left > self._unsent - LEAST_READ:
+        if left > self._unsent - max(LEAST_READ, self._unsent // LEAST_SHARE):
             logger.info("not_read", unsent=left)
             self.transport.abort()
         else:

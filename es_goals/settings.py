@@ -96,7 +96,7 @@ class Settings(Struct, frozen=True, forbid_unknown_fields=True):
         20_000
     )
     text_limit: Annotated[
-        int, Meta(ge=1, le=200_000_000, description="characters of all names and descriptions of a user's goals")
+        int, Meta(ge=1, le=200_000_000, description="bytes of all names and descriptions of a user's goals")
     ] = 20_000_000
     batch_limit: Annotated[int, Meta(ge=1, le=1_000, description="commands of a batch")] = 1_000
     events_limit: Annotated[int, Meta(ge=1, le=1_000_000, description="events a request may cause")] = 100_000
@@ -105,6 +105,9 @@ class Settings(Struct, frozen=True, forbid_unknown_fields=True):
     user_streams_limit: Annotated[
         int, Meta(ge=1, le=10_000, description="streams of events a worker serves a user")
     ] = 10
+    unread_answers: Annotated[
+        int, Meta(ge=1_048_576, description="bytes of large answers that a worker keeps to be read, a user half of it")
+    ] = 134_217_728
     requests_limit: Annotated[
         int, Meta(ge=0, le=1_000_000, description="requests a second of a user, on one machine; 0: any")
     ] = 1_000

@@ -144,3 +144,8 @@ def _pattern(characters: str) -> Any:
     import regex
 
     return regex.compile(characters, regex.V1)
+
+
+def utf8_size(text: str | None) -> int:
+    """Bytes of a text in UTF-8; 0 where there is none."""
+    return 0 if text is None else len(text) if text.isascii() else len(text.encode())

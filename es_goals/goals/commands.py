@@ -14,7 +14,7 @@ MATCHES_NAMED = 20
 
 class Limits(Struct, frozen=True):
     """How much there may be: characters of a name and of a description; of one user: goals ever made, deleted ones too
-    since they can be restored; living goals under one parent, or at the top; characters of all names and descriptions
+    since they can be restored; living goals under one parent, or at the top; bytes of all names and descriptions
     together."""
 
     name: int

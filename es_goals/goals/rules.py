@@ -48,7 +48,7 @@ from es_goals.goals.ranks import LONGEST, between, spaced
 from es_goals.goals.spacing import spacing
 from es_goals.goals.state import Goal, Goals
 from es_goals.goals.undo import undone
-from es_goals.values import InvalidValue, refuse_controls, valid_name
+from es_goals.values import InvalidValue, refuse_controls, utf8_size, valid_name
 
 FIRST_YEAR = 1900
 _LINES = frozenset("\t\n\r")
@@ -100,7 +100,7 @@ def _create(goals: Goals, command: CreateGoal, now: datetime, limits: Limits) ->
         None if command.description is None else _valid_description(command.description, limits.description),
         None if command.due is None else _valid_time(command.due, "due"),
     )
-    _more_text(goals, len(name) + len(created.description or ""), limits)
+    _more_text(goals, utf8_size(name) + utf8_size(created.description), limits)
     return *room, created
 
 
@@ -114,7 +114,7 @@ def _one_more(goals: Goals, parent_id: str | None, limits: Limits) -> None:
 def _more_text(goals: Goals, more: int, limits: Limits) -> None:
     # What does not grow is let through, also where the limit was lowered meanwhile.
     if more > 0 and goals.text + more > limits.text:
-        names = f"{limits.text} characters of names and descriptions of one user's goals"
+        names = f"{limits.text} bytes of names and descriptions of one user's goals"
         raise LimitReached(names, goals.text + more)
 
 
@@ -123,9 +123,9 @@ def _change(goals: Goals, goal: Goal, command: ChangeGoal, limits: Limits) -> tu
     more = 0
     for change in changes:
         if isinstance(change, GoalRenamed):
-            more += len(change.name) - len(goal.name)
+            more += utf8_size(change.name) - utf8_size(goal.name)
         elif isinstance(change, GoalDescribed):
-            more += len(change.description or "") - len(goal.description or "")
+            more += utf8_size(change.description) - utf8_size(goal.description)
     _more_text(goals, more, limits)
     return changes
 

@@ -21,7 +21,7 @@ from es_goals.events import (
     Instant,
 )
 from es_goals.goals.commands import MATCHES_NAMED, AmbiguousName, GoalNotFound, Ref
-from es_goals.values import composed
+from es_goals.values import composed, utf8_size
 
 
 class Goal(Struct, gc=False):
@@ -46,7 +46,7 @@ class Goals(Struct):
 
     `siblings` holds (rank, id) in order under each parent, deleted ones too: they keep their places. `living` counts
     those under each parent that are not deleted.
-    `text` counts the characters of all names and descriptions.
+    `text` counts the bytes of all names and descriptions in UTF-8.
     """
 
     version: int = 0
@@ -116,7 +116,7 @@ def evolve(goals: Goals, event: GoalEvent, at: int) -> Goals:
         goals.known[goal.id] = goal
         insort(goals.siblings.setdefault(goal.parent_id, []), (goal.rank, goal.id))
         goals.living[goal.parent_id] = goals.living.get(goal.parent_id, 0) + 1
-        goals.text += len(goal.name) + len(goal.description or "")
+        goals.text += utf8_size(goal.name) + utf8_size(goal.description)
         return goals
     goal = goals.known[event.goal_id]
     if isinstance(event, GoalMoved) and event.spaced:
@@ -126,10 +126,10 @@ def evolve(goals: Goals, event: GoalEvent, at: int) -> Goals:
     goal.updated_at = at
     match event:
         case GoalRenamed():
-            goals.text += len(event.name) - len(goal.name)
+            goals.text += utf8_size(event.name) - utf8_size(goal.name)
             goal.name = event.name
         case GoalDescribed():
-            goals.text += len(event.description or "") - len(goal.description or "")
+            goals.text += utf8_size(event.description) - utf8_size(goal.description)
             goal.description = event.description
         case GoalScheduled():
             goal.start, goal.due = event.start, event.due
@@ -176,14 +176,14 @@ def _put_back(goals: Goals, goal: Goal, before: Goal | None) -> None:
     siblings = goals.siblings[goal.parent_id]
     del siblings[bisect_left(siblings, (goal.rank, goal.id))]
     goals.living[goal.parent_id] -= goal.root is None
-    goals.text -= len(goal.name) + len(goal.description or "")
+    goals.text -= utf8_size(goal.name) + utf8_size(goal.description)
     if before is None:
         del goals.known[goal.id]
         return
     goals.known[goal.id] = before
     insort(goals.siblings[before.parent_id], (before.rank, before.id))
     goals.living[before.parent_id] += before.root is None
-    goals.text += len(before.name) + len(before.description or "")
+    goals.text += utf8_size(before.name) + utf8_size(before.description)
 
 
 def _place(goals: Goals, goal: Goal, parent_id: str | None, rank: str) -> None:

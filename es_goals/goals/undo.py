@@ -24,6 +24,7 @@ from es_goals.goals.commands import Block, InTheWay, Limits, Outdated, Reversal,
 from es_goals.goals.ranks import LONGEST
 from es_goals.goals.spacing import Spot, seated
 from es_goals.goals.state import Goal, Goals
+from es_goals.values import utf8_size
 
 _FIELDS = ("name", "description", "start", "due", "end")
 
@@ -169,10 +170,10 @@ class _Plan:
         text = 0
         for goal_id, values in self.fields.items():
             goal = known[goal_id]
-            text += sum(len(values[name] or "") - len(getattr(goal, name) or "") for name in _TEXTS & values.keys())
+            text += sum(utf8_size(values[name]) - utf8_size(getattr(goal, name)) for name in _TEXTS & values.keys())
             yield from _ends_before_its_start(goal, values)
         if text > 0 and self.goals.text + text > limits.text:
-            expected = f"at most {limits.text} characters of names and descriptions of one user's goals"
+            expected = f"at most {limits.text} bytes of names and descriptions of one user's goals"
             yield _limit(known[next(iter(self.fields))], expected, self.goals.text + text)
 
     def events(self, undoes: str) -> Iterator[GoalEvent]:

@@ -1,9 +1,11 @@
 """The query side: questions in, answers out. No HTTP: the command line uses its parts too."""
 
 import asyncio
+import threading
 from collections.abc import Callable, Coroutine
 from datetime import datetime
 from typing import Any, Self, TypeVar
+from weakref import WeakValueDictionary
 from zlib import crc32
 
 import structlog
@@ -11,27 +13,31 @@ from msgspec import Struct
 
 from es_goals.accounts.caller import Caller
 from es_goals.compression import Coding
-from es_goals.events import Recorded, goals_stream
+from es_goals.events import goals_stream
 from es_goals.goals.commands import GoalNotFound
 from es_goals.ids import uuid_of
 from es_goals.projector import ProjectionBehind, Projector
 from es_goals.reads import history, trees
 from es_goals.reads.cache import LogCache
 from es_goals.reads.callers import Authenticator, session_hash
-from es_goals.reads.history import Filter
+from es_goals.reads.history import Filter, Page
 from es_goals.reads.overviews import subtree
 from es_goals.reads.pool import FairPool
 from es_goals.reads.replica import Replica, Source, has_position, has_version
 from es_goals.reads.trees import AnswerKey, CachedAnswer, TreeCache, TreeOptions, UserTree
 from es_goals.storage import Storage
-from es_goals.storage.deadlines import Deadline
+from es_goals.storage.deadlines import Deadline, current
 from es_goals.storage.errors import Interrupted, StorageError
 from es_goals.storage.log import Clock, Reader, User
 
 TREE = "goal_tree"
 """The read model that trees are made from."""
 
-SMALL = 300  # goals and events that the event loop may handle itself, in about 1 ms; a thread costs as much
+SMALL, SMALL_BYTES, FEW = 300, 262_144, 16
+"""Of goals, of what they take in memory, and of events since: what the event loop may handle itself, in about 1 ms; a
+thread costs as much. Of goals that it does not know it cannot tell."""
+SHARED_BYTES = 262_144
+"""Answers from here on are shared by all who read them at once, also where they are too large to be kept."""
 
 T = TypeVar("T")
 
@@ -127,6 +133,8 @@ class Reads:
         self._primary, self._replica = Source(storage, projector), replica
         self.cache, self._authenticator, self.pool, self._trees = cache, authenticator, pool, trees
         self._clock, self._in_background = clock, in_background
+        self._making: WeakValueDictionary[str, threading.Lock] = WeakValueDictionary()
+        self._shared: WeakValueDictionary[tuple[str, AnswerKey], CachedAnswer] = WeakValueDictionary()
 
     async def begin(self, opening: Opening, deadline: Deadline) -> Look:
         """One look for all that a request needs to know before it is let in. Raises Interrupted, StorageError."""
@@ -197,8 +205,9 @@ class Reads:
         if position > self.cache.position:
             await self.in_thread(lambda: history.settle(self.log, position), asker)
 
-    async def events(self, wanted: Filter, after: int, head: int, limit: int, asker: Asker) -> list[Recorded]:
-        """Those behind a position, in order, from a log that has all up to `head` at least."""
+    async def events(self, wanted: Filter, after: int, head: int, limit: int, asker: Asker) -> Page:
+        """Those behind a position, in order, so many or a page's bytes of them, from a log that has all up to `head` at
+        least."""
         read = subtree.events if wanted.subtree else history.events
         return await self.of_log(head, lambda log: read(log, wanted, after, limit), asker)
 
@@ -215,28 +224,49 @@ class Reads:
 
     async def tree(self, question: TreeQuestion, look: Look, asker: Asker) -> CachedAnswer:
         """A user's tree, or one goal of it. Raises GoalNotFound, ProjectionBehind, Interrupted, StorageError."""
+        if (ready := self._ready(question, look)) is not None:
+            return ready
+        if self._is_small(question, look):
+            return self._make(question, look)
+        return await self.in_thread(lambda: self._make_alone(question, look), asker)
+
+    def _ready(self, question: TreeQuestion, look: Look) -> CachedAnswer | None:
+        """The answer, where it is kept, or on its way to somebody."""
         owner, generation = question.owner, look.generation
         known, key = self._trees.get(owner.id), question.key
-        current = known is not None and known.is_of(look.version, generation, owner.name)
-        if known is not None and (current or question.until is not None):
+        if known is not None and (question.until is not None or known.is_of(look.version, generation, owner.name)):
             ready = known.answer(key)
             if ready is not None and ready.generation == generation:
                 return ready
-        if self._is_small(question, look, known):
-            return self._make(question, look)
-        return await self.in_thread(lambda: self._make(question, look), asker)
+        shared = self._shared.get((owner.id, key))
+        if shared is not None and shared.generation == generation and shared.version in (None, look.version):
+            return shared
+        return None
 
-    def _is_small(self, question: TreeQuestion, look: Look, known: UserTree | None) -> bool:
-        if question.until is not None or question.options.find is not None or not self.log.is_local:
+    def _is_small(self, question: TreeQuestion, look: Look) -> bool:
+        known = self._trees.get(question.owner.id)
+        if known is None or question.until is not None or question.options.find is not None or not self.log.is_local:
             return False
-        if known is None:
-            return look.version <= SMALL
-        return look.version - known.view.version + len(known.nodes) <= SMALL
+        new = look.version - known.view.version
+        return new <= FEW and new + len(known.nodes) <= SMALL and known.size <= SMALL_BYTES
+
+    def _make_alone(self, question: TreeQuestion, look: Look) -> CachedAnswer:
+        """In a thread: of one user one answer is made at a time, so that those who wait for the same have it from the
+        first of them, and none takes its memory twice. Raises as `tree` does."""
+        making = self._making.setdefault(question.owner.id, threading.Lock())
+        if not making.acquire(timeout=min(max(0.0, current().left()), threading.TIMEOUT_MAX)):
+            raise Interrupted("expected an answer before the deadline; found another one being made")
+        try:
+            return self._ready(question, look) or self._make(question, look)
+        finally:
+            making.release()
 
     def _make(self, question: TreeQuestion, look: Look) -> CachedAnswer:
         owner, until = question.owner, question.until
         tree = self._current(owner, look) if until is None else self._past(question, until)
         answer = _answer(question, tree).coded(question.coding)
+        if len(answer.data) >= SHARED_BYTES:
+            self._shared[owner.id, question.key] = answer
         kept = tree if until is None else self._trees.get(owner.id)
         if kept is not None:
             if question.options.find is None:  # what is typed is seldom typed twice

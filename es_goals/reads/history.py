@@ -3,6 +3,9 @@
 import re
 from collections.abc import Iterable, Iterator
 from datetime import datetime
+from functools import partial
+from operator import attrgetter
+from typing import NamedTuple
 
 import msgspec
 from msgspec import Struct
@@ -11,11 +14,13 @@ from es_goals.events import EPOCH, GoalEvent, Recorded, UndecodableEvent, micros
 from es_goals.goals.commands import LimitReached
 from es_goals.projector import ProjectionBehind
 from es_goals.storage.deadlines import current
-from es_goals.storage.log import Reader, user_events
+from es_goals.storage.log import Reader, in_chunks, line_size, user_events
 from es_goals.values import InvalidValue, time_of
 from projections.goal_tree import Row, fold
 
 STREAM_PAGE = 1000
+PAGE_BYTES = 2**20
+"""Of events that are answered at once."""
 
 MOST_BYTES = 128 * 2**20
 """Of an answer that repeats texts: a user's limits on goals and texts do not bound how often it repeats them."""
@@ -164,12 +169,35 @@ def _settled(log: Reader, point: int | datetime, field: str) -> tuple[int, bool]
         raise NoSpan(field, str(error)) from None
 
 
-def events(log: Reader, wanted: Filter, after: int, limit: int = STREAM_PAGE) -> list[Recorded]:
-    """Those behind a position, in order."""
-    return user_events(
-        log, wanted.owner, after, limit, until=wanted.until, subject=wanted.subject, type=wanted.type,
-        latest=wanted.latest,
-    )  # fmt: skip
+class Page(NamedTuple):
+    """Events in order, and whether there are more behind them."""
+
+    lines: list[Recorded]
+    more: bool
+
+
+def events(log: Reader, wanted: Filter, after: int, limit: int = STREAM_PAGE) -> Page:
+    """Those behind a position, in order: so many, or PAGE_BYTES of them, but one at least."""
+    read = partial(user_events, log, wanted.owner, subject=wanted.subject, type=wanted.type, latest=wanted.latest)
+    if not wanted.latest:
+        return first_of(in_chunks(partial(read, until=wanted.until), attrgetter("position"), after, limit + 1), limit)
+
+    def before(position: int, count: int) -> list[Recorded]:
+        return read(after, count, until=position - 1)
+
+    last = LARGEST if wanted.until is None else wanted.until + 1
+    return first_of(in_chunks(before, attrgetter("position"), last, limit + 1), limit)
+
+
+def first_of(lines: Iterable[Recorded], limit: int) -> Page:
+    """The first events, so many or PAGE_BYTES of them, but one at least."""
+    found, size = list[Recorded](), 0
+    for line in lines:
+        size += line_size(line)
+        if found and (len(found) == limit or size > PAGE_BYTES):
+            return Page(found, True)
+        found.append(line)
+    return Page(found, False)
 
 
 def bounded(parts: Iterable[bytes]) -> Iterator[bytes]:

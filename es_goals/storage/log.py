@@ -112,6 +112,8 @@ K = TypeVar("K")
 
 PAGE = 1_000
 """Rows that are read at once, where all of many are wanted."""
+FIRST_LINES, CHUNK_BYTES, LINE_BYTES = 200, 2**21, 200
+"""Of events: how many are read first, how many bytes at once, and what one has besides its texts."""
 
 
 class Reader(DraftReader, Protocol):
@@ -312,6 +314,25 @@ def pages(ask: Callable[[K, int], list[R]], place: Callable[[R], K], after: K, l
         after, full = place(page[-1]), len(page) == limit
 
 
+def in_chunks(
+    ask: Callable[[int, int], list[Recorded]], place: Callable[[Recorded], int], cursor: int, most: int = PAGE
+) -> Iterator[Recorded]:
+    """Yield all events from a cursor on: some at first, then as many at a time as have about CHUNK_BYTES if they are
+    like those before, and `most` at most. Who wrote them chose how large they are."""
+    limit = min(most, FIRST_LINES)
+    while lines := ask(cursor, limit):
+        yield from lines
+        if len(lines) < limit:
+            return
+        cursor, size = place(lines[-1]), sum(map(line_size, lines))
+        limit = max(1, min(most, 4 * limit, CHUNK_BYTES * len(lines) // size))
+
+
+def line_size(line: Recorded) -> int:
+    """Bytes of an event's texts, about."""
+    return LINE_BYTES + len(line.data) + len(line.reason or "")
+
+
 def all_lines(
     log: Reader,
     after: int = 0,
@@ -321,9 +342,9 @@ def all_lines(
     stream: str | None = None,
     subject: str | None = None,
 ) -> Iterator[Recorded]:
-    """Yield all that `log.read` finds, read `limit` events at a time."""
+    """Yield all that `log.read` finds, read `limit` events at a time at most, and about CHUNK_BYTES."""
     read = partial(log.read, until=until, stream=stream, subject=subject)
-    return chain.from_iterable(pages(read, attrgetter("position"), after, limit))
+    return in_chunks(read, attrgetter("position"), after, limit)
 
 
 def all_streams(log: Reader) -> Iterator[str]:

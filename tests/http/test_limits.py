@@ -264,7 +264,7 @@ def test_an_import_keeps_the_limits_and_may_take_all_of_them(tmp_path: Path, mon
         (outline("a", "b", "c", "d"), "at most 3 goals at the top; found 4"),
         (outline("a", sub_goals=[{"name": "b"}, {"name": "c", "sub_goals": [{"name": "d"}, {"name": "e"}]}]),
          "at most 4 goals; found more"),
-        (outline("aaaaa", "bbbb"), "at most 8 characters of names and descriptions of one user's goals; found 9"),
+        (outline("aaaaa", "bbbb"), "at most 8 bytes of names and descriptions of one user's goals; found 9"),
     ]:  # fmt: skip
         assert import_refused(cli("import", "-", "--user", "ann", stdin=text)).endswith(why)
 

@@ -1130,16 +1130,18 @@ GROWING = {
     "rename": ChangeGoal("a", name="fives"),
     "describe": ChangeGoal("a", description="four"),
     "both": ChangeGoal("a", name="yes", description="no"),
+    "more bytes than characters": CreateGoal("n", "🎯"),
+    "more bytes in a description": ChangeGoal("a", description="éé"),
 }
 
 
 @pytest.mark.parametrize("command", GROWING.values(), ids=GROWING)
-def test_names_and_descriptions_may_have_as_many_characters_as_the_limit_together(command: Command) -> None:
-    goals = family()  # of six characters
+def test_names_and_descriptions_may_have_as_many_bytes_as_the_limit_together(command: Command) -> None:
+    goals = family()  # of six bytes
     when(goals, DeleteGoal("q"))
 
     assert decide(goals, command, NOW, limited(text=10))
-    message = "at most 9 characters of names and descriptions of one user's goals; found 10$"
+    message = "at most 9 bytes of names and descriptions of one user's goals; found 10$"
     assert refused(LimitReached, goals, command, message, limited(text=9)) is None
 
 

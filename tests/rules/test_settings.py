@@ -52,6 +52,7 @@ DEFAULTS = {
     "page_limit": 1_000,
     "streams_limit": 100,
     "user_streams_limit": 10,
+    "unread_answers": 134_217_728,
     "requests_limit": 1_000,
     "log_level": "info",
 }

@@ -149,6 +149,7 @@ FOLDERS = {
 BESIDES = {
     "es_goals.accounts.provider": {"es_goals.settings"},
     "es_goals.http.goals.files": {"es_goals.outlines", "es_goals.files", "es_goals.configured"},
+    "es_goals.http.operating.verifications": {"es_goals.upkeep"},
     "es_goals.http.goals.undo": {"es_goals.configured"},
     "es_goals.http.v1": {"projections.goal_tree"},
     "es_goals.reads.history": {"projections.goal_tree.fold"},
@@ -263,7 +264,7 @@ def test_the_table_tells_what_is_forbidden() -> None:
 def test_a_folder_has_few_entries(folder: Path) -> None:
     entries = [path.name for path in folder.iterdir() if path.name not in ("__init__.py", "__pycache__")]
 
-    most = {ROOT / "es_goals": 34, ROOT / "es_goals" / "page": 40}.get(folder, 14)
+    most = {ROOT / "es_goals": 34, ROOT / "es_goals" / "page": 60}.get(folder, 14)
     assert len(entries) <= most, entries
 
 

@@ -19,7 +19,7 @@ LIMITS = {
     "goals_limit": GOALS,
     "name_limit": NAME,
     "description_limit": DESCRIPTION,
-    "text_limit": GOALS * (NAME + DESCRIPTION),
+    "text_limit": 4 * GOALS * (NAME + DESCRIPTION),
 }
 USERS, FEW = 50, 5
 VIEWS = ("", "?view=flat")

@@ -5,6 +5,7 @@ from collections.abc import Awaitable, Callable
 from typing import Any
 
 from es_goals.http.edge.targets import in_origin_form
+from es_goals.http.edge.unread import in_pieces
 from es_goals.http.problems import Refusal
 from es_goals.worker import Worker
 
@@ -29,9 +30,9 @@ class BodyGuard:
         scope = in_origin_form(scope)
         if any(name in _FRAMING and value != b"0" for name, value in scope["headers"]):
             body = _Body(receive, asyncio.get_running_loop().time() + self._seconds, self._limit)
-            await self._app(scope, body.receive, body.closing(send))
+            await self._app(scope, body.receive, body.closing(in_pieces(send)))
         else:
-            await self._app(scope, receive, send)
+            await self._app(scope, receive, in_pieces(send))
 
 
 class _Body:

@@ -15,12 +15,13 @@ from falcon.asgi import Response
 from es_goals import metrics
 from es_goals.accounts.passwords import warm
 from es_goals.goals.commands import GoalNotFound
-from es_goals.http import answers, requests
+from es_goals.http import answers, problems, requests
 from es_goals.http.describe.operation import Operation
 from es_goals.http.edge import codings, cookies, headers, peers
 from es_goals.http.edge.access import READING, expect_allowed, needs_of, operation_of
 from es_goals.http.edge.body import Message
 from es_goals.http.edge.rates import Rates, set_headers
+from es_goals.http.edge.unread import LARGE, Unread
 from es_goals.http.exchange import Request
 from es_goals.http.problems import Refusal
 from es_goals.http.resource import no_such_user
@@ -51,6 +52,7 @@ class Middleware:
         self._locate = peers.locator(networks(settings.proxies))
         self._origins = exact_origins(settings.origins)
         self._operations = cache(operation_of)
+        self._unread = Unread(settings.unread_answers)
 
     async def process_request(self, req: Request, resp: Response) -> None:
         """Give the request its id and its origin; refuse what a page on the web could send."""
@@ -135,6 +137,8 @@ class Middleware:
         """Say what may keep the answer, count it and log it."""
         if succeeded and req.method in READING and resp.status_code == HTTP_OK and resp.get_header("ETag") is None:
             await answers.judge_untagged(req, resp)
+        if resp.data is not None and len(resp.data) >= LARGE:
+            await self._hold(req, resp, resp.data)
         of_path = req.method == "OPTIONS"  # of all its operations, each of which may be for others
         answers.mark(resp, None if of_path else req.operation)
         await codings.encode(req, resp, self._worker.reads)
@@ -148,6 +152,15 @@ class Middleware:
         metrics.count_request(method, route, resp.status_code, seconds)
         if self._log:
             self._log.add(req.id, method, req.path, resp.status_code, seconds)
+
+    async def _hold(self, req: Request, resp: Response, data: bytes) -> None:
+        """A place for an answer that takes a while to be read."""
+        try:
+            resp.context.place = self._unread.place(data, None if req.caller is None else req.caller.user.id)
+        except Refusal as refusal:
+            resp.delete_header("ETag")
+            resp.delete_header("Content-Encoding")
+            await problems.handle(req, resp, refusal, {})
 
     async def process_startup(self, scope: Message, event: Message) -> None:
         """Begin the background work."""

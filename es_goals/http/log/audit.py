@@ -108,10 +108,9 @@ class Feed(Resource):
 
     async def _page(self, req: Request, resp: Response, wanted: Filter, after: int, limit: int) -> None:
         head = await self.reads.head(req.deadline)
-        lines = await self.reads.events(wanted, after, head, limit + 1, req.asker)
+        lines, behind = await self.reads.events(wanted, after, head, limit, req.asker)
         more = None
-        if len(lines) > limit:
-            lines = lines[:limit]
+        if behind:
             cursor = "before" if wanted.latest else "after"
             rest = {**requests.parameters(req), cursor: str(lines[-1].position)}
             more = f"{quote(req.path)}?{urlencode(rest)}"
@@ -128,7 +127,7 @@ class Feed(Resource):
 
     async def _lines(self, req: Request, wanted: Filter, after: int, head: int) -> AsyncGenerator[bytes, None]:
         while await self._still_in(req):
-            lines = await self.reads.events(wanted, after, head, STREAM_PAGE, req.asker)
+            lines, _ = await self.reads.events(wanted, after, head, STREAM_PAGE, req.asker)
             if not lines:
                 return
             yield b"".join(map(_as_line, lines))
@@ -162,7 +161,9 @@ class Feed(Resource):
         """Where the log ends, and what is wanted of it; nothing while the storage fails: the stream goes on then."""
         try:
             head = await self.reads.head(req.deadline)
-            return head, await self.reads.events(wanted, after, head, STREAM_PAGE, req.asker) if head > after else []
+            if head <= after:
+                return head, []
+            return head, (await self.reads.events(wanted, after, head, STREAM_PAGE, req.asker)).lines
         except (StorageError, ProjectionBehind) as error:
             logger.warning("not_followed", detail=str(error))
             return after, []

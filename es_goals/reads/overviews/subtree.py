@@ -1,13 +1,13 @@
 """The history of a goal and of all below it."""
 
 from collections import deque
-from collections.abc import Iterator
-from itertools import islice
+from collections.abc import Iterable, Iterator
 
 from es_goals.events import GoalCreated, GoalMoved, GoalRestored, Recorded, UndecodableEvent, goals_stream
 from es_goals.projector import PAGE, ProjectionBehind
-from es_goals.reads.history import Filter
-from es_goals.storage.log import Reader, all_lines
+from es_goals.reads.history import PAGE_BYTES, Filter, Page, first_of
+from es_goals.storage.deadlines import current
+from es_goals.storage.log import Reader, all_lines, line_size
 
 _PLACING = {GoalCreated.__name__, GoalMoved.__name__, GoalRestored.__name__}
 
@@ -42,7 +42,8 @@ class Branch:
             self._inside.difference_update(self._below(goal_id))
 
     def _below(self, goal_id: str) -> Iterator[str]:
-        """The goal and those below it."""
+        """The goal and those below it. Raises Interrupted."""
+        current().check()  # many may be moved over and over in events that were read at once
         waiting = [goal_id]
         while waiting:
             one = waiting.pop()
@@ -66,10 +67,21 @@ def branch_lines(log: Reader, owner: str, goal_id: str, until: int | None = None
     return (line for line in all_lines(log, 0, PAGE, stream=goals_stream(owner), until=until) if branch.takes(line))
 
 
-def events(log: Reader, wanted: Filter, after: int, limit: int) -> list[Recorded]:
-    """Those of a subtree behind a position. Raises ProjectionBehind."""
+def events(log: Reader, wanted: Filter, after: int, limit: int) -> Page:
+    """Those of a subtree behind a position, as `history.events` has them. Raises ProjectionBehind."""
     assert wanted.owner is not None
     assert wanted.subject is not None
     lines = branch_lines(log, wanted.owner, wanted.subject, wanted.until)
     found = (line for line in lines if line.position > after and wanted.type in (None, line.type))
-    return list(deque(found, limit))[::-1] if wanted.latest else list(islice(found, limit))
+    return first_of(_last_of(found, limit + 1), limit) if wanted.latest else first_of(found, limit)
+
+
+def _last_of(lines: Iterable[Recorded], limit: int) -> Iterator[Recorded]:
+    """The last events, the latest first: so many, and not many more bytes than a page has."""
+    kept, size = deque[Recorded](), 0
+    for line in lines:
+        kept.append(line)
+        size += line_size(line)
+        while len(kept) > limit or (len(kept) > 2 and size - line_size(kept[0]) > PAGE_BYTES):
+            size -= line_size(kept.popleft())
+    return reversed(kept)
