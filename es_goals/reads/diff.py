@@ -118,10 +118,7 @@ class Diff:
         made = cls.__new__(cls)
         made._events = {one: [] for one, row in new.rows.items() if old.rows.get(one) != row}
         made._counts = dict.fromkeys(made._events, 0)
-        # What only made room beside a goal raises no revision.
-        made._moved = {
-            one for one in made._events if one in old.rows and old.rows[one].revision < new.rows[one].revision
-        }
+        made._moved = set(made._events)
         made._compare(old, new, None)
         return made
 
