@@ -18,9 +18,9 @@ from es_goals.http.edge.middleware import Middleware
 from es_goals.http.edge.rates import Rates
 from es_goals.http.edge.streams import Streams
 from es_goals.http.exchange import Request
-from es_goals.http.goals import commands, drafts, files, past
+from es_goals.http.goals import commands, drafts, files, overviews, past, undo
 from es_goals.http.log import audit, proofs
-from es_goals.http.operating import health
+from es_goals.http.operating import health, verifications
 from es_goals.http.operating import projections as read_models
 from es_goals.ids import wall_clock
 from es_goals.settings import Settings
@@ -60,6 +60,8 @@ def routes(worker: Worker) -> Routes:
         *commands.routes(worker),
         *files.routes(worker),
         *drafts.routes(worker),
+        *overviews.routes(worker),
+        (undo.PATH, undo.UserUndo(worker)),
         (past.DIFF, past.Diff(worker)),
         (past.BLAME, past.Blame(worker)),
         *_of_events(worker),
@@ -136,6 +138,8 @@ def _of_operators(worker: Worker) -> Routes:
         ("/v2/projections/{name}", read_models.OneProjection(worker)),
         ("/v2/projections/{name}/rebuild", read_models.Rebuild(worker)),
         ("/v2/projections/{name}/rollback", read_models.Rollback(worker)),
+        (verifications.PATH, verifications.Verifications(worker)),
+        (f"{verifications.PATH}/{{verification_id}}", verifications.OneVerification(worker)),
         ("/healthz", health.Healthz(worker)),
         ("/readyz", health.Readyz(worker)),
         ("/metrics", health.Metrics(worker)),

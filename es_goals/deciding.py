@@ -7,7 +7,16 @@ from typing import Protocol
 from msgspec import Struct, structs
 
 from es_goals.events import GoalCompleted, GoalCreated, GoalEvent, GoalScheduled, Instant, instant, moment
-from es_goals.goals.commands import Command, CreateGoal, GoalExists, GoalNotFound, LimitReached, Limits, RestoreGoal
+from es_goals.goals.commands import (
+    Command,
+    CreateGoal,
+    GoalExists,
+    GoalNotFound,
+    LimitReached,
+    Limits,
+    RestoreGoal,
+    Undo,
+)
 from es_goals.goals.rules import decide
 from es_goals.goals.state import Goals, Trial
 from es_goals.storage.deadlines import Deadline
@@ -56,7 +65,7 @@ class Request(Struct, frozen=True):
     is one only. `shown`: the goals are answered. `decider`: what decides them as a batch, if not the rules alone."""
 
     user_id: str
-    commands: Sequence[Command]
+    commands: Sequence[Command | Undo]
     cause: Cause
     key: str | None = None
     digest: bytes = b""
@@ -69,6 +78,11 @@ class Request(Struct, frozen=True):
     def several(self) -> bool:
         """Whether it is a batch, or has more commands than one."""
         return self.batch or len(self.commands) > 1
+
+    @property
+    def size(self) -> int:
+        """How much there is to decide: commands, and of an undo goals."""
+        return sum(len(one.reversals) if isinstance(one, Undo) else 1 for one in self.commands)
 
     @property
     def brought(self) -> list[str]:
@@ -131,7 +145,7 @@ def decided(
 
 
 def _caused(
-    goals: Goals, command: Command, now: datetime, bounds: Bounds, taken: Container[str], before: int
+    goals: Goals, command: Command | Undo, now: datetime, bounds: Bounds, taken: Container[str], before: int
 ) -> tuple[GoalEvent, ...]:
     if isinstance(command, CreateGoal) and command.goal_id in taken:
         raise GoalExists(command.goal_id)
@@ -159,12 +173,16 @@ class Prepared(Struct, frozen=True):
 
 
 def _time_of(event: GoalEvent) -> Instant | None:
+    if event.undoes is not None:
+        return None  # it brings back a time, whatever that was
     if isinstance(event, GoalCreated | GoalScheduled):
         return event.start
     return event.end if isinstance(event, GoalCompleted) else None
 
 
 def _moved(event: GoalEvent, then: Instant, now: Instant) -> GoalEvent:
+    if event.undoes is not None:
+        return event
     if isinstance(event, GoalCreated) and event.start == then:
         return structs.replace(event, start=now)
     if isinstance(event, GoalCompleted) and event.end == then:

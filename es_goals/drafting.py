@@ -55,9 +55,8 @@ class DraftConflicts(Exception):
 
     def __init__(self, draft: Draft, overwrites: Sequence[Overwrite], refused: Sequence[Refused], position: int):
         self.count = len(overwrites) + len(refused)
-        super().__init__(
-            f"expected a draft that agrees with what was done since {draft.base}; found {self.count} conflicts"
-        )
+        found = "a conflict" if self.count == 1 else f"{self.count} conflicts"
+        super().__init__(f"expected a draft that agrees with what was done since {draft.base}; found {found}")
         self.draft, self.position = draft, position
         self.refused = refused[:SHOWN]
         self.overwrites = overwrites[: SHOWN - len(self.refused)]
@@ -107,9 +106,11 @@ class Drafting:
         self._log, self._service, self._pool, self._clock = log, service, pool, clock
         self._limits, self._most, self._size = limits, most, size
 
-    async def find(self, user_id: str, draft_id: str, deadline: Deadline, actor: str | None) -> Draft:
-        """Return a user's draft. Raises DraftNotFound."""
-        return await self._pool.run(lambda: _found(self._log, user_id, draft_id), deadline, actor)
+    async def find(
+        self, user_id: str, draft_id: str, read: Callable[[Draft], T], deadline: Deadline, actor: str | None
+    ) -> T:
+        """Return what is read of a user's draft. Raises DraftNotFound."""
+        return await self._pool.run(lambda: read(_found(self._log, user_id, draft_id)), deadline, actor)
 
     async def create(self, content: Content, deadline: Deadline, actor: str | None) -> Draft:
         """Store a new draft, whose commands the rules must take. Raises RejectedAt, LimitReached, TooManyDrafts."""

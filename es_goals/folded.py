@@ -8,7 +8,7 @@ from msgspec import Struct
 
 from es_goals.deciding import Request
 from es_goals.events import GoalCreated, GoalEvent, Recorded
-from es_goals.goals.commands import CompleteGoal, CreateGoal
+from es_goals.goals.commands import CompleteGoal, CreateGoal, Undo
 from es_goals.goals.state import Goals, evolve
 from es_goals.storage.log import Log, Transaction, all_lines, line_size
 
@@ -100,7 +100,7 @@ def shown_then(log: Log, stream: str, request: Request, events: Sequence[GoalEve
     for command in request.commands:
         if isinstance(command, CreateGoal):
             continue
-        if isinstance(command, CompleteGoal) or not isinstance(command.goal, str):
+        if isinstance(command, CompleteGoal | Undo) or not isinstance(command.goal, str):
             return folded(log, stream, until).goals
         ids.add(command.goal)
     goals = Goals()

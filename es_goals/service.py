@@ -25,7 +25,7 @@ REGISTRATIONS = "account:"
 """With the id of who is signed in, if somebody is: the stream under which keys of registrations are remembered."""
 DECIDING = 0.5  # of the seconds that a request has left; the rest is for recording it
 SLICE_SECONDS = 0.1  # of the writer for deciding one request, for which everybody waits
-LONG = 1_000  # commands of one request that the writer may decide itself
+LONG = 1_000  # commands of one request, or goals of an undo, that the writer may decide itself
 KEY_BYTES = 200  # that the row of a key takes besides its text
 WARNED = 0.8
 """Of a user's history, from where on operators are warned."""
@@ -113,8 +113,8 @@ class Service:
         self.writer = Writer(log, self._cache.follow, self._cache.forget, failed, committed)
 
     async def execute(self, request: Request, deadline: Deadline = NEVER) -> Outcome:
-        """Decide and record a request. Raises Rejected, RejectedAt, KeyReused, Changed, StorageError; at the deadline
-        Interrupted, or TimeoutError where nobody knows whether it was recorded."""
+        """Decide and record a request. Raises Rejected, RejectedAt, Outdated, KeyReused, Changed, StorageError; at the
+        deadline Interrupted, or TimeoutError where nobody knows whether it was recorded."""
         # Also what could be answered from the log: until a commit works, what failed before may not be on disk.
         self.writer.check()
         stream = goals_stream(request.user_id)
@@ -264,7 +264,7 @@ class Service:
             if taken:
                 raise taken_again(request, next(one for one in request.brought if one in taken))
             return events
-        if len(request.commands) > LONG:
+        if request.size > LONG:
             return _Later(transaction.at)
         expect_seen(trial.goals, request)
         try:

@@ -14,6 +14,7 @@ from es_goals.accounts.changes import NoSuchToken
 from es_goals.cli import goals, proofs, upkeep
 from es_goals.cli.accounts import token, user_group
 from es_goals.cli.serve import serve
+from es_goals.cli.undo import undo
 from es_goals.deciding import RejectedAt
 from es_goals.events import UndecodableEvent
 from es_goals.logs import configure
@@ -26,6 +27,7 @@ from es_goals.rebuild import AlreadyRebuilding, NothingToRollBackTo
 from es_goals.settings import InvalidSetting, from_env
 from es_goals.storage.errors import StorageError
 from es_goals.storage.place import shown
+from es_goals.undoing import CommandNotFound
 from es_goals.upkeep.backup import Refused
 from es_goals.upkeep.verification import Mismatch
 from es_goals.values import Rejected
@@ -45,6 +47,7 @@ _EXPECTED = (
     Refused,
     Mismatch,
     UndecodableEvent,
+    CommandNotFound,
     BadKey,
     BadCheckpoints,
     Contradicted,
@@ -125,6 +128,7 @@ for command in (
     goals.replay,
     goals.diff,
     goals.blame,
+    undo,
     upkeep.rebuild,
     upkeep.rollback,
     upkeep.migrate,

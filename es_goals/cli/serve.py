@@ -90,6 +90,7 @@ def _greet(settings: Settings, existed: bool) -> None:
     host = f"[{settings.host}]" if ":" in settings.host else settings.host
     url = f"http://{host}:{settings.port}"
     log = "log" if existed else "new log"
+    click.echo(f"Open {url}/ in a browser")
     click.echo(f"Over Achiever {__version__} listens on {url}")
     accounts = "no accounts, so this machine only" if settings.open else "with accounts"
     token = "" if settings.open else " -H 'Authorization: Bearer TOKEN'"

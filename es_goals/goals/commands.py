@@ -1,9 +1,12 @@
 """What may be asked of a user's goals: the commands, their limits, and how they are refused."""
 
+from collections.abc import Sequence
 from datetime import datetime
+from typing import Any
 
 from msgspec import UNSET, Struct, UnsetType
 
+from es_goals.events import Instant
 from es_goals.values import InvalidValue, Rejected
 
 MATCHES_NAMED = 20
@@ -97,6 +100,52 @@ class RestoreGoal(Struct, frozen=True):
 Command = CreateGoal | ChangeGoal | CompleteGoal | ReopenGoal | MoveGoal | DeleteGoal | RestoreGoal
 
 
+class Was(Struct, frozen=True, gc=False):
+    """What a goal was: its fields, its place, and `root` while it was deleted."""
+
+    name: str
+    description: str | None
+    start: Instant
+    due: Instant | None
+    end: Instant | None
+    parent_id: str | None
+    rank: str
+    root: str | None
+
+
+class Reversal(Struct, frozen=True, gc=False):
+    """What a command made of a goal: what that was `before` (None: it was not there) and `after`.
+
+    Its history says besides, whatever ranks there are by now: whether the goal is where the command `placed` it, or
+    back where it was before (`replaced`), and whether it was this command that `removed` it. `rank`: where its old
+    place is by now; where that is taken, right behind it, or right `ahead`. `revision`: the goal's when its history was
+    read; None where an earlier undo of the same request changes it.
+    """
+
+    goal_id: str
+    before: Was | None
+    after: Was
+    placed: bool
+    replaced: bool
+    removed: bool
+    rank: str = ""
+    ahead: bool = False
+    revision: int | None = None
+
+    @property
+    def moved(self) -> bool:
+        """Whether the command changed the goal's place."""
+        before, after = self.before, self.after
+        return before is not None and (before.parent_id, self.rank) != (after.parent_id, after.rank)
+
+
+class Undo(Struct, frozen=True):
+    """Set back what a command did: all of it, or nothing where later changes are in the way."""
+
+    command: str
+    reversals: Sequence[Reversal]
+
+
 class LimitReached(Rejected):
     """A user has, or one request would cause, as many as there may be. `field` is at fault where it can be another."""
 
@@ -170,6 +219,34 @@ class ParentDeleted(Rejected):
 
     def __init__(self, parent_id: str) -> None:
         super().__init__(f"expected a parent to restore under; the old one, {parent_id}, is deleted: name a parent_id")
+
+
+class Block(Struct, frozen=True):
+    """What keeps a command from being undone. `field`: of Was, or `living`, `place`, `below`, `parent`, `limit`; `now`
+    is neither `before` nor `after`. `expected` and `found` say so; `subjects`: the goals whose last change of it is to
+    blame."""
+
+    goal_id: str
+    name: str
+    field: str
+    before: Any
+    after: Any
+    now: Any
+    expected: str
+    found: str
+    subjects: Sequence[str] = ()
+
+
+class InTheWay(Rejected):
+    """A command cannot be undone, for what came later, or for a limit. `blocked`: all that is in the way."""
+
+    def __init__(self, blocked: Sequence[Block]) -> None:
+        super().__init__(f"expected {blocked[0].expected}; found {blocked[0].found}")
+        self.blocked = blocked
+
+
+class Outdated(Exception):
+    """A goal has changed since its history was read for an undo: it is to be read again."""
 
 
 def _described(goal: Ref) -> str:

@@ -9,8 +9,9 @@ from es_goals.events import (
     GoalCreated,
     GoalDeleted,
     GoalEvent,
+    GoalMoved,
 )
-from es_goals.goals.commands import Command, CompleteGoal, CreateGoal, DeleteGoal
+from es_goals.goals.commands import Command, CompleteGoal, CreateGoal, DeleteGoal, Undo
 from es_goals.goals.state import Goal, Goals
 
 
@@ -23,9 +24,12 @@ class Result(Struct, frozen=True):
     open_sub_goals: int | None = None
 
 
-def _results(goals: Goals, commands: Sequence[Command], events: Sequence[GoalEvent]) -> list[Result]:
-    """The commands' goals as they are after all of them. A created goal's id is taken from its event, since a
-    repeated request comes with another one."""
+def _results(goals: Goals, asked: Sequence[Command | Undo], events: Sequence[GoalEvent]) -> list[Result]:
+    """The commands' goals as they are after all of them; of undoing, all that it changed. A created goal's id is taken
+    from its event, since a repeated request comes with another one."""
+    commands = [one for one in asked if not isinstance(one, Undo)]
+    if len(commands) < len(asked):
+        return _undone(goals, events)
     created = (event.goal_id for event in events if isinstance(event, GoalCreated))
     deletions = _deletions(events)
     completed = [one.goal for one in commands if isinstance(one, CompleteGoal) and isinstance(one.goal, str)]
@@ -43,6 +47,12 @@ def _results(goals: Goals, commands: Sequence[Command], events: Sequence[GoalEve
             still_open = next(left_open)
         results.append(Result(copy.copy(goal), deleted, still_open))
     return results
+
+
+def _undone(goals: Goals, events: Sequence[GoalEvent]) -> list[Result]:
+    """The goals that undoing changed, as they are after it."""
+    changed = dict.fromkeys(one.goal_id for one in events if not (isinstance(one, GoalMoved) and one.spaced))
+    return [Result(copy.copy(goals.known[goal_id])) for goal_id in changed]
 
 
 def _left_open(goals: Goals, completed: Sequence[str]) -> Iterator[int]:

@@ -4,7 +4,7 @@ Pure: no clock, no SQL, no HTTP.
 """
 
 from bisect import bisect_left
-from collections.abc import Container, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from datetime import UTC, datetime
 from typing import assert_never
 
@@ -42,16 +42,19 @@ from es_goals.goals.commands import (
     ReopenGoal,
     RestoreGoal,
     UnderItself,
+    Undo,
 )
 from es_goals.goals.ranks import LONGEST, between, spaced
+from es_goals.goals.spacing import spacing
 from es_goals.goals.state import Goal, Goals
+from es_goals.goals.undo import undone
 from es_goals.values import InvalidValue, refuse_controls, utf8_size, valid_name
 
 FIRST_YEAR = 1900
 _LINES = frozenset("\t\n\r")
 
 
-def decide(goals: Goals, command: Command, now: datetime, limits: Limits) -> tuple[GoalEvent, ...]:
+def decide(goals: Goals, command: Command | Undo, now: datetime, limits: Limits) -> tuple[GoalEvent, ...]:
     """The events that the command causes, none if it would change nothing. Raises Rejected."""
     match command:
         case CreateGoal():
@@ -71,6 +74,8 @@ def decide(goals: Goals, command: Command, now: datetime, limits: Limits) -> tup
             return tuple(reversed(removed))
         case RestoreGoal():
             return _restore(goals, command, limits)
+        case Undo():
+            return undone(goals, command, limits)
         case _:
             assert_never(command)
 
@@ -220,19 +225,7 @@ def _room(
     place = others.index(siblings[high])
     first, ranks = spaced([rank for rank, _ in others], place)
     rank = ranks.pop(place - first)
-    return _spacing(parent_id, others[first : first + len(ranks)], ranks), rank
-
-
-def _spacing(
-    parent_id: str | None, siblings: Sequence[tuple[str, str]], ranks: Sequence[str], but: Container[str] = ()
-) -> tuple[GoalMoved, ...]:
-    """The siblings, `but` some, get these ranks, in an order in which none of them passes another."""
-    rising: list[GoalMoved] = []
-    falling: list[GoalMoved] = []
-    for (old, goal_id), rank in zip(siblings, ranks, strict=True):
-        if rank != old and goal_id not in but:
-            (rising if rank > old else falling).append(GoalMoved(goal_id, rank, parent_id, spaced=True))
-    return *reversed(rising), *falling
+    return spacing(parent_id, others[first : first + len(ranks)], ranks), rank
 
 
 def _restore(goals: Goals, command: RestoreGoal, limits: Limits) -> tuple[GoalEvent, ...]:
@@ -272,7 +265,7 @@ def _shortened(goals: Goals, members: Sequence[Goal]) -> tuple[list[GoalMoved], 
                 first, fresh = spaced(ranks[:place] + ranks[place + 1 :], place)
                 ranks[first : first + len(fresh)] = fresh
         shorter |= {goal_id: rank for (_, goal_id), rank in zip(siblings, ranks, strict=True) if goal_id in back}
-        room += _spacing(parent_id, siblings, ranks, but=back)
+        room += spacing(parent_id, siblings, ranks, but=back)
     return room, shorter
 
 

@@ -8,9 +8,9 @@ import falcon
 import msgspec
 import structlog
 from falcon.asgi import Response
-from msgspec import Struct, structs
+from msgspec import UNSET, Struct, UnsetType, structs
 
-from es_goals import deciding, drafting, metrics, projector, rebuild, service
+from es_goals import deciding, drafting, metrics, projector, rebuild, service, undoing
 from es_goals.accounts import changes
 from es_goals.drafting import DraftConflicts
 from es_goals.goals.commands import (
@@ -62,6 +62,20 @@ class Fault(Struct, frozen=True, omit_defaults=True):
     parameter: str | None = None
 
 
+class BlockedAnswer(Struct, frozen=True):
+    """What keeps a command from being undone: a field of a goal that is neither as it was before the command nor as the
+    command left it, or `below`, goals that came under it, `parent`, where it would go back to, or `limit`. `by`: the
+    event to blame."""
+
+    goal_id: str
+    name: str
+    field: str
+    before: Any
+    after: Any
+    now: Any
+    by: EventBrief | None
+
+
 class RuleProblem(Struct, frozen=True, omit_defaults=True):
     """What is wrong with a command of a draft, as its own call would answer it."""
 
@@ -97,7 +111,8 @@ class OverwriteConflict(Conflict, frozen=True, tag="overwrites"):
 
 class ProblemAnswer(Struct, frozen=True, omit_defaults=True):
     """An error's body. `index` tells which command of several was refused; of `conflicts_count` conflicts the first 100
-    are told."""
+    are told. Where an undo is refused, `blocked` is what is in the way, the first 20 of `blocked_count`, and `commands`
+    what can be undone instead, the latest first, if that was found."""
 
     type: str
     title: str
@@ -110,6 +125,9 @@ class ProblemAnswer(Struct, frozen=True, omit_defaults=True):
     dry_run: bool = False
     conflicts: list[RefusedConflict | OverwriteConflict] = []
     conflicts_count: int | None = None
+    blocked: list[BlockedAnswer] = []
+    blocked_count: int = 0
+    commands: list[str] | None | UnsetType = UNSET
 
 
 class Refusal(Exception):
@@ -149,6 +167,8 @@ _SLUGS: Mapping[type[Exception], str] = {
     NotTheRoot: "not-the-root",
     LimitReached: "limit-reached",
     ParentDeleted: "parent-deleted",
+    undoing.CommandNotFound: "command-not-found",
+    undoing.Blocked: "undo-in-the-way",
     service.KeyReused: "key-reused",
     deciding.Changed: "changed",
     UserNameTaken: "user-name-taken",
@@ -221,7 +241,7 @@ def answer(error: Exception, request_id: str, *, message: bool = False) -> Probl
     )
     if isinstance(error, DraftConflicts):
         told = structs.replace(told, conflicts=list(_conflicts(error)), conflicts_count=error.count)
-    return told
+    return _in_the_way(told, inner) if isinstance(inner, undoing.Blocked) else told
 
 
 def _conflicts(error: DraftConflicts) -> Iterator[RefusedConflict | OverwriteConflict]:
@@ -235,6 +255,16 @@ def _conflicts(error: DraftConflicts) -> Iterator[RefusedConflict | OverwriteCon
         values = (overwrite.base, overwrite.now, overwrite.mine)
         by = None if line is None else brief(line)
         yield OverwriteConflict(overwrite.goal_id, overwrite.field, *values, by)
+
+
+def _in_the_way(body: ProblemAnswer, error: undoing.Blocked) -> ProblemAnswer:
+    blocked = []
+    for one in error.blockers:
+        block = one.block
+        values = (block.goal_id, block.name, block.field, block.before, block.after, block.now)
+        blocked.append(BlockedAnswer(*values, None if one.by is None else brief(one.by)))
+    commands = None if error.commands is None else list(error.commands)
+    return structs.replace(body, blocked=blocked, blocked_count=error.count, commands=commands, index=error.index)
 
 
 def _of_falcon(error: falcon.HTTPError, problem: Problem) -> str:

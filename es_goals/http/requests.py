@@ -39,7 +39,8 @@ PATCH = ("application/merge-patch+json", "application/json")
 
 _BAD_PERCENT = re.compile(r"%(?![0-9A-Fa-f]{2})")
 _CODED = re.compile(rf'-(?:{"|".join(CODINGS)})"$')
-_TAG = re.compile(r'"r(\d{1,18})\.v(\d{1,18})\.[^"]*"')
+_TAG = re.compile(r'"r(\d{1,18})(?:\.v(\d{1,18})\.[^"]*)?"')
+"""Of an answer; or a goal's revision alone, for who knows it from events."""
 
 T = TypeVar("T")
 
@@ -247,7 +248,8 @@ def expected(req: Request, goal_id: str | None) -> Expected | None:
 def _numbers(header: str, goal_id: str | None) -> frozenset[int]:
     """Revisions or versions in tags. A weak one has none here (RFC 9110, section 13.1.1), nor has one of others."""
     tags = (_TAG.fullmatch(tag.strip()) for tag in header.split(","))
-    return frozenset(int(tag[2 if goal_id is None else 1]) for tag in tags if tag)
+    numbers = (tag[2 if goal_id is None else 1] for tag in tags if tag)
+    return frozenset(int(number) for number in numbers if number)
 
 
 def unmodified_tag(req: Request, etag: str) -> str | None:

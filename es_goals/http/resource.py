@@ -8,7 +8,7 @@ from msgspec import UNSET, structs
 
 from es_goals.deciding import Decider
 from es_goals.deciding import Request as Commands
-from es_goals.goals.commands import Command, GoalNotFound
+from es_goals.goals.commands import Command, GoalNotFound, Undo
 from es_goals.http import requests
 from es_goals.http.exchange import Request
 from es_goals.http.problems import Refusal
@@ -32,7 +32,7 @@ class Resource:
         self,
         req: Request,
         owner: User,
-        commands: Sequence[Command],
+        commands: Sequence[Command | Undo],
         goal_id: str | None = None,
         reason: str | None = None,
         *,

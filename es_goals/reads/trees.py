@@ -68,7 +68,8 @@ class TreeGoalAnswer(GoalAnswer, kw_only=True):
 
 class TreeOptions(Struct, frozen=True):
     """Which part of a tree is shown, and how. `depth`: levels below the answered goals, None for all; `find`: what must
-    be found in a goal; `ranked`: the best finds first, which takes a flat view, `limit` of them if it is given."""
+    be found in a goal; `ranked`: the best finds first, which takes a flat view, `limit` of them if it is given;
+    `ranks`: each goal with its rank and, where it is deleted, the root of its deletion."""
 
     flat: bool = False
     status: str = "all"
@@ -77,10 +78,12 @@ class TreeOptions(Struct, frozen=True):
     find: Query | None = None
     ranked: bool = False
     limit: int | None = None
+    ranks: bool = False
 
     def __str__(self) -> str:
         levels = "" if self.depth is None else self.depth
-        view = f"{'f' if self.flat else 't'}{self.status[0]}{'d' if self.deleted else ''}{levels}"
+        more = f"{'d' if self.deleted else ''}{'r' if self.ranks else ''}"
+        view = f"{'f' if self.flat else 't'}{self.status[0]}{more}{levels}"
         if self.find is None:
             return view
         asked = blake2b(_encode((self.find, self.ranked, self.limit)), digest_size=12)
@@ -287,12 +290,13 @@ def _goals(tree: UserTree, nodes: Sequence[Node], options: TreeOptions, found: F
     base = nodes[0].depth if nodes else 0
     keep = _shown(nodes, options, found)
     if not options.flat:
-        return _nested(tree, nodes, keep, base, options.depth, found or {})
+        return _nested(tree, nodes, keep, base, options, found or {})
     deepest = base + (options.depth if options.depth is not None else len(nodes))
     places: Iterable[int] = (place for place, node in enumerate(nodes) if keep[place] and node.depth <= deepest)
     if options.ranked and options.find is not None:
         places = _ranked(tree, places, options.find)[: options.limit]
-    texts = ((*_texts(tree, nodes[place], (found or {}).get(place)), nodes[place].depth - base) for place in places)
+    shown = ((nodes[place], (found or {}).get(place)) for place in places)
+    texts = ((*_texts(tree, node, match, options.ranks), node.depth - base) for node, match in shown)
     return b",".join(b'%b%b,"depth":%d}' % text for text in texts)
 
 
@@ -327,8 +331,9 @@ def _shown(nodes: Sequence[Node], options: TreeOptions, found: Found | None = No
 
 
 def _nested(
-    tree: UserTree, nodes: Sequence[Node], shown: list[bool], base: int, depth: int | None, found: Found
+    tree: UserTree, nodes: Sequence[Node], shown: list[bool], base: int, options: TreeOptions, found: Found
 ) -> bytes:
+    depth = options.depth
     out: list[bytes] = []
     lists = 0
     begun = True  # a list, in which nothing is yet
@@ -341,7 +346,7 @@ def _nested(
             begun = False
         if not begun:
             out.append(b",")
-        out += _texts(tree, node, found.get(index))
+        out += _texts(tree, node, found.get(index), options.ranks)
         begun = level != depth
         if begun:
             out.append(b',"sub_goals":[')
@@ -353,10 +358,16 @@ def _nested(
     return b"".join(out) + b"]}" * lists
 
 
-def _texts(tree: UserTree, node: Node, match: str | None = None) -> tuple[bytes, bytes]:
-    """A goal's JSON, and its progress and where it was found, without the end of the object."""
-    progress = b',"progress":{"completed":%d,"leaves":%d}' % (node.completed, node.leaves)
-    return tree.text(node.row), progress if match is None else b'%b,"match":"%b"' % (progress, match.encode())
+def _texts(tree: UserTree, node: Node, match: str | None, ranks: bool) -> tuple[bytes, bytes]:
+    """A goal's JSON, and its progress, where it was found and its rank, without the end of the object."""
+    more = b',"progress":{"completed":%d,"leaves":%d}' % (node.completed, node.leaves)
+    if match is not None:
+        more = b'%b,"match":"%b"' % (more, match.encode())
+    if ranks:
+        more = b'%b,"rank":%b' % (more, _encode(node.row.rank))
+        if node.row.root is not None:
+            more = b'%b,"root":%b' % (more, _encode(node.row.root))
+    return tree.text(node.row), more
 
 
 def _fields(goal: Goal | Row, user: str) -> tuple[Any, ...]:

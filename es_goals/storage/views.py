@@ -57,6 +57,39 @@ class Generation(Struct, frozen=True):
         return self.position if self.filled is None else self.folded
 
 
+class Verification(Struct, frozen=True):
+    """A check of the log and of every read model. `state` is running, sound, unsound or failed; times are µs; `step`:
+    what is being checked, `done` of `total` of it; `head`: where the log ended, with its digest; `finding`: the first
+    thing that is not as promised, or why it could not be known."""
+
+    id: str
+    state: str
+    began_at: int
+    ended_at: int | None = None
+    step: str = ""
+    done: int = 0
+    total: int = 0
+    head: str | None = None
+    finding: str | None = None
+
+
+VERIFICATIONS = 20
+"""How many are kept, the newest ones."""
+
+
+class Verifications(Protocol):
+    """Stores how verifications go, and how they ended."""
+
+    def find(self, id: str) -> Verification | None:
+        """Return one of those that are kept."""
+
+    def newest(self) -> Verification | None:
+        """Return the one that began last."""
+
+    def put(self, one: Verification) -> None:
+        """Store one, in place of what it was, and forget those that are too old."""
+
+
 class Views(Protocol):
     """Stores the rows of read models, by generation. A process sees only generations of its own code's
     REVISION and fields."""
@@ -119,6 +152,10 @@ class Views(Protocol):
 
     def owners(self, model: ReadModel) -> list[str]:
         """Return the users who have rows in the live generation."""
+
+    @property
+    def verifications(self) -> Verifications:
+        """What was verified, which is stored beside the read models."""
 
     def lease(self, name: str) -> AbstractContextManager[bool]:
         """Take a lease; true inside if the caller alone may rebuild the read model of this name."""

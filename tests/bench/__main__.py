@@ -18,7 +18,7 @@ from tests.bench.results import Figure, Verdict, figures, figures_table, verdict
 
 Measure = Callable[[Bench], Iterable[Sample]]
 
-GROUPS = ("limits", "commands", "reads", "big", "growth", "rebuild", "operating", "postgres")
+GROUPS = ("limits", "commands", "reads", "big", "growth", "rebuild", "proofs", "operating", "postgres")
 SMALL_SECONDS = 0.1
 
 
@@ -36,9 +36,9 @@ class Report(Struct, frozen=True):
 
 def measures() -> dict[str, Measure]:
     """How each group is measured. Imported when nothing is missing."""
-    from tests.bench import growth, http, limits, operating, postgres, rebuild
+    from tests.bench import growth, http, limits, operating, postgres, proofs, rebuild
 
-    doors, others = (http.commands, http.reads, http.big), (growth, rebuild, operating, postgres)
+    doors, others = (http.commands, http.reads, http.big), (growth, rebuild, proofs, operating, postgres)
     return dict(zip(GROUPS, (limits.measure, *doors, *(part.measure for part in others)), strict=True))
 
 

@@ -103,11 +103,14 @@ def big(bench: Bench) -> Iterator[Sample]:
 
 
 def _past(bench: Bench, client: Connection, deepest: str, long: range) -> Iterator[Sample]:
-    """The time machine: what differs over a long history, all of it and the last hundredth; who made the last goal of a
-    chain what it is; a search of a big tree, whose texts are folded already."""
+    """The time machine: what differs over a long history, all of it and the last hundredth, its last commands, and it
+    over time; who made the last goal of a chain what it is; a search of a big tree, whose texts are folded already."""
     asked = {
         "diff": f"/v2/users/long/diff?from={long[-len(long) // 100]}",
         "diff_all": f"/v2/users/long/diff?from={long[0] - 1}",
+        "commands": "/v2/users/long/commands?order=desc",
+        "timeline": "/v2/users/long/timeline?buckets=500",
+        "burnup": "/v2/users/long/burnup?points=500",
         "blame": f"/v2/goals/{deepest}/blame",
         "search": f"{goals_of('big-0')}?view=flat&order=relevance&limit=20&q=berlin+-anna",
     }

@@ -61,6 +61,7 @@ CONTRACT = {
     "tree": {"--as-of", "--find"},
     "blame": {"--as-of", "--below", "--json"},
     "diff": {"--from", "--to", "--goal", "--json"},
+    "undo": {"--position", "--command", "--last", "--with-later", "--dry-run", "--reason"},
     "replay": {"--user", "--goal", "--type", "--after", "--until", "--json"},
     "rebuild": {"--user"},
     "rollback": set[str](),

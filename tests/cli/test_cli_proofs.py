@@ -127,6 +127,12 @@ def test_options_that_belong_together_are_asked_for_together(key: str) -> None:
     assert "at most 1000 characters" in misused(cli("checkpoint", "--accept-rollback", "--reason", "x" * 1001))
 
 
+def test_where_no_file_keeps_checkpoints_no_rollback_can_be_accepted() -> None:
+    told = refused(cli("--db", "postgresql://nowhere.invalid/x", "checkpoint", "--accept-rollback", "--reason", "x"))
+
+    assert told == "expected a file of checkpoints, which ES_GOALS_CHECKPOINTS names; found none"
+
+
 def evidence(user: str = "alice") -> list[str]:
     """Its lines."""
     return done(cli("evidence", user)).splitlines(keepends=True)

@@ -49,7 +49,7 @@ class Service:
             return "/docs" in self.told()
 
         wait_for(told, "the service to listen")
-        url: str = re.findall(r"http://\S+", self.told())[0]
+        url: str = re.findall(r"listens on (http://\S+)", self.told())[0]
         return url
 
     def workers(self) -> list[int]:
@@ -124,8 +124,9 @@ def test_serve_says_where_it_listens_and_what_to_try_first_and_that_works() -> N
         told = service.told().splitlines()
 
         assert url == f"http://127.0.0.1:{port}"
-        assert told[0] == f"Over Achiever {__version__} listens on {url}"
-        assert "new log events.db; 1 workers" in told[1]
+        assert told[:2] == [f"Open {url}/ in a browser", f"Over Achiever {__version__} listens on {url}"]
+        assert get(told[0].split()[1]).headers["Content-Type"].startswith("text/html")
+        assert "new log events.db; 1 workers" in told[2]
         wait_for(lambda: len(service.workers()) == 1, "one worker")
         assert Path("events.db").exists()
         tried = [re.fullmatch(r"  curl (\S+)(?: --json '(.+)')?", line) for line in told if "curl" in line]

@@ -110,6 +110,7 @@ PLACES: dict[str, dict[str, Call]] = {
         "GET": Call("user", 200),
         "POST": Call("user", 200, {"commands": [{"type": "CreateGoal", "name": "made"}]}),
     },
+    "/v2/users/{user}/undo": {"POST": Call("user", 422, {})},
     "/v2/users/{user}/events": {"GET": Call("user", 200)},
     "/v2/users/{user}/import": {"POST": Call("user", 200, [{"name": "imported"}])},
     "/v2/users/{user}/export": {"GET": Call("user", 200)},
@@ -127,6 +128,10 @@ PLACES: dict[str, dict[str, Call]] = {
     "/v2/users/{user}/drafts/{draft_id}/diff": {"GET": Call("user", 200)},
     "/v2/users/{user}/drafts/{draft_id}/rebase": {"POST": Call("user", 200)},
     "/v2/users/{user}/drafts/{draft_id}/apply": {"POST": Call("user", 200, fresh=True)},
+    "/v2/users/{user}/timeline": {"GET": Call("user", 200)},
+    "/v2/users/{user}/activity": {"GET": Call("user", 200)},
+    "/v2/users/{user}/burnup": {"GET": Call("user", 200)},
+    "/v2/users/{user}/burnup?goal={goal_id}": {"GET": Call("user", 200)},
     "/v2/goals/{goal_id}": {
         "GET": Call("user", 200),
         "PATCH": Call("user", 200, {"name": "changed"}),
@@ -151,6 +156,8 @@ PLACES: dict[str, dict[str, Call]] = {
     "/v2/projections/{name}": {"GET": Call("auditor", 200)},
     "/v2/projections/{name}/rebuild": {"POST": Call("administrator", 202)},
     "/v2/projections/{name}/rollback?surprise=1": {"POST": Call("administrator", 422)},
+    "/v2/verifications": {"POST": Call("administrator", 422, {"expect": "x"})},
+    "/v2/verifications/{verification_id}": {"GET": Call("auditor", 404)},
     "/v1.0/goals": {
         "GET": Call("user", 200),
         **{method: Call("user", 400, {}) for method in ("POST", "PUT", "DELETE")},
@@ -170,8 +177,8 @@ PLACES: dict[str, dict[str, Call]] = {
 """Every route, also with ids in its query."""
 
 OTHERS = {
-    "level": "0", "number": "000.p/1", "digest": "0", "session_id": "0" * 32, "name": "goal_tree", "file": "docs.js",
-    "slug": "forbidden",
+    "level": "0", "number": "000.p/1", "digest": "0", "verification_id": "0", "session_id": "0" * 32,
+    "name": "goal_tree", "file": "docs.js", "slug": "forbidden",
 }  # fmt: skip
 IDS = ("user", "goal_id", "token_id", "draft_id")
 KINDS = ("ann", "bob", "unknown", "no id")

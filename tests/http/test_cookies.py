@@ -4,7 +4,6 @@ import re
 from collections.abc import Iterator
 from contextlib import closing
 from pathlib import Path
-from typing import Any
 
 import pytest
 from msgspec import structs
@@ -144,6 +143,7 @@ def test_no_other_site_sends_with_the_cookie(inside: Inside, headers: dict[str, 
 
 def unsafe(folder: Path) -> list[tuple[str, str]]:
     """Each method and path that changes something of who is signed in, by the routes themselves."""
+    folder.mkdir()
     with application(Settings(db=str(folder / "events.db"))) as app:
         found = routes(app.worker)
     return [
@@ -158,8 +158,7 @@ def unsafe(folder: Path) -> list[tuple[str, str]]:
 def test_no_other_site_changes_anything_by_any_route(inside: Inside, tmp_path: Path) -> None:
     """Also where nothing is there: what is refused comes before what is asked for."""
     shown = {"Cookie": cookie_of(sign_in(inside))}
-    ids: dict[str, Any] = dict.fromkeys(("goal_id", "token_id", "session_id", "verification_id"), "0" * 32)
-    asked = [(method, path.format(user="ann", name="goal_tree", **ids)) for method, path in unsafe(tmp_path / "..")]
+    asked = [(method, re.sub(r"\{\w+\}", "0" * 32, path)) for method, path in unsafe(tmp_path / "elsewhere")]
 
     assert len(asked) > 20
     for method, path in asked:

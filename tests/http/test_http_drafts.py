@@ -474,6 +474,8 @@ def test_a_dry_run_tells_what_applying_would_do_and_does_nothing(ann: Person) ->
 
     assert [event["type"] for event in told["events"]] == ["GoalRenamed"]
     assert told["result"]["results"][0]["name"] == "X"
+    told = taken(ann.post(draft, "apply", {}, params={"dry_run": "true", "answer": "diff"}))
+    assert [goal["name"] for goal in told["result"]["goals"]] == ["X"]
     assert ann.get(draft).json() == draft
     assert ann.goal("Run")["name"] == "Run"
     ann.do(ann.rename("Run", "Y"))

@@ -516,6 +516,25 @@ def test_every_view_has_a_tag_of_its_own(served: Served, user: str) -> None:
     assert len(set(tags)) == len(tags)
 
 
+def test_a_revision_alone_is_a_goals_tag_for_commands(served: Served, user: str) -> None:
+    goal = served.make_goal(user, "a")
+    path = f"/v2/goals/{goal['id']}"
+
+    first = served.client.patch(path, json={"name": "first"}, headers={"If-Match": '"r1"'})
+    stale = served.client.patch(path, json={"name": "second"}, headers={"If-Match": '"r1"'})
+
+    assert (first.status_code, first.json()["revision"]) == (200, 2)
+    refused(stale, 412, "changed")
+    for tag in ('W/"r2"', "r2", '"r2.v"', '"r2."', '"2"', '"r02x"', '"r"', '""', '"r-2"', '"r2", "'):
+        answer = served.client.patch(path, json={"name": "x"}, headers={"If-Match": tag})
+        assert answer.status_code == (200 if tag.startswith('"r2", ') else 412), tag
+    several = served.client.patch(path, json={"name": "third"}, headers={"If-Match": '"r1", "r3"'})
+    assert several.status_code == 200
+    # A batch asks for the version of all the user's goals, which a revision does not tell.
+    batch = {"commands": [{"type": "ReopenGoal", "id": goal["id"]}]}
+    refused(served.client.post(f"/v2/users/{user}/commands", json=batch, headers={"If-Match": '"r4"'}), 412, "changed")
+
+
 def test_if_match_refuses_only_when_this_goal_has_changed(served: Served, user: str) -> None:
     goal, other = served.make_goal(user, "a"), served.make_goal(user, "b")
     path = f"/v2/goals/{goal['id']}"

@@ -1,8 +1,9 @@
-"""History as people read it: the latest first, of all below a goal, by command; over HTTP, on both engines, for all
-who may ask."""
+"""History as people read it: the latest first, of all below a goal, by command and over time; over HTTP, on both
+engines, for all who may ask."""
 
 from collections.abc import Iterator
 from contextlib import ExitStack
+from datetime import UTC, datetime
 from typing import Any
 
 import httpx2
@@ -10,7 +11,9 @@ import msgspec
 import pytest
 
 from es_goals.events import GoalDeleted
+from es_goals.reads.overviews.burnup import BurnupPoint
 from es_goals.reads.overviews.commands import CommandPage
+from es_goals.reads.overviews.timeline import Timeline
 from tests.support.engines import ENGINES, NEWEST
 from tests.support.histories import record
 from tests.support.people import behind, issue, register
@@ -269,3 +272,81 @@ def test_what_is_undone_names_the_command_that_undid_it(world: World) -> None:
 
     assert (made["command"], made["undone_by"]) == (undone, lines[0].command)
     assert (undo["undoes"], undo["undone_by"], undo["say"]) == ([undone], None, "undid “created “Swim””")
+
+
+def test_the_timeline_holds_all_that_happened(world: World) -> None:
+    answer = world.ann.get("/v2/users/ann/timeline", params={"buckets": 7})
+
+    told = msgspec.json.decode(answer.content, type=Timeline)
+    events = [one for one in world.get("/v2/users/ann/events", limit=1000)["events"] if one["goal_id"]]
+    assert (told.first, told.last) == (events[0]["position"], events[-1]["position"])
+    assert (len(told.buckets), sum(one.events for one in told.buckets)) == (7, len(events))
+    assert told.buckets[-1].position == told.last
+    assert answer.json()["buckets"][0]["from"] == events[0]["at"]
+    assert answer.json()["buckets"][-1]["to"] == events[-1]["at"]
+    since = world.get("/v2/users/ann/timeline", **{"from": events[3]["position"], "to": events[4]["at"]})
+    assert (since["first"], since["last"]) == (events[3]["position"], events[4]["position"])
+    assert len(since["buckets"]) == 100
+    assert world.get("/v2/users/ann/timeline", world.eve, buckets=7) == answer.json()
+    assert world.get("/v2/users/eve/timeline", world.eve) == {"first": None, "last": None, "buckets": []}
+
+
+def test_days_are_told_with_what_was_done_on_each(world: World) -> None:
+    (day,) = world.ann.get("/v2/users/ann/activity").json()
+
+    assert day == {
+        "user": world.ids["ann"], "day": f"{datetime.now(UTC):%Y-%m-%d}", "created": 3, "completed": 2, "reopened": 0,
+        "deleted": 0, "renamed": 0, "described": 0, "scheduled": 0, "moved": 1, "restored": 0, "events": 6,
+    }  # fmt: skip
+    for query in ({"from": day["day"]}, {"to": day["day"]}, {"from": day["day"], "to": day["day"]}):
+        assert world.eve.get("/v2/users/ann/activity", params=query).json() == [day]
+    assert world.ann.get("/v2/users/ann/activity?to=2026-01-01").json() == []
+    assert world.ann.get("/v2/users/ann/activity?from=9999-12-31&to=9999-12-31").json() == []
+    assert world.ann.get("/v2/users/ann/activity?to=0001-01-01").json() == []
+
+
+def test_the_last_point_of_the_burn_up_is_the_progress_now(world: World) -> None:
+    answer = world.ann.get("/v2/users/ann/burnup", params={"points": 5})
+
+    points = msgspec.json.decode(answer.content, type=list[BurnupPoint])
+    assert (len(points), points[0].goals, points[-1].goals) == (5, 1, 3)
+    tree = world.get("/v2/users/ann/goals")["goals"]
+    leaves = [sum(goal["progress"][what] for goal in tree) for what in ("leaves", "completed")]
+    assert [points[-1].leaves, points[-1].completed] == leaves
+    read = world.ann.get("/v2/users/ann/burnup", params={"goal": world.goals["Read"]}).json()
+    assert (len(read), read[-1]["goals"], read[-1]["leaves"], read[-1]["completed"]) == (100, 2, 1, 1)
+    assert world.eve.get("/v2/users/ann/burnup?points=5").json() == answer.json()
+    assert world.eve.get("/v2/users/eve/burnup").json() == []
+
+
+@pytest.mark.parametrize(
+    ("query", "parameter"),
+    [
+        ("timeline?buckets=0", "buckets"),
+        ("timeline?buckets=501", "buckets"),
+        ("timeline?from=x", "from"),
+        ("timeline?from=9999999", "from"),
+        ("timeline?to=9999999", "to"),
+        ("timeline?from=11&to=10", "from"),
+        ("timeline?from=2026-01-02T00:00:00Z&to=2026-01-01T00:00:00Z", "from"),
+        ("activity?from=2026-01-02&to=2026-01-01", "from"),
+        ("activity?from=1", "from"),
+        ("activity?to=2026-02-30", "to"),
+        ("activity?days=1", "days"),
+        ("burnup?points=0", "points"),
+        ("burnup?points=501", "points"),
+    ],
+)
+def test_what_is_no_span_or_too_fine_is_refused(world: World, query: str, parameter: str) -> None:
+    problem = refused(world.ann.get(f"/v2/users/ann/{query}"), 422, "invalid-value")
+
+    assert problem["errors"][0]["parameter"] == parameter
+
+
+def test_what_happened_over_time_is_for_the_owner_and_the_auditor(world: World) -> None:
+    for what in ("timeline", "activity", "burnup"):
+        for name in ("ann", world.ids["ann"], "nobody"):
+            refused(world.bob.get(f"/v2/users/{name}/{what}"), 404, "user-not-found")
+        refused(world.eve.post(f"/v2/users/ann/{what}"), 403, "forbidden")
+    for client, goal in ((world.ann, world.theirs), (world.eve, world.theirs), (world.ann, UNKNOWN)):
+        refused(client.get("/v2/users/ann/burnup", params={"goal": goal}), 404, "goal-not-found")

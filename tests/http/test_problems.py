@@ -177,6 +177,16 @@ def _bad_file(served: Served, user: str) -> httpx2.Response:
     )
 
 
+def _command_not_found(served: Served, user: str) -> httpx2.Response:
+    return served.post(f"/v2/users/{user}/undo", {"command": UNKNOWN})
+
+
+def _undo_in_the_way(served: Served, user: str) -> httpx2.Response:
+    goal = f"/v2/goals/{_goal(served, user)}"
+    first, _ = (served.client.patch(goal, json={"name": name}) for name in ("b", "c"))
+    return served.post(f"/v2/users/{user}/undo", {"command": first.headers["Command"]})
+
+
 PROVOKED: dict[str, Provoke] = {
     provoke.__name__.removeprefix("_").replace("_", "-"): provoke
     for provoke in (
@@ -184,6 +194,7 @@ PROVOKED: dict[str, Provoke] = {
         _method_not_allowed, _goal_exists, _user_name_taken, _under_itself, _not_the_root, _parent_deleted, _changed,
         _body_too_large, _target_too_long, _head_too_large, _media_type, _misdirected, _invalid_value, _not_a_sibling,
         _key_reused, _projection_behind, _no_accounts, _bad_file, _draft_not_found, _draft_applied, _draft_conflicts,
+        _command_not_found, _undo_in_the_way,
     )
 }  # fmt: skip
 

@@ -4,6 +4,7 @@ import json
 import os
 import threading
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
@@ -11,13 +12,13 @@ from typing import Any
 import pytest
 
 from es_goals.ids import wall_clock
-from es_goals.proofs import ProofRefused, verify_checkpoint, verify_consistency
+from es_goals.proofs import ProofRefused, read_checkpoint, read_note, verify_checkpoint, verify_consistency
 from es_goals.proving.checkpoints import BadCheckpoints, CheckpointFile, Checkpoints, Contradicted, Keeper, read_signed
 from es_goals.proving.keys import BadKey, Signer, make_key, read_keys
 from es_goals.proving.tree import HashTree
-from es_goals.storage import Storage
+from es_goals.storage import Storage, copying
 from es_goals.storage.errors import StorageFailed, StorageFull
-from tests.support.engines import NOW, Engine, HandClock
+from tests.support.engines import NOW, Engine, HandClock, hear, open_storage, say, start, wait_until
 from tests.support.histories import many, record, register
 
 KEY = make_key("goals.example/log")
@@ -145,22 +146,69 @@ def test_two_nodes_that_sign_one_log_at_once_do_not_contradict_each_other(engine
         while not over.is_set():
             node.current()
 
+    def signed(size: int) -> bool:
+        newest = [node.newest() for node in nodes]
+        return all(one is not None and one.size == size for one in newest)
+
     with ThreadPoolExecutor(3) as pool:
         signing = [pool.submit(sign, node) for node in nodes]
-        for number in range(30):
-            record(one.log, "ann", *many(20, 1_000 * (number + 1)))
-        over.set()
+        try:
+            for number in range(1, 9):
+                record(one.log, "ann", *many(20, 1_000 * number))
+                wait_until(lambda size=1 + 20 * number: signed(size))  # type: ignore[misc]
+        finally:
+            over.set()
         for each in signing:
             each.result()
 
     said = {verify_checkpoint(line["note"], VKEY) for file in files for line in lines(file)}
-    assert len({each.size for each in said}) == len(said) > 3
-    whole = HashTree(one).at(max(each.size for each in said))
+    assert len({note.size for note in said}) == len(said) >= 8
+    whole = HashTree(one).at(max(note.size for note in said))
     for note in said:
         verify_consistency(note.size, note.root, whole.size, whole.root(), whole.consistency(note.size))
     for file in files:
         sizes = [verify_checkpoint(line["note"], VKEY).size for line in lines(file)]
         assert sizes == sorted(set(sizes))
+
+
+def test_both_engines_give_the_same_checkpoint_for_the_same_log(engine: Engine, tmp_path: Path) -> None:
+    with closing(open_storage(str(tmp_path / "source.db"), wall_clock)) as source, closing(engine.open()) as target:
+        register(source.log, "ann")
+        record(source.log, "ann", *many(300))
+        copying.copy(source.log, target.log, lambda _done, _total: None)
+
+        assert checkpoints(source, None).current() == checkpoints(target, None).current()
+
+
+def sign_for_ever(db: str, path: str) -> None:
+    """In a process that is killed: append and sign, and tell each time."""
+    storage = open_storage(db, wall_clock)
+    signing = checkpoints(storage, Path(path))
+    with storage.log.writing() as transaction:
+        number = transaction.position
+    while True:
+        number += 1
+        record(storage.log, "ann", *many(3, 1_000 * number))
+        say(signing.current().split("\n")[1])
+
+
+def test_what_was_shown_is_kept_when_who_signs_is_killed(tmp_path: Path) -> None:
+    db, path = str(tmp_path / "events.db"), tmp_path / "kept.jsonl"
+    shown = 0
+    with closing(open_storage(db, wall_clock)) as storage:
+        register(storage.log, "ann")
+    for kills in range(1, 4):
+        with start(sign_for_ever, db, str(path)) as child:
+            for _ in range(3 * kills):
+                shown = int(hear(child))
+
+        with closing(open_storage(db, wall_clock)) as storage:
+            signing = checkpoints(storage, path)
+            newest = signing.newest()
+            assert newest is not None
+            assert newest.size >= shown
+            signing.expect_continued()
+            assert read_checkpoint(read_note(signing.current())[0]).size == storage.log.head().position
 
 
 @pytest.mark.parametrize("left", ["", '{"at":"2026-', '{"at":"2026-11-23T08:00:00Z","note":"x\\n5\\n"}'])
@@ -231,8 +279,6 @@ def test_a_full_disk_loses_nothing_that_was_kept(storage: Storage, path: Path, m
 def longer(engine: Engine, path: Path) -> None:
     """Keep a checkpoint of another log, of 50 events."""
     del engine
-    from tests.support.engines import open_storage
-
     storage = open_storage(str(path.with_name("other.db")), wall_clock)
     register(storage.log, "bob")
     record(storage.log, "bob", *many(49))
@@ -320,6 +366,7 @@ def test_a_key_is_read_as_it_was_written() -> None:
         f"{KEY.line}\nmore",
         f"{KEY.line}\n{make_key('another').line}",
     ],
+    ids=["verifier", "a space", "cut", "another name", "no name", "more", "two"],
 )
 def test_what_is_no_key_is_refused_without_being_shown(text: str) -> None:
     with pytest.raises(BadKey) as refused:

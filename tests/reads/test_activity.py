@@ -3,6 +3,7 @@
 from datetime import UTC, datetime, timedelta, timezone
 
 import pytest
+from hypothesis import given, settings
 
 from es_goals.events import (
     Event,
@@ -19,38 +20,47 @@ from es_goals.events import (
 from projections import activity
 from projections.activity import Row
 from tests.support.histories import ACCOUNT, START, created, folded, recorded
+from tests.support.lives import Step, lived, steps
 
 MIDNIGHT = micros(datetime(2026, 11, 23, tzinfo=UTC))
 
 
 @pytest.mark.parametrize(
-    ("event", "after"),
+    ("event", "counted"),
     [
-        (created("g"), Row("ann", "2026-11-23", created=1)),
-        (GoalCompleted("g", START), Row("ann", "2026-11-23", completed=1)),
-        (GoalReopened("g"), Row("ann", "2026-11-23", reopened=1)),
-        (GoalDeleted("g", "g"), Row("ann", "2026-11-23", deleted=1)),
+        (created("g"), {"created": 1}),
+        (GoalCompleted("g", START), {"completed": 1}),
+        (GoalReopened("g"), {"reopened": 1}),
+        (GoalDeleted("g", "g"), {"deleted": 1}),
+        (GoalRenamed("g", "Swim"), {"renamed": 1}),
+        (GoalDescribed("g"), {"described": 1}),
+        (GoalScheduled("g", START), {"scheduled": 1}),
+        (GoalMoved("g", "r"), {"moved": 1}),
+        (GoalMoved("g", "r", spaced=True), {}),
+        (GoalRestored("g", "r"), {"restored": 1}),
     ],
     ids=lambda value: type(value).__name__,
 )
-def test_each_kind_is_counted_by_itself(event: Event, after: Row) -> None:
-    assert activity.fold(None, recorded(event, at=MIDNIGHT)) == after
+def test_each_kind_is_counted_by_itself(event: Event, counted: dict[str, int]) -> None:
+    assert activity.fold(None, recorded(event, at=MIDNIGHT)) == Row("ann", "2026-11-23", **counted, events=1)
 
 
-@pytest.mark.parametrize(
-    "event",
-    [
-        GoalRenamed("g", "Swim"),
-        GoalDescribed("g"),
-        GoalScheduled("g", START),
-        GoalMoved("g", "r"),
-        GoalRestored("g", "r"),
-        *ACCOUNT,
-    ],
-    ids=lambda value: type(value).__name__,
-)
-def test_other_events_change_no_day(event: Event) -> None:
+@pytest.mark.parametrize("event", ACCOUNT, ids=lambda value: type(value).__name__)
+def test_an_account_s_facts_change_no_day(event: Event) -> None:
     assert activity.key(recorded(event, at=MIDNIGHT)) is None
+
+
+@settings(deadline=None, max_examples=50)
+@given(steps)
+def test_days_add_up_to_all_that_happened(taken: list[Step]) -> None:
+    lines = lived(taken)
+
+    rows = folded(activity, lines).values()
+
+    assert sum(row.events for row in rows) == len(lines)
+    spaced = sum(b'"spaced":true' in line.data for line in lines)
+    kinds = [name for name in Row.__struct_fields__ if name not in ("user", "day", "events")]
+    assert sum(getattr(row, kind) for row in rows for kind in kinds) == len(lines) - spaced
 
 
 @pytest.mark.parametrize(
@@ -85,7 +95,7 @@ def test_a_day_adds_up_and_days_and_users_are_kept_apart() -> None:
     ]
 
     assert folded(activity, lines) == {
-        ("ann", "2026-11-23"): Row("ann", "2026-11-23", created=2, completed=1),
-        ("bob", "2026-11-23"): Row("bob", "2026-11-23", created=1),
-        ("ann", "2026-11-24"): Row("ann", "2026-11-24", completed=1, reopened=1, deleted=2),
+        ("ann", "2026-11-23"): Row("ann", "2026-11-23", created=2, completed=1, renamed=1, events=4),
+        ("bob", "2026-11-23"): Row("bob", "2026-11-23", created=1, events=1),
+        ("ann", "2026-11-24"): Row("ann", "2026-11-24", completed=1, reopened=1, deleted=2, events=4),
     }

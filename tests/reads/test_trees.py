@@ -26,6 +26,7 @@ from tests.support.histories import START
 SHAPES = [
     TreeOptions(*form) for form in product((False, True), ("all", "open", "done"), (None, 0, 1, 2), (False, True))
 ]
+SHAPES += [TreeOptions(flat, deleted=True, ranks=True) for flat in (False, True)]
 END = Instant("2026-11-24T08:00:00Z")
 USER = 'Ann "the ÄÖÜ" \\'
 
@@ -43,14 +44,15 @@ def matches(row: Row, shape: TreeOptions) -> bool:
     return shape.status == "all" or (shape.status == "done") == (row.end is not None)
 
 
-def members(node: Node, user: str) -> dict[str, Any]:
+def members(node: Node, user: str, shape: TreeOptions) -> dict[str, Any]:
     row = node.row
+    ranks = {"rank": row.rank, **({"root": row.root} if row.root else {})} if shape.ranks else {}
     return {
         "id": row.id, "user": user, "parent_id": row.parent_id, "name": row.name, "description": row.description,
         "start": row.start, "due": row.due, "end": row.end,
         "status": "deleted" if row.root else "done" if row.end else "open",
         "created_at": moment(row.created_at), "updated_at": moment(row.updated_at), "revision": row.revision,
-        "progress": {"completed": node.completed, "leaves": node.leaves},
+        "progress": {"completed": node.completed, "leaves": node.leaves}, **ranks,
     }  # fmt: skip
 
 
@@ -58,7 +60,7 @@ def flat(nodes: Sequence[Node], user: str, shape: TreeOptions) -> list[dict[str,
     base = nodes[0].depth if nodes else 0
     deepest = len(nodes) if shape.depth is None else shape.depth
     kept = [node for node in nodes if matches(node.row, shape) and node.depth - base <= deepest]
-    return [{**members(node, user), "depth": node.depth - base} for node in kept]
+    return [{**members(node, user, shape), "depth": node.depth - base} for node in kept]
 
 
 def nested(nodes: Sequence[Node], user: str, shape: TreeOptions, level: int = 0) -> list[dict[str, Any]]:
@@ -68,7 +70,7 @@ def nested(nodes: Sequence[Node], user: str, shape: TreeOptions, level: int = 0)
         inner = nested(below, user, shape, level + 1)
         if matches(top.row, shape) or (inner and shape.status != "all"):
             shown = {"sub_goal_count": len(inner)} if level == shape.depth else {"sub_goals": inner}
-            goals.append({**members(top, user), **shown})
+            goals.append({**members(top, user, shape), **shown})
     return goals
 
 

@@ -14,7 +14,7 @@ from msgspec import Struct, structs
 
 from es_goals.ids import wall_clock
 from es_goals.storage.errors import GenerationGone, RowRefused
-from es_goals.storage.views import Generation, Key, ReadModel, Views
+from es_goals.storage.views import VERIFICATIONS, Generation, Key, ReadModel, Verification, Views
 from tests.support.engines import Engine, hear, open_storage, say, start, tell, wait_until
 from tests.support.histories import Model, Tally
 
@@ -778,3 +778,30 @@ def test_a_lease_excludes_other_processes_and_a_killed_holder_lets_go(engine: En
         assert not leased(views)
         holder.kill()
     wait_until(lambda: leased(views))
+
+
+# Verifications.
+
+
+def test_a_verification_is_found_as_it_was_stored_last_by_everybody(views: Views, engine: Engine) -> None:
+    other = engine.open().views
+    one, two = Verification("one", "running", 1), Verification("two", "sound", 2, 3, "log", 4, 2**40, "9:ab", None)
+    for stored in (one, two):
+        views.verifications.put(stored)
+    assert [other.verifications.find(id) for id in ("one", "two", "three")] == [one, two, None]
+    assert other.verifications.newest() == two
+
+    ended = structs.replace(one, state="unsound", ended_at=5, finding="position 3: its time goes back")
+    views.verifications.put(ended)
+
+    assert other.verifications.find("one") == ended
+    assert other.verifications.newest() == two
+
+
+def test_only_the_newest_verifications_are_kept(views: Views) -> None:
+    assert views.verifications.newest() is None
+    for number in range(VERIFICATIONS + 3):
+        views.verifications.put(Verification(f"{number}", "sound", number))
+
+    kept = [views.verifications.find(f"{number}") is not None for number in range(VERIFICATIONS + 3)]
+    assert kept == [False] * 3 + [True] * VERIFICATIONS

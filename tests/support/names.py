@@ -26,4 +26,4 @@ def compared_before(log: Log) -> None:
         ask("UPDATE log SET schema = 3")
         ask("DROP TABLE drafts")
         if not log.is_local:
-            ask("DROP TABLE es_goals_views.tree, es_goals_views.tiles")
+            ask("DROP TABLE es_goals_views.tree, es_goals_views.tiles, es_goals_views.verifications")

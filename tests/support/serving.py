@@ -56,7 +56,7 @@ def problem_of(answer: httpx2.Response, *statuses: int) -> dict[str, Any]:
     assert problem["request_id"] == answer.headers["X-Request-Id"]
     assert all(isinstance(problem[member], str) and problem[member] for member in ("title", "detail"))
     known = {"type", "title", "status", "detail", "request_id", "errors", "index", "message", "dry_run"}
-    assert set(problem) <= known | {"conflicts", "conflicts_count"}
+    assert set(problem) <= known | {"conflicts", "conflicts_count", "blocked", "blocked_count", "commands"}
     assert problem.get("message", problem["detail"]) == problem["detail"]
     for one in problem.get("errors", []):
         assert set(one) in ({"detail", "pointer"}, {"detail", "parameter"})

@@ -43,6 +43,7 @@ HTTP = {
     "es_goals.deciding",
     "es_goals.service",
     "es_goals.drafting",
+    "es_goals.undoing",
     "es_goals.projector",
     "es_goals.rebuild",
     "es_goals.reads",
@@ -97,6 +98,10 @@ MAY_IMPORT: dict[str, set[str]] = {
         "es_goals.deciding", "es_goals.folded", "es_goals.goals", "es_goals.accounts", "es_goals.storage",
     },
     "es_goals.drafting": {"es_goals.service", "es_goals.deciding", "es_goals.goals", "es_goals.storage"},
+    "es_goals.undoing": {
+        "es_goals.service", "es_goals.deciding", "es_goals.folded", "es_goals.goals", "es_goals.ids",
+        "es_goals.storage",
+    },
     "es_goals.projector": {"es_goals.storage"},
     "es_goals.rebuild": {"es_goals.storage", "es_goals.projector"},
     "es_goals.reads": {
@@ -144,6 +149,8 @@ FOLDERS = {
 BESIDES = {
     "es_goals.accounts.provider": {"es_goals.settings"},
     "es_goals.http.goals.files": {"es_goals.outlines", "es_goals.files", "es_goals.configured"},
+    "es_goals.http.operating.verifications": {"es_goals.upkeep"},
+    "es_goals.http.goals.undo": {"es_goals.configured"},
     "es_goals.http.v1": {"projections.goal_tree"},
     "es_goals.reads.history": {"projections.goal_tree.fold"},
     "es_goals.storage.sqlite": {"es_goals.storage.Options", "es_goals.storage.Storage"},
@@ -257,7 +264,7 @@ def test_the_table_tells_what_is_forbidden() -> None:
 def test_a_folder_has_few_entries(folder: Path) -> None:
     entries = [path.name for path in folder.iterdir() if path.name not in ("__init__.py", "__pycache__")]
 
-    most = {ROOT / "es_goals": 34, ROOT / "es_goals" / "page": 40}.get(folder, 14)
+    most = {ROOT / "es_goals": 34, ROOT / "es_goals" / "page": 60}.get(folder, 14)
     assert len(entries) <= most, entries
 
 

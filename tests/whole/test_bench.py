@@ -18,7 +18,19 @@ from tests.bench.wrk import MARK, WrongAnswers, request, wrk
 from tests.support.engines import ROOT
 from tests.support.needs import lacking, needs
 
-GROUPS = {"limits", "ceiling", "original", "commands", "reads", "big", "growth", "rebuild", "operating", "postgres"}
+GROUPS = {
+    "limits",
+    "ceiling",
+    "original",
+    "commands",
+    "reads",
+    "big",
+    "growth",
+    "rebuild",
+    "proofs",
+    "operating",
+    "postgres",
+}
 
 
 def bench(*arguments: str | Path, path: str = os.environ["PATH"]) -> subprocess.CompletedProcess[str]:

@@ -205,7 +205,8 @@ def as_item(row: Row) -> Item:
 
 def as_days(rows: list[activity.Row]) -> dict[str, Counter[str]]:
     kinds = ("created", "completed", "reopened", "deleted")
-    return {row.day: Counter({kind: getattr(row, kind) for kind in kinds if getattr(row, kind)}) for row in rows}
+    days = {row.day: Counter({kind: getattr(row, kind) for kind in kinds if getattr(row, kind)}) for row in rows}
+    return {day: counts for day, counts in days.items() if counts}
 
 
 def assert_forest(rows: dict[Key, Row]) -> None:

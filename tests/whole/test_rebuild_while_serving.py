@@ -66,7 +66,7 @@ def plant(served: Served, user: str) -> Planted:
             (planted.phantom, user, planted.changed),
         )
         connection.execute(f"UPDATE {activity} SET created = created + 1000 WHERE user = ?", (user,))
-        connection.execute(f"INSERT INTO {activity} VALUES (?, '1999-12-31', 1, 1, 1, 1)", (user,))
+        connection.execute(f"INSERT INTO {activity} VALUES (?, '1999-12-31', 1, 1, 1, 1, 1, 1, 1, 1, 1, 1)", (user,))
         assert connection.total_changes() >= 4
     return planted
 

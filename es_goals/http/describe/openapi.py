@@ -25,6 +25,7 @@ _TAGS: Mapping[str, str] = {
     "events": "The log: who did what, when and why.",
     "log": "Proofs about the log: checkpoints, and that it has an event, and only grew.",
     "projections": "The read models: how they stand, and rebuilding them while they serve.",
+    "verifications": "Checking the log and the read models while they serve.",
     "operations": "What an operator's tools ask.",
     "original": "The original API, /v1.0, which goes on working.",
 }
@@ -56,7 +57,10 @@ _HEADERS: Mapping[str, tuple[str, Json]] = {
         {"type": "string", "minLength": 1, "maxLength": 255, "pattern": "^[ -~]+$"},
     ),
     "X-Reason": ("Why, percent-encoded UTF-8; recorded with the events.", {"type": "string", "pattern": "^[ -~]*$"}),
-    "If-Match": ("The tag last seen; refused with 412 if the goal has changed since.", {"type": "string"}),
+    "If-Match": (
+        'The tag last seen, or a goal\'s revision as "r3"; refused with 412 if the goal has changed since.',
+        {"type": "string"},
+    ),
 }
 _CHALLENGE: Json = {"description": "How to sign in.", "required": True, "schema": {"type": "string"}}
 _WAIT: Json = {"description": "Seconds until another try may fare better.", "required": True,
@@ -72,6 +76,7 @@ _PATH: Mapping[str, tuple[str, Json]] = {
     "name": ("A read model's name", {"type": "string", "minLength": 1}),
     "session_id": ("A session's id", {"type": "string", "format": "uuid"}),
     "token_id": ("An API token's id", {"type": "string", "format": "uuid"}),
+    "verification_id": ("A verification's id", {"type": "string", "format": "uuid"}),
     "draft_id": ("A draft's id", {"type": "string", "format": "uuid"}),
     "slug": ("A problem's name", {"type": "string", "minLength": 1}),
 }

@@ -131,8 +131,7 @@ class DraftResource(Resource):
         known = uuid_of(draft_id)
         if known is None:
             raise DraftNotFound(draft_id)
-        draft = await self.worker.drafting.find(req.owner.id, known, req.deadline, req.asker.user)
-        return Content(draft, asked_before(_listed(draft)))
+        return await self.worker.drafting.find(req.owner.id, known, _content, req.deadline, req.asker.user)
 
     async def question(self, req: Request, draft_id: str) -> DraftQuestion:
         """The same as what a tree is made of."""
@@ -357,6 +356,10 @@ def routes(worker: Worker) -> list[tuple[str, Resource]]:
 def _with(content: Content, listed: Sequence[Command] | None = None, **changes: Any) -> Content:
     commands = content.commands if listed is None else listed
     return Content(structs.replace(content.draft, **changes), commands)
+
+
+def _content(draft: Draft) -> Content:
+    return Content(draft, asked_before(_listed(draft)))
 
 
 def _listed(draft: Draft) -> list[Any]:

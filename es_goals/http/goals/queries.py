@@ -27,6 +27,11 @@ FINDING = (
     " together, and none of those behind a -"
 )
 
+RANKS = (
+    "each goal with its `rank` and, a deleted one, its `root`: with `deleted`, all that is needed to fold the user's"
+    " later events on the tree"
+)
+
 
 class TreeQuery(Struct, frozen=True, forbid_unknown_fields=True):
     """Which part of a user's tree, how, and as of when."""
@@ -41,6 +46,7 @@ class TreeQuery(Struct, frozen=True, forbid_unknown_fields=True):
         Annotated[Literal["relevance"], Meta(description="the best finds first; with `q` and a flat view")] | UnsetType
     ) = UNSET
     limit: Annotated[int, Meta(ge=1, le=100, description="so many goals at most; with `order`")] | UnsetType = UNSET
+    ranks: Annotated[bool, Meta(description=RANKS)] = False
 
     @property
     def options(self) -> TreeOptions:
@@ -52,7 +58,7 @@ class TreeQuery(Struct, frozen=True, forbid_unknown_fields=True):
             _lacking("limit", "`order`")
         find = None if self.q is UNSET else _parsed(self.q)
         shown = (flat, self.status, _given(self.depth), self.deleted)
-        return TreeOptions(*shown, find, self.order is not UNSET, _given(self.limit))
+        return TreeOptions(*shown, find, self.order is not UNSET, _given(self.limit), self.ranks)
 
 
 ShownQuery: Any = defstruct(
@@ -80,12 +86,15 @@ class GoalQuery(Struct, frozen=True, forbid_unknown_fields=True):
 
 class ShownGoal(trees.TreeGoalAnswer, kw_only=True):
     """A goal with its sub-goals. Where `depth` cuts, `sub_goal_count` stands in place of `sub_goals`; a flat view has
-    `depth` instead of both. `match`: where it was found; goals above those that were have none."""
+    `depth` instead of both. `match`: where it was found; goals above those that were have none. `rank`: what orders
+    siblings, compared as text; `root`: the goal whose deletion removed this one."""
 
     sub_goals: "list[ShownGoal] | UnsetType" = UNSET
     sub_goal_count: int | UnsetType = UNSET
     depth: int | UnsetType = UNSET
     match: Literal["name", "description", "both"] | UnsetType = UNSET
+    rank: str | UnsetType = UNSET
+    root: str | UnsetType = UNSET
 
 
 class TreeAnswer(Struct):

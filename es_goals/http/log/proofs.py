@@ -29,21 +29,21 @@ _NUMBER = re.compile(r"((?:x[0-9]{3}/){0,6})([0-9]{3})(?:\.p/([1-9][0-9]{0,2}))?
 _UNSIGNED = ("checkpoint-refused", "projection-behind", "storage-unavailable", "storage-full")
 _UNPROVEN = ("projection-behind", "took-too-long")
 
-Size = Annotated[requests.Position, Meta(description="of how many events the tree is; absent: of all")]
+Size = Annotated[requests.Position, Meta(description="of how many events the tree is; absent: of all", examples=[48])]
 Hash = Annotated[str, Meta(description="32 bytes in base64")]
 
 
 class InclusionQuery(Struct, frozen=True, forbid_unknown_fields=True):
     """Which event, of the tree of which size."""
 
-    position: Annotated[int, Meta(ge=1, le=requests.LARGEST, description="of an event")]
+    position: Annotated[int, Meta(ge=1, le=requests.LARGEST, description="of an event", examples=[7])]
     size: Size | None = None
 
 
 class ConsistencyQuery(Struct, frozen=True, forbid_unknown_fields=True, rename={"first": "from", "last": "to"}):
     """From the tree of which size to that of which."""
 
-    first: Annotated[int, Meta(ge=1, le=requests.LARGEST, description="the size of the smaller tree")]
+    first: Annotated[int, Meta(ge=1, le=requests.LARGEST, description="the size of the smaller tree", examples=[30])]
     last: Size | None = None
 
 

@@ -21,6 +21,7 @@ from es_goals.storage.sql.tables import (
     table_of,
 )
 from es_goals.storage.sql.tiles import SqlTiles
+from es_goals.storage.sql.verifications import SqlVerifications
 from es_goals.storage.views import Generation, Key, ReadModel
 
 GENERATION = "id, name, state, position, command, failed_at, error, writes, filled, folded"
@@ -79,6 +80,10 @@ class SqlViews(ABC):
     def tiles(self) -> SqlTiles:
         """Return the log's tree hashes, which are stored beside the read models."""
         return SqlTiles(self._reading, self._writing)
+
+    @property
+    def verifications(self) -> SqlVerifications:
+        return SqlVerifications(self._reading, self._writing)
 
     def live(self, model: ReadModel) -> Generation:
         return self._found(model, "live") or self._make(model, "live")

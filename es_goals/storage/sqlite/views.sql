@@ -27,3 +27,16 @@ CREATE TABLE tiles (
     hashes BLOB    NOT NULL,
     PRIMARY KEY (level, number)
 ) STRICT;
+
+-- Checks of the log and of the read models; times are µs since 1970.
+CREATE TABLE verifications (
+    id       TEXT    PRIMARY KEY,
+    state    TEXT    NOT NULL CHECK (state IN ('running', 'sound', 'unsound', 'failed')),
+    began_at INTEGER NOT NULL,
+    ended_at INTEGER,
+    step     TEXT    NOT NULL, -- what is being checked, done of total of it
+    done     INTEGER NOT NULL,
+    total    INTEGER NOT NULL,
+    head     TEXT,             -- where the log ended: <position>:<digest>
+    finding  TEXT
+) STRICT;
