@@ -64,7 +64,7 @@ class Settings(Struct, frozen=True, forbid_unknown_fields=True):
     ] = 7_776_000
     token_longest: Annotated[
         int, Meta(ge=60, le=LONGEST, description="seconds after which every API token ends, whatever it names")
-    ] = 31_622_400
+    ] = LONGEST
     url: Annotated[
         str,
         Meta(pattern=r"^(https?://[^/?#@\s]+)?\Z", description="where browsers find the service, for OpenID Connect"),

@@ -54,7 +54,7 @@ DEFAULTS = {
     "user_streams_limit": 10,
     "unread_answers": 134_217_728,
     "history": 1_073_741_824,
-    "token_longest": 31_622_400,
+    "token_longest": 3_153_600_000,
     "requests_limit": 1_000,
     "log_level": "info",
 }
