@@ -352,7 +352,10 @@ class PageQuery(Struct, frozen=True, forbid_unknown_fields=True):
     limit: Limit = PAGE
     order: Annotated[Literal["asc", "desc"], Meta(description="desc: the latest first, on pages")] = "asc"
     before: (
-        Annotated[int, Meta(ge=1, le=LARGEST, description="only what was before this position; with order=desc")]
+        Annotated[
+            int,
+            Meta(ge=1, le=LARGEST, description="only what was before this position; with order=desc", examples=[48]),
+        ]
         | UnsetType
     ) = UNSET
 

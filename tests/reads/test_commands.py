@@ -163,3 +163,15 @@ def test_a_line_that_cannot_be_decoded_is_told_as_one() -> None:
 
     with pytest.raises(ProjectionBehind, match="position 2"):
         told(lines)
+
+
+def test_a_command_that_a_page_begins_or_ends_in_is_not_on_it() -> None:
+    events: list[GoalEvent] = [created("g"), GoalRenamed("g", "Swim"), GoalRenamed("g", "Walk")]
+    lines = [structs.replace(recorded(event, 0, at), command="a batch") for at, event in enumerate(events, start=1)]
+    lines.append(recorded(GoalRenamed("g", "Run"), 0, 4))
+
+    for after in (1, 2, 3):
+        assert [one.first for one in told(lines, after=after)] == [4]
+    for before in (2, 3):
+        assert told(lines, before=before, latest=True) == []
+    assert [one.first for one in told(lines, before=4, latest=True)] == [1]

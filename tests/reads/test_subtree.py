@@ -11,6 +11,8 @@ from es_goals.events import GoalCreated, GoalMoved, GoalRenamed, Recorded
 from es_goals.projector import ProjectionBehind
 from es_goals.reads.history import Filter
 from es_goals.reads.overviews.subtree import branch_lines, events
+from es_goals.storage.deadlines import Deadline
+from es_goals.storage.errors import Interrupted
 from projections import goal_tree
 from projections.goal_tree import Row
 from tests.reads.test_goal_tree import hardly_any_stack
@@ -88,6 +90,15 @@ def test_a_chain_and_many_siblings_need_no_stack() -> None:
         assert len(list(branch_lines(Told(chain).log, USER, "g1", 10**9))) == MANY
         assert len(list(branch_lines(Told(chain).log, USER, "g0", 10**9))) == MANY + 1
         assert [line.position for line in told(flat, "top")] == [1, MANY + 3, MANY + 4]
+
+
+def test_what_is_moved_over_and_over_ends_at_the_deadline() -> None:
+    below = (created(f"g{at}", "in") for at in range(MANY))
+    moves = [GoalMoved("in", RANK, "top" if at % 2 else None) for at in range(500)]
+    lines = lines_of(created("top"), created("in"), *below, *moves)
+
+    with pytest.raises(Interrupted):
+        Deadline.after(0.2).run(lambda: told(lines, "top"))
 
 
 def test_a_line_that_cannot_be_decoded_is_told_as_one() -> None:

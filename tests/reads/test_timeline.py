@@ -13,6 +13,8 @@ from es_goals.projector import ProjectionBehind
 from es_goals.reads.history import NoSpan
 from es_goals.reads.overviews.burnup import BurnupPoint, burnup
 from es_goals.reads.overviews.timeline import Bucket, Timeline, timeline
+from es_goals.storage.deadlines import Deadline
+from es_goals.storage.errors import Interrupted
 from es_goals.storage.log import Head
 from projections import goal_tree
 from projections.goal_tree import Row, tree
@@ -163,9 +165,21 @@ def test_a_chain_and_many_siblings_are_counted_without_a_stack() -> None:
         assert burnup(Log(lines).log, USER, 1, "g0")[0].goals == 1
 
 
+def test_what_is_moved_over_and_over_ends_at_the_deadline() -> None:
+    events: list[Event] = [created("top"), created("in"), *(created(f"g{at}", "in") for at in range(MANY))]
+    events += [GoalMoved("in", RANK, "top" if at % 2 else None) for at in range(500)]
+    lines = [recorded(event, at, at + 1) for at, event in enumerate(events)]
+
+    with pytest.raises(Interrupted):
+        Deadline.after(0.2).run(lambda: burnup(Log(lines).log, USER, 1, "top"))
+
+
 def test_nothing_happened_where_there_are_no_events_and_bad_lines_are_told() -> None:
     line = recorded(created("g"), 0, 1)
 
     assert burnup(Log([]).log, USER, 5) == []
     with pytest.raises(ProjectionBehind, match="position 1"):
         burnup(Log([structs.replace(line, data=b"{")]).log, USER, 5)
+    for event in (GoalCompleted("h", START), GoalMoved("h", RANK)):
+        with pytest.raises(ProjectionBehind, match="goal h"):
+            burnup(Log([line, recorded(event, 0, 2)]).log, USER, 5)

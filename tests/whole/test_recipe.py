@@ -20,6 +20,7 @@ STAR: dict[str, list[tuple[str, str]]] = {
 
     goal_id: str
     stars: int
+    undoes: str | None = None
 
 
 ''',
@@ -90,12 +91,21 @@ STAR: dict[str, list[tuple[str, str]]] = {
 """,
         ),
     ],
-    "es_goals/cli/terminal.py": [
-        ("from es_goals.storage.log import", "from es_goals.events import GoalStarred\n"),
+    "es_goals/goals/reversals.py": [
+        ("from es_goals.goals.commands import", "from es_goals.events import GoalStarred\n"),
+        ("        case _:\n            assert_never(event)", "        case GoalStarred():\n            return was\n"),
+    ],
+    "es_goals/goals/drafts.py": [
+        ("from es_goals.goals.commands import", "from es_goals.events import GoalStarred\n"),
+        ("        case _:\n            assert_never(event)", "        case GoalStarred():\n            return ()\n"),
+    ],
+    "es_goals/reads/overviews/sentences.py": [
+        ("\nNames = Callable", "from es_goals.events import GoalStarred\n"),
+        ('    GoalMoved: "moved",', '    GoalStarred: "gave stars to",\n'),
         (
-            "            case _:\n                assert_never(event)",
-            """            case GoalStarred():
-                return f"gave “{old}” {event.stars} stars"
+            "        case _:\n            assert_never(event)",
+            """        case GoalStarred():
+            return f"gave “{old}” {event.stars} stars"
 """,
         ),
     ],

@@ -33,7 +33,7 @@ class CommandsQuery(requests.PageQuery, frozen=True, forbid_unknown_fields=True)
 
     goal: Annotated[str, Meta(description="a goal's id: only those that touched it")] | UnsetType = UNSET
     subtree: Annotated[bool, Meta(description="with `goal`: or what was below it")] = False
-    actor: Annotated[str, Meta(description="only this user's, by name or id")] | UnsetType = UNSET
+    actor: Annotated[str, Meta(description="only this user's, by name or id", examples=["alice"])] | UnsetType = UNSET
 
 
 class CommandHistory(Resource):
@@ -71,7 +71,7 @@ class CommandHistory(Resource):
 class TimelineQuery(Struct, frozen=True, forbid_unknown_fields=True, rename={"first": "from", "last": "to"}):
     """Between which points, and in how many spans."""
 
-    buckets: Annotated[int, Meta(ge=1, le=500)] = 100
+    buckets: Annotated[int, Meta(ge=1, le=500, description="how many spans of time", examples=[200])] = 100
     first: Annotated[Point, Meta(description="without it: the user's first event on goals")] | None = None
     last: Annotated[Point, Meta(description="without it: the user's last event on goals")] | None = None
 
@@ -79,14 +79,14 @@ class TimelineQuery(Struct, frozen=True, forbid_unknown_fields=True, rename={"fi
 class ActivityQuery(Struct, frozen=True, forbid_unknown_fields=True, rename={"first": "from", "last": "to"}):
     """Which days, in UTC; without `to` up to today, without `from` 365 of them."""
 
-    first: date | UnsetType = UNSET
-    last: date | UnsetType = UNSET
+    first: Annotated[date, Meta(description="YYYY-MM-DD", examples=["2026-01-01"])] | UnsetType = UNSET
+    last: Annotated[date, Meta(description="YYYY-MM-DD", examples=["2026-12-31"])] | UnsetType = UNSET
 
 
 class BurnupQuery(Struct, frozen=True, forbid_unknown_fields=True):
     """At how many points of time, and of which goal."""
 
-    points: Annotated[int, Meta(ge=1, le=500)] = 100
+    points: Annotated[int, Meta(ge=1, le=500, description="how many points of time", examples=[200])] = 100
     goal: Annotated[str, Meta(description="a goal's id: only it, and what is below it")] | UnsetType = UNSET
 
 

@@ -20,7 +20,10 @@ from es_goals.events import (
     moment,
 )
 from es_goals.projector import PAGE, ProjectionBehind
+from es_goals.storage.deadlines import current
 from es_goals.storage.log import Reader, all_lines
+
+_COUNTING = {kind.__name__ for kind in (GoalCreated, GoalMoved, GoalRestored, GoalDeleted, GoalCompleted, GoalReopened)}
 
 
 class BurnupPoint(Struct, frozen=True, gc=False):
@@ -53,11 +56,15 @@ class _Count:
         self.goals = self.leaves = self.completed = 0
 
     def take(self, event: GoalEvent) -> None:
-        """The next event. A step takes as long as what it moves into what is counted, or out of it."""
+        """The next event. A step takes as long as what it moves into what is counted, or out of it. Raises
+        ProjectionBehind, Interrupted."""
         goal_id = event.goal_id
+        if isinstance(event, GoalCompleted | GoalReopened):
+            self._finish(goal_id, isinstance(event, GoalCompleted))
+            return
         if isinstance(event, GoalCreated):
             self._known[goal_id] = _Goal(None, lives=False)
-        goal = self._known[goal_id]
+        goal = self._goal(goal_id)
         old = goal.parent_id
         new = event.parent_id if isinstance(event, GoalCreated | GoalMoved | GoalRestored) else old
         changed = {goal_id, old, new}
@@ -65,14 +72,26 @@ class _Count:
             changed.update(self._below(goal_id))
         self._add(changed, -1)
         self._place(goal_id, goal, new)
-        self._set(goal, event)
+        self._set_life(goal, event)
         self._add(changed, 1)
+
+    def _goal(self, goal_id: str) -> _Goal:
+        if (goal := self._known.get(goal_id)) is None:
+            raise ProjectionBehind(f"expected goal {goal_id} to be created before it is changed")
+        return goal
+
+    def _finish(self, goal_id: str, is_done: bool) -> None:
+        goal = self._goal(goal_id)
+        if goal.is_done != is_done and goal.lives and not goal.below and self._counts(goal_id):
+            self.completed += 1 if is_done else -1
+        goal.is_done = is_done
 
     def _counts(self, goal_id: str | None) -> bool:
         return self._top is None or goal_id in self._inside
 
     def _below(self, goal_id: str) -> Iterator[str]:
-        """The goal and those below it."""
+        """The goal and those below it. Raises Interrupted."""
+        current().check()  # many may be moved over and over in events that were read at once
         waiting = [goal_id]
         while waiting:
             one = waiting.pop()
@@ -108,18 +127,11 @@ class _Count:
         if parent is not None and goal.lives:
             parent.below += sign
 
-    def _set(self, goal: _Goal, event: GoalEvent) -> None:
-        match event:
-            case GoalCompleted():
-                goal.is_done = True
-            case GoalReopened():
-                goal.is_done = False
-            case GoalCreated() | GoalRestored() | GoalDeleted():
-                self._weigh(goal, -1)
-                goal.lives = not isinstance(event, GoalDeleted)
-                self._weigh(goal, 1)
-            case _:
-                pass
+    def _set_life(self, goal: _Goal, event: GoalEvent) -> None:
+        if isinstance(event, GoalCreated | GoalRestored | GoalDeleted):
+            self._weigh(goal, -1)
+            goal.lives = not isinstance(event, GoalDeleted)
+            self._weigh(goal, 1)
 
 
 def burnup(log: Reader, owner: str, count: int, goal_id: str | None = None) -> list[BurnupPoint]:
@@ -142,7 +154,8 @@ def _points(lines: Iterable[Recorded], times: Iterable[int], counted: _Count) ->
     line = next(waiting, None)
     for at in times:
         while line is not None and line.at <= at:
-            counted.take(_event(line))
+            if line.type in _COUNTING:
+                counted.take(_event(line))
             line = next(waiting, None)
         yield BurnupPoint(moment(at), counted.goals, counted.leaves, counted.completed)
 

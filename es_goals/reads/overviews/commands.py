@@ -23,13 +23,10 @@ from es_goals.events import (
     moment,
 )
 from es_goals.projector import PAGE, ProjectionBehind
-from es_goals.reads.history import undone_by
+from es_goals.reads.history import LARGEST, undone_by
 from es_goals.reads.overviews.sentences import sentence
 from es_goals.reads.overviews.subtree import Branch
-from es_goals.storage.log import Reader, all_lines
-
-LOOKED_BACK = 500
-"""Events read at once to see where a page begins."""
+from es_goals.storage.log import Reader, all_lines, in_chunks
 
 _TELLING = {kind.__name__ for kind in (GoalCreated, GoalRenamed, GoalMoved, GoalRestored)}
 
@@ -214,15 +211,16 @@ def _start(log: Reader, owner: str, wanted: Wanted, limit: int) -> int:
         return 0 if wanted.subtree else wanted.after
     if wanted.goal is not None:
         return 0
+
+    def before(position: int, count: int) -> list[Recorded]:
+        return log.read(0, count, until=position - 1, stream=goals_stream(owner), latest=True)
+
     found = set[str]()
-    until = None if wanted.before is None else wanted.before - 1
-    while lines := log.read(0, LOOKED_BACK, until=until, stream=goals_stream(owner), latest=True):
-        for line in lines:
-            if wanted.actor in (None, line.actor):
-                found.add(line.command)
-            if len(found) > limit + 1:  # of one it may not be all that is before the end
-                return line.position
-        until = lines[-1].position - 1
+    for line in in_chunks(before, attrgetter("position"), LARGEST if wanted.before is None else wanted.before, PAGE):
+        if wanted.actor in (None, line.actor):
+            found.add(line.command)
+        if len(found) > limit + 1:  # of one it may not be all that is before the end
+            return line.position
     return 0
 
 

@@ -6,6 +6,7 @@ from collections.abc import Iterable, Iterator
 from es_goals.events import GoalCreated, GoalMoved, GoalRestored, Recorded, UndecodableEvent, goals_stream
 from es_goals.projector import PAGE, ProjectionBehind
 from es_goals.reads.history import PAGE_BYTES, Filter, Page, first_of
+from es_goals.storage.deadlines import current
 from es_goals.storage.log import Reader, all_lines, line_size
 
 _PLACING = {GoalCreated.__name__, GoalMoved.__name__, GoalRestored.__name__}
@@ -41,7 +42,8 @@ class Branch:
             self._inside.difference_update(self._below(goal_id))
 
     def _below(self, goal_id: str) -> Iterator[str]:
-        """The goal and those below it."""
+        """The goal and those below it. Raises Interrupted."""
+        current().check()  # many may be moved over and over in events that were read at once
         waiting = [goal_id]
         while waiting:
             one = waiting.pop()
