@@ -13,6 +13,7 @@ from es_goals import deciding
 from es_goals.charges import HistoryBound, Work
 from es_goals.deciding import Prepared, RejectedAt, Request
 from es_goals.events import GoalCompleted, GoalCreated, GoalEvent, GoalScheduled, Instant, instant, moment
+from es_goals.folded import GoalsCache
 from es_goals.goals.commands import (
     ChangeGoal,
     Command,
@@ -113,7 +114,9 @@ def test_a_batch_that_is_refused_half_way_leaves_the_users_goals_in_memory_as_th
 def test_an_id_that_two_users_bring_at_once_is_refused_to_one_and_nobodys_goals_are_forgotten(
     log: FaultyLog, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    forgotten: list[Any] = []
     monkeypatch.setattr(writer_module, "BATCH_SECONDS", PATIENT)
+    monkeypatch.setattr(GoalsCache, "forget", lambda _, streams: forgotten.append(streams))
     with serving(log) as service:
         for user in ("ann", "bob", "eve"):
             do(service, user, own(f"first of {user}"))
@@ -122,7 +125,7 @@ def test_an_id_that_two_users_bring_at_once_is_refused_to_one_and_nobodys_goals_
         do(service, "eve", own("mine"))
 
     assert [type(one) for one in answers] == [Outcome, GoalExists, GoalExists]
-    assert log.reads == []
+    assert (log.reads, forgotten) == ([], [])
 
 
 def test_of_a_batch_the_id_that_is_taken_is_named_whoever_has_it(log: FaultyLog) -> None:

@@ -589,6 +589,7 @@ def test_of_more_sessions_than_a_user_may_have_the_oldest_ends(
     begun = [structs.replace(ANN, hash=f"h{number}", created_at=NOW + number) for number in range(5)]
     for one in begun[:4]:
         sessions.begin(one)
+    assert sessions.of_user("ann", 10) == begun[3:0:-1]
     sessions.begin(structs.replace(ANN, hash="bob's", user_id="bob"))
     sessions.sign_in(Attempt("a", "ann", HERE, NOW), begun[4])
 
