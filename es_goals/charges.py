@@ -21,3 +21,20 @@ Charge = Callable[[str, Work], None]
 def free_of_charge(user: str, work: Work) -> None:
     """Charge nobody: where no requests are counted."""
     del user, work
+
+
+def _unheard() -> None:
+    """Tell nobody."""
+
+
+class HistoryBound(Struct, frozen=True):
+    """How many bytes of history a user may record, 0 for any. `warned` is called when somebody has nearly as many,
+    `refused` when a command is refused for it."""
+
+    most: int = 0
+    warned: Callable[[], None] = _unheard
+    refused: Callable[[], None] = _unheard
+
+
+UNBOUNDED = HistoryBound()
+"""Of a user whose history nobody counts."""

@@ -10,7 +10,7 @@ from es_goals.deciding import Request
 from es_goals.events import GoalCreated, GoalEvent, Recorded
 from es_goals.goals.commands import CompleteGoal, CreateGoal, Undo
 from es_goals.goals.state import Goals, evolve
-from es_goals.storage.log import Log, Transaction, all_lines
+from es_goals.storage.log import Log, Transaction, all_lines, line_size
 
 PAGE = 5_000  # events of a user read at once: finding where a page begins takes longer the more are behind it
 GOAL_BYTES = 500  # that Python takes for a goal without its texts; measured: 470
@@ -18,11 +18,13 @@ TEXT_BYTES = 5  # for a byte of UTF-8, which stays once made, at the most: one e
 
 
 class Folded(Struct):
-    """A user's goals as of a position; `counted`: bytes that they count for."""
+    """A user's goals as of a position; `counted`: bytes of memory that they count for, `history` those of their events
+    in the log."""
 
     goals: Goals
     position: int
     counted: int = 0
+    history: int = 0
 
 
 class GoalsCache:
@@ -116,3 +118,4 @@ def _top_up(log: Log | Transaction, stream: str, cached: Folded, until: int | No
 def _evolve(cached: Folded, line: Recorded) -> None:
     evolve(cached.goals, cast(GoalEvent, line.event), line.at)
     cached.position = line.position
+    cached.history += line_size(line)

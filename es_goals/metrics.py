@@ -29,6 +29,16 @@ refusals = Counter(
 )
 
 
+history_warned = Counter(
+    "es_goals_history_warned_total", "Users whose history became nearly as long as it may be", registry=REGISTRY
+)
+history_refused = Counter(
+    "es_goals_history_refused_total",
+    "Commands refused since a user's history is full",
+    registry=REGISTRY,
+)
+
+
 def count_request(method: str, route: str, status: int, seconds: float) -> None:
     """Count a request, and how long it took."""
     counted, timed = _of_request(method, route, status)

@@ -5,19 +5,20 @@ from functools import partial
 from time import thread_time
 from typing import Protocol, TypeVar, cast
 
+import structlog
 from msgspec import Struct
 
 from es_goals.accounts import changes
-from es_goals.charges import Charge, Work, free_of_charge
+from es_goals.charges import UNBOUNDED, Charge, HistoryBound, Work, free_of_charge
 from es_goals.deciding import Bounds, Prepared, Request, decided, expect_seen, taken_again
 from es_goals.events import GoalEvent, goals_stream
 from es_goals.folded import Folded, GoalsCache, folded, shown_then
-from es_goals.goals.commands import Limits
+from es_goals.goals.commands import LimitReached, Limits
 from es_goals.goals.outcome import Result, _results
 from es_goals.goals.state import Goals, Trial, evolve
 from es_goals.storage.deadlines import NEVER, Deadline, current
 from es_goals.storage.errors import Interrupted, SubjectTaken
-from es_goals.storage.log import Cause, Head, Log, Reader, StoredKey, Transaction, User
+from es_goals.storage.log import Cause, Head, Log, Reader, StoredKey, Transaction, User, line_size
 from es_goals.storage.writer import Ticket, Writer
 
 REGISTRATIONS = "account:"
@@ -25,8 +26,12 @@ REGISTRATIONS = "account:"
 DECIDING = 0.5  # of the seconds that a request has left; the rest is for recording it
 SLICE_SECONDS = 0.1  # of the writer for deciding one request, for which everybody waits
 LONG = 1_000  # commands of one request, or goals of an undo, that the writer may decide itself
-EVENT_BYTES, KEY_BYTES = 300, 200  # that a row of an event or of a key takes besides its texts, with its indexes
+KEY_BYTES = 200  # that the row of a key takes besides its text
+WARNED = 0.8
+"""Of a user's history, from where on operators are warned."""
 T = TypeVar("T")
+
+logger = structlog.get_logger()
 
 
 class KeyReused(Exception):
@@ -87,7 +92,8 @@ class _Later(Struct, frozen=True):
 class Service:
     """Commands in, outcomes out. `cache` bounds the bytes of goals kept in memory over all users; `pool` runs what
     would hold the event loop up; `limits`: what one user may have; `events`: how many a request may cause; `charge` is
-    told what each request took of the writer's time, whatever came of it."""
+    told what each request took of the writer's time, whatever came of it; `history`: how much a user
+    may record."""
 
     def __init__(
         self,
@@ -100,8 +106,9 @@ class Service:
         failed: Callable[[], None] = lambda: None,
         committed: Callable[[int], None] = lambda _: None,
         charge: Charge = free_of_charge,
+        history: HistoryBound = UNBOUNDED,
     ) -> None:
-        self._bounds, self._charge = Bounds(limits, events), charge
+        self._bounds, self._charge, self._history = Bounds(limits, events), charge, history
         self._log, self._pool, self._cache = log, pool, GoalsCache(cache)
         self.writer = Writer(log, self._cache.follow, self._cache.forget, failed, committed)
 
@@ -207,6 +214,7 @@ class Service:
             return None, 0
         cached = self._cache.current(transaction, stream, work.cold)
         goals, version = cached.goals, cached.goals.version
+        self._expect_room(cached)
         trial = Trial(goals)
         try:
             events = self._events(transaction, work, trial)
@@ -227,9 +235,23 @@ class Service:
                 self._cache.drop(stream)
             raise
         cached.position = last
+        self._grow(cached, stream, size)
         self._cache.changed(stream)
         command = request.cause.command if events else None
         return Outcome(last, goals.version, results, events=len(events), command=command), size
+
+    def _expect_room(self, cached: Folded) -> None:
+        """Raises LimitReached: the user's history is as long as it may be."""
+        if 0 < self._history.most <= cached.history:
+            self._history.refused()
+            raise LimitReached(f"{self._history.most} bytes of history of one user", cached.history)
+
+    def _grow(self, cached: Folded, stream: str, size: int) -> None:
+        before, warned_at = cached.history, self._history.most * WARNED
+        cached.history += size
+        if before < warned_at <= cached.history:
+            self._history.warned()
+            logger.warning("history_nearly_full", stream=stream, bytes=cached.history, most=self._history.most)
 
     def _events(self, transaction: Transaction, work: _Work, trial: Trial) -> list[GoalEvent] | _Later:
         """What is to be recorded. What takes longer than others should wait is decided outside of the writer."""
@@ -278,8 +300,7 @@ class Service:
             lines = transaction.append(stream, version, events, request.cause)
         except SubjectTaken as taken:
             raise taken_again(request, taken.subject) from taken
-        reason = len((request.cause.reason or "").encode())
-        return lines[-1].position, key + sum(EVENT_BYTES + reason + len(line.data) for line in lines)
+        return lines[-1].position, key + sum(map(line_size, lines))
 
     def _store_key(self, transaction: Transaction, request: Request, stream: str, last: int, events: int) -> None:
         """Also where nothing was recorded, which is an empty range behind the user's last event: a repeat must not be

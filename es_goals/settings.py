@@ -62,6 +62,9 @@ class Settings(Struct, frozen=True, forbid_unknown_fields=True):
     token_lifetime: Annotated[
         int, Meta(ge=60, le=LONGEST, description="seconds after which an API token ends that names no end")
     ] = 7_776_000
+    token_longest: Annotated[
+        int, Meta(ge=60, le=LONGEST, description="seconds after which every API token ends, whatever it names")
+    ] = LONGEST
     url: Annotated[
         str,
         Meta(pattern=r"^(https?://[^/?#@\s]+)?\Z", description="where browsers find the service, for OpenID Connect"),
@@ -105,6 +108,9 @@ class Settings(Struct, frozen=True, forbid_unknown_fields=True):
     user_streams_limit: Annotated[
         int, Meta(ge=1, le=10_000, description="streams of events a worker serves a user")
     ] = 10
+    history: Annotated[
+        int, Meta(ge=0, description="bytes of history that a user may record, with what a row takes besides; 0: any")
+    ] = 1_073_741_824
     unread_answers: Annotated[
         int, Meta(ge=1_048_576, description="bytes of large answers that a worker keeps to be read, a user half of it")
     ] = 134_217_728

@@ -9,7 +9,7 @@ from typing import Any
 import structlog
 
 from es_goals import metrics
-from es_goals.charges import Charge, free_of_charge
+from es_goals.charges import Charge, HistoryBound, free_of_charge
 from es_goals.configured import checkpoints_of, limits_of, options_of
 from es_goals.drafting import Drafting
 from es_goals.ids import Uuid7
@@ -72,6 +72,7 @@ class Worker:
             failed=failed,
             committed=self._committed,
             charge=charge,
+            history=HistoryBound(settings.history, metrics.history_warned.inc, metrics.history_refused.inc),
         )
         trees = TreeCache(settings.reading_cache)
         self.reads = self._reads(pool, trees, failed)

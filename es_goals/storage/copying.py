@@ -7,7 +7,7 @@ from typing import TypeVar, get_args
 
 from msgspec import structs
 
-from es_goals.events import account_stream
+from es_goals.events import AccountEvent, account_stream
 from es_goals.storage.drafts import PAGE as DRAFTS
 from es_goals.storage.errors import Conflict
 from es_goals.storage.log import (
@@ -22,11 +22,14 @@ from es_goals.storage.log import (
     Token,
     User,
     UserRow,
+    all_lines,
     all_streams,
     pages,
 )
 
 PAGE = 1000
+ROUNDS = 10
+"""Of copying what came meanwhile, at most, while accounts are changed all the time."""
 
 Row = TypeVar("Row", UserRow, StoredKey, Password, Token, Identity)
 K = TypeVar("K", str, tuple[str, str])
@@ -38,6 +41,17 @@ def copy(source: Log, target: Log, progress: Progress) -> Head:
 
     Raises Conflict where the target holds something else than the source's beginning.
     """
+    for _ in range(ROUNDS):
+        head, known = _copy_once(source, target, progress)
+        # What was copied of accounts must not be newer than the events that tell of it.
+        later = (line.stream for line in all_lines(source, head.position) if isinstance(line.event, AccountEvent))
+        if known.isdisjoint(later):
+            break
+    return head
+
+
+def _copy_once(source: Log, target: Log, progress: Progress) -> tuple[Head, frozenset[str]]:
+    """Returns the head, and the streams that were there."""
     done = target.head().position
     _expect_beginning(source, target, done)
     _copy_drafts(source, target)
@@ -55,7 +69,7 @@ def copy(source: Log, target: Log, progress: Progress) -> Head:
             _expect_none([] if found is None else [(command.stream, command.key)])
         with target.writing() as transaction:
             transaction.copy((), [one for one, _ in commands if one.last <= head.position])
-    return head
+    return head, known
 
 
 def _copy_users(source: Log, target: Log, known: Container[str]) -> None:

@@ -277,6 +277,10 @@ class Log(Reader, Protocol):
     def integrity(self) -> list[str]:
         """Return what the engine finds wrong with its files, a sentence each."""
 
+    def schema_faults(self) -> list[str]:
+        """Return what of the tables' defences is not as it was made, a sentence each: triggers that are gone, others
+        than there were, or more of them."""
+
     def backup_into(self, target: str, progress: Progress) -> Head:
         """Make a consistent copy in a new SQLite file while others write. Returns the copy's head."""
 

@@ -32,6 +32,10 @@ USE_INTERVAL = 60_000_000
 """µs within which another use of a session or a token is not recorded."""
 
 
+MOST_SESSIONS = 100
+"""Of one user."""
+
+
 class Sessions(Protocol):
     """Who is signed in, when what was last used, and which passwords were tried: what may be lost without harm."""
 
@@ -42,7 +46,7 @@ class Sessions(Protocol):
         """Return the session whose token has this SHA-256."""
 
     def begin(self, session: Session) -> None:
-        """Store a new session."""
+        """Store a new session; of more than MOST_SESSIONS of its user the oldest end."""
 
     def restamp(self, hash: str, stamp: int) -> None:
         """Let a session go on after its user's password was changed."""

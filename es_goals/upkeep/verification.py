@@ -16,6 +16,7 @@ from es_goals.storage.errors import StorageError
 from es_goals.storage.log import PAGE, Log, Progress, all_lines, all_streams
 from es_goals.storage.tiles import Tiles
 from es_goals.storage.views import Key, ReadModel
+from es_goals.upkeep.accounts import ForgedAccount, expect_accounts
 
 
 class Mismatch(Exception):
@@ -161,8 +162,14 @@ def verify_log(
         raise Mismatch(f"the log ends at position {found}; expected {least}")
     beginnings.expect_reached(found)
     users, goals = _check_streams(log, versions)
-    if stored is not None and stored.fault is not None:  # last, since what is before it says more
+    try:
+        expect_accounts(log)
+    except ForgedAccount as error:
+        raise Mismatch(str(error)) from error
+    if stored is not None and stored.fault is not None:  # behind what says more
         raise Mismatch(stored.fault)
+    if faults := log.schema_faults():
+        raise Mismatch(f"the database does not defend the log as it must: {faults[0]}")
     return Checked(Anchor(found, tree.root()), users, goals)
 
 

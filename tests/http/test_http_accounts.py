@@ -23,6 +23,7 @@ from es_goals.accounts import passwords
 from es_goals.accounts.caller import fingerprint
 from es_goals.accounts.changes import revoke, set_disabled
 from es_goals.accounts.passwords import hashed
+from es_goals.http.accounts import tokens
 from es_goals.storage.errors import Interrupted
 from es_goals.storage.sessions import Attempt
 from tests.support.commands import on
@@ -745,10 +746,8 @@ def test_the_last_use_is_noted_at_most_once_a_minute(inside: Inside) -> None:
 
 
 def test_a_token_ends_unused_and_at_its_end(inside: Inside) -> None:
-    idle, used = inside.person("ann"), inside.person("bob")
-    ends = inside.later(20_000_000)
-    long = inside("POST", "/v2/tokens", used, {"name": "x", "scope": "read", "expires_at": ends}).json["token"]
-    never = inside("POST", "/v2/tokens", used, {"name": "x", "scope": "read", "expires_at": ends}).json["token"]
+    idle, _ = inside.person("ann"), inside.person("bob")
+    long, never = (inside.token_of("bob", 20_000_000) for _ in range(2))
     assert inside("GET", "/v2/users/ann", idle).status == 200
     for _ in range(2):
         inside.pass_(7_776_000)
@@ -759,6 +758,40 @@ def test_a_token_ends_unused_and_at_its_end(inside: Inside) -> None:
     assert inside("GET", "/v2/users/bob", long).status == 200
     inside.pass_(1)
     assert outcome(inside("GET", "/v2/users/bob", long)) == (401, "unauthenticated")
+
+
+def test_a_token_ends_no_later_than_the_longest_and_than_the_one_that_makes_it(inside: Inside) -> None:
+    inside.person("ann", KEPT)
+    session, short = inside.session("ann", GOOD), inside.token_of("ann", 3_600)
+
+    def made(maker: str, seconds: int | None) -> Answer:
+        given = {} if seconds is None else {"expires_at": inside.later(seconds)}
+        return inside("POST", "/v2/tokens", maker, {"name": "x", "scope": "read", **given})
+
+    for maker, most, default in ((session, 3_153_600_000, 7_776_000), (short, 3_600, 3_600)):
+        assert made(maker, most).json["expires_at"] == inside.later(most)
+        assert made(maker, None).json["expires_at"] == inside.later(default)
+        beyond = made(maker, most + 1)
+        assert (beyond.status, beyond.problem) == (422, "invalid-value")
+        assert "expected a time up to" in str(beyond.json)
+
+
+def test_a_user_has_so_many_good_tokens_and_no_more(inside: Inside, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(tokens, "MOST_TOKENS", 3)
+    ann, bob = inside.person("ann"), inside.person("bob")
+
+    def made(maker: str, seconds: int = 60) -> Answer:
+        given = {"name": "x", "scope": "read", "expires_at": inside.later(seconds)}
+        return inside("POST", "/v2/tokens", maker, given)
+
+    first, _second = made(ann), made(ann, 120)
+    refused = made(ann)
+    assert (refused.status, refused.problem) == (422, "limit-reached")
+    assert made(bob).status == 201
+    assert inside("DELETE", f"/v2/tokens/{first.json['id']}", ann).status == 204
+    assert [made(ann).status, made(ann).status] == [201, 422]
+    inside.pass_(60)
+    assert [made(ann).status, made(ann).status] == [201, 422]
 
 
 def test_one_revokes_one_s_own_and_administrators_anybody_s_on_both_workers_at_once(two: Two) -> None:

@@ -240,6 +240,8 @@ def test_metrics_name_what_an_operator_watches(served: Served, user: str) -> Non
         "es_goals_requests",
         "es_goals_request_seconds",
         "es_goals_batch_commands",
+        "es_goals_history_warned",
+        "es_goals_history_refused",
         "es_goals_log_position",
         "es_goals_log_bytes",
         "es_goals_wal_bytes",

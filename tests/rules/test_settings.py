@@ -53,6 +53,8 @@ DEFAULTS = {
     "streams_limit": 100,
     "user_streams_limit": 10,
     "unread_answers": 134_217_728,
+    "history": 1_073_741_824,
+    "token_longest": 3_153_600_000,
     "requests_limit": 1_000,
     "log_level": "info",
 }

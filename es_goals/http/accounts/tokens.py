@@ -1,24 +1,29 @@
 """API tokens."""
 
 from datetime import datetime
+from functools import partial
 from typing import Annotated, cast
 
 from falcon.asgi import Response
 from msgspec import Meta, Struct, structs
 
 from es_goals.accounts import changes
-from es_goals.accounts.caller import TOKEN, Scope, fingerprint, new_secret
+from es_goals.accounts.caller import TOKEN, Caller, Scope, fingerprint, new_secret
 from es_goals.accounts.changes import NoSuchToken
 from es_goals.accounts.names import valid_token_name
 from es_goals.events import micros, moment
+from es_goals.goals.commands import LimitReached
 from es_goals.http import answers, requests
 from es_goals.http.accounts.signing import caller_of
 from es_goals.http.describe.operation import UNSURE, operation
 from es_goals.http.exchange import Request
 from es_goals.http.resource import Resource
 from es_goals.ids import uuid_of
-from es_goals.storage.log import Token, User
+from es_goals.storage.log import Cause, Token, Transaction, User, all_tokens
 from es_goals.values import InvalidValue
+
+MOST_TOKENS = 100
+"""Of one user, that are good."""
 
 
 class NewToken(Struct, forbid_unknown_fields=True):
@@ -94,20 +99,22 @@ class Tokens(Resource):
         caller = caller_of(req)
         new = await requests.body(req, NewToken)
         secret = new_secret(TOKEN)
-        name, ends = valid_token_name(new.name), self._end(new.expires_at)
+        name, ends = valid_token_name(new.name), self._end(new.expires_at, caller)
         token = Token(self.worker.new_id(), caller.user.id, name, new.scope, fingerprint(secret), 0, ends)
-        made, position = await self.change(
-            req, lambda transaction, cause: changes.issue(transaction, token, cause), new.reason
-        )
+        made, position = await self.change(req, partial(_issue, token), new.reason)
         answers.created(resp, f"/v2/tokens/{made.id}")
         answers.recorded(resp, position)
         answers.json(resp, IssuedToken(*structs.astuple(_shown(made, None)), token=secret))
         answers.secret(resp)
 
-    def _end(self, given: datetime | None) -> int:
+    def _end(self, given: datetime | None, caller: Caller) -> int:
+        """A token that makes another one ends with it at the latest. Raises InvalidValue."""
         now = self.worker.clock()
+        most = now + self.settings.token_longest * 1_000_000
+        if not caller.session:
+            most = min(most, caller.expires_at)
         if given is None:
-            return now + self.settings.token_lifetime * 1_000_000
+            return min(now + self.settings.token_lifetime * 1_000_000, most)
         try:
             ends = micros(given)
             moment(ends)  # in UTC it may be a year too far
@@ -115,6 +122,8 @@ class Tokens(Resource):
             ends = 0
         if ends <= now:
             raise InvalidValue("expires_at", "a time to come, in UTC up to the year 9999", given.isoformat())
+        if ends > most:
+            raise InvalidValue("expires_at", f"a time up to {moment(most).isoformat()}", given.isoformat())
         return ends
 
 
@@ -150,6 +159,15 @@ class OneToken(Resource):
     async def _token(self, req: Request, token_id: str) -> Token | None:
         known = uuid_of(token_id)
         return await self.reads.in_thread(lambda: self.reads.log.token_of(known), req.asker) if known else None
+
+
+def _issue(token: Token, transaction: Transaction, cause: Cause) -> tuple[Token, int]:
+    """Raises LimitReached."""
+    there = all_tokens(transaction, token.user_id)
+    good = sum(one.revoked_at is None and one.expires_at > transaction.at for one in there)
+    if good >= MOST_TOKENS:
+        raise LimitReached(f"{MOST_TOKENS} good tokens of one user; revoke some", good + 1)
+    return changes.issue(transaction, token, cause)
 
 
 def _no_such_token(token_id: str) -> NoSuchToken:

@@ -1,5 +1,6 @@
 """The engine for many machines: the log and the users in a PostgreSQL database, which any number of nodes share."""
 
+import re
 import threading
 from collections.abc import Callable, Generator, Iterator, Sequence
 from contextlib import contextmanager
@@ -25,7 +26,7 @@ from es_goals.storage.postgres.connections import (
     unbounded,
 )
 from es_goals.storage.postgres.schema import _expect_schema, _expect_to_serve, _make_or_upgrade
-from es_goals.storage.sql.log import COLUMNS, ConstraintViolation, SqlReader, SqlTransaction, as_json
+from es_goals.storage.sql.log import COLUMNS, ConstraintViolation, SqlReader, SqlTransaction, as_json, statements
 from es_goals.storage.sqlite.log import SqliteLog
 
 CHANNEL = "es_goals"
@@ -56,6 +57,13 @@ _BY_STREAM = (
 )
 # Asked at once: others append meanwhile.
 _ENDS = "SELECT position, (SELECT coalesce(max(position), 0) FROM events) FROM counter"
+_DEFENCES = (
+    "SELECT relname::text, tgname::text, proname::text, tgenabled::text, prosrc FROM pg_trigger"
+    " JOIN pg_class ON pg_class.oid = tgrelid JOIN pg_proc ON pg_proc.oid = tgfoid"
+    " WHERE NOT tgisinternal AND relnamespace = 'es_goals'::regnamespace"
+)
+_FUNCTIONS = re.compile(r"CREATE FUNCTION (\w+)\(\) RETURNS trigger\n.*?\nAS \$\$(.*?)\$\$;", re.DOTALL)
+_TRIGGERS = re.compile(r"CREATE TRIGGER (\w+) .*? ON (\w+)")
 logger = structlog.get_logger()
 
 
@@ -237,6 +245,25 @@ class PostgresLog(SqlReader):
         """Compare the counter with the events."""
         counted, found = self._connections.rows(_ENDS, ())[0]
         return [] if counted == found else [f"the counter is at {counted}, and the last event at {found}"]
+
+    def schema_faults(self) -> list[str]:
+        """Compare the triggers on the log's tables, whether they always fire, and what they do."""
+        functions = dict(_FUNCTIONS.findall(statements("postgres/log.sql")))
+        own = {
+            (table, name): (name if name in functions else "append_only", "A")
+            for name, table in _TRIGGERS.findall(statements("postgres/log.sql"))
+        }
+        own_sources = {place: (*does, " ".join(functions[does[0]].split())) for place, does in own.items()}
+        found = {
+            (table, name): (function, always, " ".join(source.split()))
+            for table, name, function, always, source in self._connections.rows(_DEFENCES, ())
+        }
+        return [
+            f"expected of the table {table} the trigger {name} as it was made; found "
+            + ("none" if (table, name) not in found else "another one" if (table, name) in own else "one more")
+            for table, name in sorted(own_sources.keys() | found.keys())
+            if own_sources.get((table, name)) != found.get((table, name))
+        ]
 
     def backup_into(self, target: str, progress: Progress) -> Head:
         into = SqliteLog(target, self._clock)

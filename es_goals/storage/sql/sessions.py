@@ -7,7 +7,7 @@ from typing import Any
 
 from msgspec import structs
 
-from es_goals.storage.sessions import USE_INTERVAL, Attempt, Session
+from es_goals.storage.sessions import MOST_SESSIONS, USE_INTERVAL, Attempt, Session
 from es_goals.storage.sql.log import storable
 
 _PENDING = 30_000_000  # µs after which who looked at a password is taken to be gone, and the password to be wrong
@@ -16,6 +16,10 @@ _SESSION = f"SELECT {_FIELDS} FROM sessions WHERE hash = $1"
 _BEGIN = f"INSERT INTO sessions ({_FIELDS}) VALUES ($1, $2, $3, $4, $5, $6)"
 _RESTAMP = "UPDATE sessions SET stamp = $1 WHERE hash = $2"
 _END = "DELETE FROM sessions WHERE hash = $1"
+_END_OLDEST = (
+    "DELETE FROM sessions WHERE user_id = $1 AND hash NOT IN"
+    " (SELECT hash FROM sessions WHERE user_id = $1 ORDER BY created_at DESC, hash LIMIT $2)"
+)
 _OF_USER = f"SELECT {_FIELDS} FROM sessions WHERE user_id = $1 ORDER BY created_at DESC, hash LIMIT $2"
 _END_OF_USER = "DELETE FROM sessions WHERE user_id = $1 AND hash >= $2 AND hash < $3 RETURNING hash"
 _END_ALL = "DELETE FROM sessions WHERE user_id = $1"
@@ -52,7 +56,9 @@ class SqlSessions(ABC):
         return Session(*rows[0]) if rows else None
 
     def begin(self, session: Session) -> None:
-        self._write(_BEGIN, *structs.astuple(session))
+        with self._writing() as ask:
+            ask(_BEGIN, *structs.astuple(session))
+            ask(_END_OLDEST, session.user_id, MOST_SESSIONS)
 
     def restamp(self, hash: str, stamp: int) -> None:
         self._write(_RESTAMP, stamp, hash)
@@ -116,6 +122,7 @@ class SqlSessions(ABC):
         with self._writing() as ask:
             ask(*_held(attempt))
             ask(_BEGIN, *structs.astuple(session))
+            ask(_END_OLDEST, session.user_id, MOST_SESSIONS)
 
     def purge_expired(self, now: int, idle: int, since: int) -> None:
         with self._writing() as ask:

@@ -1,10 +1,11 @@
 """The embedded engine: the log and the users in one SQLite file, in WAL mode, every commit on disk."""
 
 import os
+import re
 import uuid
 from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager, suppress
-from functools import partial
+from functools import cache, partial
 from itertools import starmap
 from pathlib import Path
 from typing import Any, cast
@@ -247,6 +248,15 @@ class SqliteLog(SqlReader):
             copy.close()
             source.close()
 
+    def schema_faults(self) -> list[str]:
+        own, found = _own_defences(), _defences(self._connection())
+        names = sorted(own.keys() | found.keys())
+        return [
+            f"expected {own.get(name, f'nothing named {name}')!r}; found {found.get(name)!r}"
+            for name in names
+            if own.get(name) != found.get(name)
+        ]
+
     def integrity(self) -> list[str]:
         """Return what SQLite finds wrong with the file, up to 10 sentences."""
         try:
@@ -255,6 +265,21 @@ class SqliteLog(SqlReader):
             return [line for line in lines if line != "ok" and not line.startswith("***")]
         except (apsw.CorruptError, apsw.NotADBError, apsw.IOError) as error:
             return [str(error)]
+
+
+_SCHEMA = "SELECT name, sql FROM sqlite_schema WHERE type <> 'table' AND sql IS NOT NULL"
+
+
+def _defences(connection: apsw.Connection) -> dict[str, str]:
+    """Triggers, indexes and views by name, without comments and line breaks."""
+    return {name: " ".join(re.sub(r"--[^\n]*", "", sql).split()) for name, sql in connection.execute(_SCHEMA)}
+
+
+@cache
+def _own_defences() -> Mapping[str, str]:
+    with closing(apsw.Connection(":memory:")) as connection:
+        _make(connection)
+        return _defences(connection)
 
 
 def _left(connection: apsw.Connection, mode: str) -> int:
