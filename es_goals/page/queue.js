@@ -176,7 +176,7 @@ async function sent(command) {
 /** @param {Command} command */
 function headersOf(command) {
   const seen = command.seen && Math.max(command.seen, revisions.get(command.goal ?? "") ?? 0);
-  return { "Idempotency-Key": command.key, ...(seen ? { "If-Match": `"r${seen}.v0.g0.c"` } : {}) };
+  return { "Idempotency-Key": command.key, ...(seen ? { "If-Match": `"r${seen}"` } : {}) };
 }
 
 /** @param {number} seconds @returns {Promise<void>} */

@@ -87,6 +87,7 @@ def big(bench: Bench) -> Iterator[Sample]:
     gets = [request("GET", goals_of(user)) for user in trees]
     with folded(made) as served, connections(served) as (client,):
         yield from _past(bench, client, deepest, long)
+        yield from _undone(bench, client, size)
         anew, ready = zip(*(_renamed_and_read(client, goal) for goal in whole[-20:]), strict=True)
         yield bench.sample("big.anew", median(anew), "ms")
         yield bench.sample("big.ready", median(ready), "ms")
@@ -117,6 +118,29 @@ def _past(bench: Bench, client: Connection, deepest: str, long: range) -> Iterat
     for name, path in asked.items():
         client.timed("GET", path)
         yield bench.sample(f"big.{name}", median(client.timed("GET", path)[0] for _ in range(5)), "ms")
+
+
+def _undone(bench: Bench, client: Connection, size: int) -> Iterator[Sample]:
+    """Renaming a goal of a long history, and importing many goals, set back; the latter done again too."""
+    goal = msgspec.json.decode(client.timed("POST", "/v2/users/long/goals", {"name": "Run"})[1])["id"]
+    undone = []
+    for number in range(5):
+        client.timed("PATCH", f"/v2/goals/{goal}", {"name": f"Run {number}"})
+        undone.append(_undo_latest(client, "long"))
+    yield bench.sample("big.undo", median(undone), "ms")
+    client.timed("POST", "/v2/users", {"name": "undone"})
+    imported = {"goals": [{"name": f"Read book {number}"} for number in range(size)]}
+    client.timed("POST", "/v2/users/undone/import?format=json", imported)
+    yield bench.sample("big.undo_import", _undo_latest(client, "undone"), "ms")
+    yield bench.sample("big.redo_import", _undo_latest(client, "undone"), "ms")
+
+
+def _undo_latest(client: Connection, user: str) -> float:
+    """ms that it took."""
+    page = msgspec.json.decode(client.timed("GET", f"/v2/users/{user}/events?order=desc&limit=1")[1])
+    ms, answer = client.timed("POST", f"/v2/users/{user}/undo", {"position": page["events"][0]["position"]})
+    assert msgspec.json.decode(answer)["changed"] > 0
+    return ms
 
 
 def side_by_side(bench: Bench, loads: Sequence[Load]) -> Iterator[Sample]:
