@@ -36,6 +36,7 @@ clean:
 	rm -rf $(VENV)
 
 $(VENV)/serve: pyproject.toml hatch_build.py package.json package-lock.json
+	@echo "Making $(VENV), once: it takes a minute or two"
 	@$(PYTHON) -m venv $(VENV)
 	@$(BIN)/pip install --quiet --disable-pip-version-check --editable .
 	@touch $@

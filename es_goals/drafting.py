@@ -129,6 +129,8 @@ class Drafting:
         command that is new. Raises RejectedAt, LimitReached, DraftNotFound, DraftApplied, Changed, what `match`
         raises."""
         draft = content.draft
+        if draft.applied is not None:
+            raise DraftApplied(draft.applied)
         await self._pool.run(partial(self._expect_decided, content, first), deadline, actor)
 
         def work(transaction: Transaction) -> Draft:

@@ -128,6 +128,8 @@ def _expected(sentence: str, kind: Any, steps: Sequence[str]) -> str:
         return f"{_KINDS[found[1]]} of {_BOUNDS[found[2]]} {found[3]}"
     if sentence == "Number out of range":
         return "a number from -1.7e308 to 1.7e308"
+    if sentence == "Invalid RFC3339 encoded date":
+        return "a day such as 2026-11-23"
     if "RFC3339" in sentence or "timezone" in sentence:
         return TIME
     if found := _KIND.fullmatch(sentence):

@@ -141,8 +141,10 @@ def _checked(line: tuple[int, bytes], about: About, said: Checkpoint, streams: d
 
 
 def _expect_place(found: Recorded, index: int, streams: dict[str, int], after: int) -> None:
-    if found.position != index + 1 or found.position <= after:
-        raise ProofRefused(f"expected a position behind {after}, one above the index; found {found.position}")
+    if found.position <= after:
+        raise ProofRefused(f"expected a position behind {after}; found {found.position}")
+    if found.position != index + 1:
+        raise ProofRefused(f"expected position {index + 1}, one above the proof's index; found {found.position}")
     if found.stream not in streams:
         raise ProofRefused(f"expected an event of the user; found one of {found.stream[:100]!r}")
     if found.version != streams[found.stream] + 1:
@@ -170,4 +172,5 @@ def _read(line: tuple[int, bytes], kind: type[S]) -> S:
     try:
         return msgspec.json.decode(line[1], type=kind)
     except msgspec.DecodeError as error:
-        raise ProofRefused(f"line {line[0]}: expected {kind.__name__}; found something else: {error}") from error
+        wanted = "JSON as `es-goals evidence` writes it"
+        raise ProofRefused(f"line {line[0]}: expected {wanted}; found another: {error}") from error

@@ -19,6 +19,7 @@ KEPT = hashed(GOOD)
 OWN = {"Sec-Fetch-Site": "same-origin"}
 BY_ORIGIN = {"Origin": "http://localhost"}
 FOREIGN = [
+    {"Origin": ""},
     {}, {"Origin": "https://evil.example"}, {"Origin": "null"}, {"Origin": "https://localhost"},
     {"Origin": "http://localhost:3000"}, {"Origin": "http://localhost.evil.example"}, {"Sec-Fetch-Site": "cross-site"},
     {"Sec-Fetch-Site": "same-site"}, {"Sec-Fetch-Site": "none"},

@@ -362,6 +362,28 @@ def test_of_two_that_apply_a_draft_at_once_one_is_told_that_it_was_applied(ann: 
     assert len([goal for goal in ann.tree() if goal["name"] == "once"]) == 5
 
 
+def test_of_several_that_add_to_a_draft_at_once_each_is_in_it(ann: Person) -> None:
+    draft = ann.draft()
+
+    def add(name: str) -> int:
+        return ann.post(draft, "commands", {"commands": [{"type": "CreateGoal", "name": name}]}).status_code
+
+    with ThreadPoolExecutor(6) as pool:
+        statuses = list(pool.map(add, "abcdef"))
+
+    assert statuses == [200] * 6
+    assert sorted(one["name"] for one in ann.get(draft).json()["commands"]) == list("abcdef")
+
+
+def test_what_is_asked_of_a_draft_that_was_applied_says_so(ann: Person) -> None:
+    draft = ann.draft({"type": "CreateGoal", "name": "Swim"})
+    assert ann.apply(draft).status_code == 200
+
+    refused(ann.post(draft, "commands", {"commands": [{"type": "CreateGoal", "name": "a"}]}), 409, "draft-applied")
+    changed = ann.client.put(f"{ann.home}/drafts/{draft['id']}", json={"name": "b"})
+    refused(changed, 409, "draft-applied")
+
+
 def test_a_repeat_with_the_same_key_gives_the_first_answer(ann: Person) -> None:
     draft = ann.draft({"type": "CreateGoal", "name": "Swim"})
     key = {"Idempotency-Key": "apply"}

@@ -37,8 +37,11 @@ def expect_same_origin(req: Request, settings: Settings) -> None:
         return
     scheme = "https" if _is_secure(req, settings) else "http"
     here, origin = f"{scheme}://{req.headers.get('host', '')}", req.headers.get("origin")
-    if site is not None or origin is None or origin not in (here, settings.url):
-        found = f"Sec-Fetch-Site: {site[:20]}" if site is not None else f"Origin: {str(origin)[:100]}"
+    ours = {here, settings.url.rstrip("/")} - {""}
+    if site is not None or origin not in ours:
+        found = "no Origin" if origin is None else f"Origin: {origin[:100]}"
+        if site is not None:
+            found = f"Sec-Fetch-Site: {site[:20]}"
         raise Refusal("foreign-origin", f"expected a page of {here}, where a cookie signs in; found {found}")
 
 

@@ -246,8 +246,19 @@ class DraftMore(DraftResource):
         """Decided on its base behind those that it has, and added all or none."""
         del user
         more = await requests.body(req, DraftCommands)
-        content = await self.found(req, draft_id)
         commands, _ = self.asked(more.commands)
+        while True:
+            try:
+                return await self._add(req, resp, draft_id, more, commands)
+            except Changed:
+                # What others add meanwhile comes before this, unless the draft was to be as it was.
+                if (req.headers.get("if-match") or "*").strip() != "*":
+                    raise
+
+    async def _add(
+        self, req: Request, resp: Response, draft_id: str, more: DraftCommands, commands: Sequence[Command]
+    ) -> None:
+        content = await self.found(req, draft_id)
         listed = [*_listed(content.draft), *more.commands]
         if len(listed) > (most := self.settings.batch_limit):
             raise Refusal(
