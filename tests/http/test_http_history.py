@@ -304,7 +304,7 @@ def test_days_are_told_with_what_was_done_on_each(world: World) -> None:
     assert world.ann.get("/v2/users/ann/activity?from=9999-12-31&to=9999-12-31").json() == []
     assert world.ann.get("/v2/users/ann/activity?to=0001-01-01").json() == []
     told = fault(world.ann.get("/v2/users/ann/activity?from=2026-11-30T00:00:00Z"))
-    assert told["detail"] == "expected a day such as 2026-11-23; found '2026-11-30T00:00:00Z'"
+    assert told["detail"] == 'expected a day such as 2026-11-23; found "2026-11-30T00:00:00Z"'
 
 
 def test_the_last_point_of_the_burn_up_is_the_progress_now(world: World) -> None:
