@@ -10,7 +10,7 @@ from playwright.sync_api import Browser, BrowserContext, ConsoleMessage, Locator
 
 from tests.support.serving import Served
 
-PATIENCE = 10_000  # ms
+PATIENCE = 30_000  # ms; a machine may be busy
 EXPECTED = re.compile(r"Failed to load resource: the server responded with a status of 4\d\d")
 """The browser's own line for an answer that a scenario expects."""
 VIOLATIONS = """
