@@ -21,7 +21,7 @@ import { clear, confirm, load, model, unsettled } from "./model.js";
 import { blank } from "./parts.js";
 import { hashOf, parseRoute } from "./routes.js";
 import { ended, signIn, pickUser, start } from "./signin.js";
-import { announce, change, drawWith, flush, keep, kept, state } from "./state.js";
+import { change, drawWith, flush, keep, kept, state } from "./state.js";
 import { closedBefore, focusAfter, source, tree } from "./treeview.js";
 import { html, nothing, render } from "./vendor/lit.js";
 import * as words from "./words.js";
@@ -128,21 +128,12 @@ const ears = {
     // A draft stands on what was; what happens meanwhile is seen when it is left.
     if (hands?.elsewhere.send) return hands.elsewhere.missed?.(facts.length);
     confirm(facts);
-    const others = facts.filter((fact) => fact.goal_id !== null && fact.actor !== null && fact.actor !== state.me?.id);
-    if (others.length) sayOthers(others.length);
+    hands?.sayOthers(facts);
   },
   reload: () => loadTree(/** @type {any} */ (state.user).id),
   status: (live, behind) => change({ live, strip: live === "behind" ? { kind: "behind", count: behind } : state.strip?.kind === "behind" ? null : state.strip }),
   ended,
 };
-
-let quietUntil = 0;
-/** Others' changes are told once in a while. @param {number} count */
-function sayOthers(count) {
-  if (Date.now() < quietUntil) return;
-  quietUntil = Date.now() + 5000;
-  announce(words.did.others(count));
-}
 
 /** How much is not sent, or not come back by the stream. */
 const unconfirmed = () => state.waiting + unsettled();
@@ -192,7 +183,13 @@ function pressed(event) {
   const typing = target.closest("input:not([type=checkbox],[type=radio],[type=range]), textarea, select");
   if (state.dialog || (typing && !/^Ctrl\+K$/.test(event.ctrlKey ? `Ctrl+${event.key.toUpperCase()}` : ""))) return;
   if (view.tint === "past" && press(event, "time")) return;
-  press(event, "page");
+  if (!press(event, "page") && isForTree(target, event.key)) press(event, "tree");
+}
+
+/** Where nothing has the focus the tree has the keys; Esc also from what stands above it. @param {Element} target @param {string} key */
+function isForTree(target, key) {
+  const loose = target.matches("body, main") || (key === "Escape" && target.closest("main"));
+  return loose && state.phase === "ready" && (view.body === tree || ["past", "compared"].includes(view.tint ?? "") || document.querySelector("main .grid"));
 }
 
 const userHash = (/** @type {string} */ rest) => () => {
@@ -247,10 +244,5 @@ for (const type of ["dragover", "drop"]) {
     if (type === "drop" && state.phase === "ready" && whyNot("newGoal") === null) void import("./files.js").then(({ importFile }) => importFile(file));
   });
 }
-// What drags is loaded when the pointer first comes to a row, in time for the first drag.
-addEventListener("pointerover", (event) => {
-  const row = /** @type {Element} */ (event.target).closest?.(".row");
-  if (row && event.pointerType !== "touch") void import("./drag.js").then(({ ready }) => ready(row));
-});
 
 export { routed };

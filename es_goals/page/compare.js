@@ -6,10 +6,9 @@ import { blank, icon, iconButton, theirs } from "./parts.js";
 import { hashOf, pointOf } from "./routes.js";
 import { change, state, treeChanged } from "./state.js";
 import { inOrder, visible } from "./tree.js";
-import { source } from "./treeview.js";
+import { acted, giveBack, source } from "./treeview.js";
 import { treegrid } from "./rows.js";
 import { press } from "./keys.js";
-import { acted } from "./treeview.js";
 import { html, live, nothing } from "./vendor/lit.js";
 import * as texts from "./texts.js";
 import * as words from "./words.js";
@@ -56,11 +55,9 @@ async function load() {
 }
 
 function leave() {
-  source.readonly = readonly;
-  source.tree = () => model.tree;
+  giveBack();
   treeChanged();
 }
-const { readonly } = source;
 
 /** @param {Entry|undefined} entry @param {string} kind */
 const changeOf = (entry, kind) => entry?.changes.find((one) => one.kind === kind);

@@ -23,6 +23,8 @@ export function ask(content, { title, kind = "" }) {
     const done = (/** @type {any} */ value) => {
       answer = () => {};
       change({ dialog: null });
+      // While it is open, nothing outside of it takes the focus.
+      flush();
       resolve(value);
       if (opener?.isConnected) opener.focus({ preventScroll: true });
     };

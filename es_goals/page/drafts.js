@@ -9,7 +9,7 @@ import { idle } from "./queue.js";
 import { hashOf } from "./routes.js";
 import { attempt, button, screen, tell } from "./screens.js";
 import { change, state, treeChanged } from "./state.js";
-import { source, tree } from "./treeview.js";
+import { giveBack, present, source, tree } from "./treeview.js";
 import { html, nothing, repeat } from "./vendor/lit.js";
 import { drafts as say } from "./phrases.js";
 import * as words from "./words.js";
@@ -28,7 +28,6 @@ let steps = [];
 let takenOut = [];
 let failure = "";
 let entered = 0;
-const before = { ...source };
 
 const user = () => userPath(/** @type {any} */ (state.user).id);
 const own = () => `${user()}/drafts/${draft.id}`;
@@ -70,7 +69,7 @@ async function enter(route) {
       draft = { id: route.id };
       await reload();
       if (mine !== entered) return;
-      source.readonly = () => before.readonly() ?? (draft.state === "applied" ? say.applied : null);
+      source.readonly = () => present.readonly() ?? (draft.state === "applied" ? say.applied : null);
       source.grid = { classes: ({ goal }) => (touched.has(goal.id) ? "drafted" : ""), lead: mark };
       elsewhere.send = send;
       elsewhere.undo = undo;
@@ -145,7 +144,7 @@ async function redo() {
 async function leave() {
   entered++;
   if (!elsewhere.send) return;
-  Object.assign(source, before);
+  giveBack();
   Object.assign(elsewhere, { send: null, undo: null, redo: null, missed: null });
   const mine = state.user?.id;
   const live = await attempt(() => get(`${user()}/goals`, { view: "flat", deleted: true, ranks: true }));
@@ -218,7 +217,7 @@ export const view = {
     if (all) return list();
     if (!draft?.name) return nothing;
     const empty = draft.commands.length ? null : say.nothingUndo;
-    const open = draft.state === "open" && before.readonly() === null;
+    const open = draft.state === "open" && present.readonly() === null;
     return html`<section class="time" aria-label=${words.tools.draft}><div class="time-line">${icon("git-branch")} <strong>${theirs(draft.name)}</strong>
       <span class="quiet">${draft.state === "open" ? say.state(draft.commands.length, base, draft.behind) : say.applied}</span><span class="grow"></span>
       ${iconButton("x", words.tools.close, close)} ${button("git-compare-arrows", say.compare, compare)}

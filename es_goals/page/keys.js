@@ -3,7 +3,7 @@
  * `docs/page.md` and the `?` dialog are made of the table.
  *
  * @typedef {{keys: string[], command: string, name: string, group: "tree"|"edit"|"page"|"time"}} Key
- * `group`: "tree" keys work while the grid has the focus, "edit" ones while a goal is named, "time" ones in the time
+ * `group`: "tree" keys work while the grid or nothing has the focus, "edit" ones while a goal is named, "time" ones in the time
  * machine, "page" ones wherever no text is typed; some have no key, only a place in the palette
  * @typedef {{run: (event?: Event) => void, why?: () => string|null}} Command  `why`: it cannot be run now, if it is text
  */
@@ -26,7 +26,7 @@ export const KEYS = [
   { keys: ["Shift+ArrowUp"], command: "extendUp", name: "Extend the selection up", group: "tree" },
   { keys: ["Shift+ArrowDown"], command: "extendDown", name: "Extend the selection down", group: "tree" },
   { keys: ["Ctrl+A"], command: "selectAll", name: "Select all that is shown", group: "tree" },
-  { keys: ["Escape"], command: "leave", name: "Select nothing, end the search", group: "tree" },
+  { keys: ["Escape"], command: "leave", name: "Select nothing, end the search, leave the past", group: "tree" },
   { keys: ["Enter", "F2"], command: "rename", name: "Rename", group: "tree" },
   { keys: ["n"], command: "newSibling", name: "New goal behind", group: "tree" },
   { keys: ["Shift+Enter"], command: "newSub", name: "New sub-goal", group: "tree" },

@@ -10,7 +10,7 @@ import { blank, iconButton } from "./parts.js";
 import { hashOf, pointOf } from "./routes.js";
 import { change, flush, state, treeChanged } from "./state.js";
 import { livingUnder } from "./tree.js";
-import { source, tree } from "./treeview.js";
+import { giveBack, source, tree } from "./treeview.js";
 import { html, live, nothing } from "./vendor/lit.js";
 import * as texts from "./texts.js";
 import * as words from "./words.js";
@@ -32,7 +32,6 @@ let speed = 5;
 let playing = 0;
 /** @type {import("./fold.js").Tree|null} */
 let seen = null;
-const before = { ...source };
 
 /** Events of one command are one step. @param {any[]} facts @returns {Step[]} */
 export function stepsOf(facts) {
@@ -84,7 +83,7 @@ async function placed(text) {
 
 function leave() {
   pause();
-  Object.assign(source, before);
+  giveBack();
   seen = null;
   treeChanged();
 }

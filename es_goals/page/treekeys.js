@@ -53,6 +53,7 @@ function openSiblings() {
 function leave() {
   if (state.cut.length || state.selected.size) change({ cut: [], selected: new Set() });
   else if (state.words) change({ words: "" });
+  else if (["at", "compare"].includes(state.route.view)) zoomTo(null);
 }
 
 /** @param {number} step */

@@ -10,7 +10,7 @@ import * as words from "./words.js";
 
 /** @typedef {import("./rows.js").Shown} Shown */
 
-/** Where the rows of the present view come from; other views set their own and give it back. */
+/** Where the rows of the present view come from; other views set their own and `giveBack` it. */
 export const source = {
   tree: () => model.tree,
   /** Why nothing can be changed here; null: it can. @type {() => string|null} */
@@ -20,6 +20,10 @@ export const source = {
   /** Rows that are not in the tree. @type {(rows: Shown[]) => Shown[]} */
   more: (rows) => rows,
 };
+
+/** What it is in the present, kept before any view can have set its own. */
+export const present = Object.freeze({ ...source });
+export const giveBack = () => void Object.assign(source, present);
 
 /** The field in which a goal is named, once it can be. @type {{field: () => unknown}} */
 export const editing = { field: () => nothing };

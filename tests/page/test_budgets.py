@@ -17,7 +17,7 @@ KILO = 1000
 
 SCRIPTS_FIRST, SCRIPTS, STYLES = 40 * KILO, 105 * KILO, 12 * KILO  # bytes with gzip
 REQUESTS_FIRST = 22
-FILE_LINES = 260
+FILE_LINES = 250
 
 
 def zipped(data: bytes) -> int:
