@@ -4,6 +4,7 @@ of a refusal what is in the way. All of it is read outside the writer's lock: th
 from collections.abc import Awaitable, Callable, Iterable, Iterator, Mapping, Sequence
 from functools import partial
 from operator import attrgetter
+from typing import cast
 from uuid import UUID
 
 from msgspec import Struct
@@ -12,7 +13,8 @@ from es_goals.deciding import RejectedAt
 from es_goals.events import GoalCreated, GoalEvent, GoalScheduled, Recorded, goals_stream
 from es_goals.folded import PAGE, folded
 from es_goals.goals.commands import Block, InTheWay, Limits, Outdated, Undo
-from es_goals.goals.reversals import Life, is_spacing, rooms, touched, undos
+from es_goals.goals.drafts import fields_of
+from es_goals.goals.reversals import Life, is_spacing, reversed_by, rooms, touched, undos
 from es_goals.goals.state import Goals, Trial
 from es_goals.goals.undo import undone as decided
 from es_goals.ids import UUID_FORM
@@ -35,19 +37,8 @@ EARLIER = (1_000_000, 300_000_000)
 LOOK_UP = 8
 """Events that are read one behind the other in the time in which one goal's are looked up."""
 
-_PLACES = ("GoalMoved", "GoalRestored")
-_WRITERS: Mapping[str, tuple[str, ...]] = {
-    "name": ("GoalRenamed",),
-    "description": ("GoalDescribed",),
-    "start": ("GoalScheduled",),
-    "due": ("GoalScheduled",),
-    "end": ("GoalCompleted", "GoalReopened"),
-    "living": ("GoalDeleted", "GoalRestored"),
-    "place": _PLACES,
-    "below": _PLACES,
-    "parent": ("GoalDeleted", *_PLACES),
-}
-"""The events that can be to blame for what is in the way, besides those that made their goals."""
+_WRITTEN: Mapping[str, tuple[str, ...]] = {"below": ("place",), "parent": ("living", "place")}
+"""What writes these fields of a goal is to blame for what is in the way and is none of its fields."""
 
 
 class CommandNotFound(Exception):
@@ -244,17 +235,18 @@ def _culprit(log: Log, stream: str, block: Block) -> Recorded | None:
 
 
 def _last(lines: Iterable[Recorded], field: str, subjects: set[str]) -> Recorded | None:
-    found, value = None, None
+    found, value, fields = None, None, _WRITTEN.get(field, (field,))
     for line in lines:
-        if line.subject not in subjects or is_spacing(line):
+        if line.subject not in subjects:
             continue
-        if line.type in _WRITERS[field] or line.type == "GoalCreated":
-            event = line.event
-            if isinstance(event, GoalCreated | GoalScheduled) and field in ("start", "due"):
-                if found is not None and getattr(event, field) == value:
-                    continue
-                value = getattr(event, field)
-            found = line
+        event = cast(GoalEvent, line.event)
+        if set(fields).isdisjoint(fields_of(event)):
+            continue
+        if isinstance(event, GoalCreated | GoalScheduled) and field in ("start", "due"):
+            if found is not None and getattr(event, field) == value:
+                continue
+            value = getattr(event, field)
+        found = line
     return found
 
 
@@ -310,10 +302,5 @@ def latest(log: Log, user_id: str) -> str | None:
         event = line.event
         if isinstance(event, GoalEvent) and event.undoes is not None:
             done.add(event.undoes)
-    gone: set[str] = set()
-    for command in reversed(undoes):
-        if command not in gone:
-            if not undoes[command]:
-                return command
-            gone |= undoes[command]
-    return None
+    gone = reversed_by(undoes)
+    return next((command for command in reversed(undoes) if not undoes[command] and command not in gone), None)

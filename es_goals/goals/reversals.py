@@ -37,7 +37,8 @@ class State(Struct, frozen=True, gc=False):
 
 class Life:
     """A goal's whole history: how it was before and after each command, and its `latest` state; `moved`: the commands
-    that gave it another place; `spaced`: its ranks before the events that only gave it other ones, by positions."""
+    that gave it another place; `spaced`: its ranks before the events that only gave it other ones, by positions;
+    `undoes`: what reversed what, each as a position, the command that has it, and the command that it reverses."""
 
     def __init__(self, lines: Iterable[Recorded]) -> None:
         self.latest = State()
@@ -45,6 +46,7 @@ class Life:
         self.after: dict[str, State] = {}
         self.moved: set[str] = set()
         self.spaced: dict[int, str] = {}
+        self.undoes: list[tuple[int, str, str]] = []
         for line in lines:
             self.before.setdefault(line.command, self.latest)
             self.latest = self.after[line.command] = self._next(line)
@@ -58,7 +60,10 @@ class Life:
         if spaced and old is not None:
             self.spaced[line.position] = old.rank
         placed, removed = state.placed, 0 if was.root is None else state.removed
-        undone = None if event.undoes is None else self.before.get(event.undoes)
+        undone = None
+        if event.undoes is not None:
+            undone = self.before.get(event.undoes)
+            self.undoes.append((line.position, line.command, event.undoes))
         # Of a goal that moves to the rank that it has, others have passed it.
         if not spaced and (moved or old is None or _place(old) != _place(was)):
             placed = (undone and undone.placed) or line.position
@@ -137,11 +142,24 @@ def touched(lines: Iterable[Recorded]) -> list[str]:
     return list(dict.fromkeys(line.subject for line in lines if line.subject is not None and not is_spacing(line)))
 
 
+def reversed_by(undoes: Mapping[str, Iterable[str]], besides: Container[str] = ()) -> dict[str, str]:
+    """For each command that is undone, the latest one that undid it and is not undone itself. `undoes`: what commands
+    undid, in their order; `besides`: those that are undone besides."""
+    found: dict[str, str] = {}
+    for undoing, undone in reversed(list(undoes.items())):  # who undoes a command came behind it
+        if undoing not in found and undoing not in besides:
+            for command in undone:
+                found.setdefault(command, undoing)
+    return found
+
+
 def undos(
-    commands: Iterable[Sequence[Recorded]], lives: Mapping[str, Life], spaced: Sequence[Room] = ()
+    commands: Sequence[Sequence[Recorded]], lives: Mapping[str, Life], spaced: Sequence[Room] = ()
 ) -> Iterator[Undo]:
-    """What undoes each of some commands, given as their events, the latest first, on what undoing those before left."""
+    """What undoes each of some commands, given as their events, the latest first, on what undoing those before left. Of
+    one that is undone already nothing is left to undo, whatever its goals are by now."""
     current: dict[str, State] = {}
+    gone = _gone(commands, lives)
     for lines in commands:
         command = lines[0].command
         goals = touched(lines)
@@ -150,7 +168,8 @@ def undos(
         reversals = []
         for goal_id in goals:
             life = lives[goal_id]
-            before, after, now = life.before[command], life.after[command], current.get(goal_id, life.latest)
+            after, now = life.after[command], current.get(goal_id, life.latest)
+            before = after if command in gone else life.before[command]
             revision = None if goal_id in current else now.revision
             one = _reversal(goal_id, before, after, now, since, revision)
             reversals.append(one)
@@ -158,6 +177,15 @@ def undos(
             removed = now.removed if before.removed == after.removed else before.removed
             current[goal_id] = structs.replace(now, placed=placed, removed=removed)
         yield Undo(command, reversals)
+
+
+def _gone(commands: Sequence[Sequence[Recorded]], lives: Mapping[str, Life]) -> Container[str]:
+    """What is undone already, as the commands' goals tell, when its turn comes: what one of them undid is not."""
+    goals = {goal_id for lines in commands for goal_id in touched(lines)}
+    undoes: dict[str, list[str]] = {}
+    for _, undoing, undone in sorted(link for goal_id in goals for link in lives[goal_id].undoes):
+        undoes.setdefault(undoing, []).append(undone)
+    return reversed_by(undoes, {lines[0].command for lines in commands})
 
 
 def _place(was: Was) -> tuple[str | None, str]:

@@ -9,6 +9,7 @@ from msgspec import UNSET, Struct, UnsetType
 
 from es_goals.events import Instant, Recorded, goals_stream, moment
 from es_goals.goals.commands import GoalNotFound
+from es_goals.goals.reversals import is_spacing
 from es_goals.reads.history import EventBrief, bounded, brief, folded
 from es_goals.storage.log import Reader, all_lines
 from projections.goal_tree import tree
@@ -105,8 +106,7 @@ class Blame:
         """The goal's next event. Raises ProjectionBehind."""
         before, self.row = self.row, folded(self.row, line)
         # What only made room among siblings changed nobody's place.
-        spaced = line.type == "GoalMoved" and getattr(line.event, "spaced", False)
-        for name in () if spaced else _WRITES[line.type]:
+        for name in () if is_spacing(line) else _WRITES[line.type]:
             if name == "status" or getattr(before, name) != getattr(self.row, name):
                 self._by[name] = line
 

@@ -13,6 +13,7 @@ from msgspec import UNSET, Struct
 
 from es_goals.events import Recorded, goals_stream, moment
 from es_goals.goals.commands import GoalNotFound
+from es_goals.goals.reversals import is_spacing
 from es_goals.reads import changes
 from es_goals.reads.changes import (
     After,
@@ -153,7 +154,7 @@ class Diff:
         if len(events) < SHOWN:
             events.append(line)
         self._counts[goal_id] = self._counts.get(goal_id, 0) + 1
-        if line.type in ("GoalMoved", "GoalRestored") and b'"spaced":true' not in line.data:
+        if line.type in ("GoalMoved", "GoalRestored") and not is_spacing(line):
             self._moved.add(goal_id)
 
     def _in_scope(self, goal_id: str) -> set[str]:

@@ -95,6 +95,51 @@ def test_a_name_that_was_changed_again_is_in_the_way_and_both_can_be_undone_toge
     assert past.events(undone) == [GoalRenamed("a", "b", second), GoalRenamed("a", "a", first)]
 
 
+def test_two_names_that_were_undone_together_leave_nothing_to_undo(past: Past) -> None:
+    grown(past, a=None)
+    first, second = str(past.do(ChangeGoal("a", name="b"))), str(past.do(ChangeGoal("a", name="c")))
+    undone = str(past.undo(first, second))
+
+    for again in ((first, second), (first,), (second,)):
+        assert past.undo(*again) is None
+
+    past.undo(undone)
+    assert past.goals.known["a"].name == "c"
+    assert past.undo(first, second) is not None
+    assert past.goals.known["a"].name == "a"
+
+
+def test_a_name_that_two_commands_changed_and_brought_back_is_undone_once(past: Past) -> None:
+    grown(past, a=None)
+    there, back = str(past.do(ChangeGoal("a", name="b"))), str(past.do(ChangeGoal("a", name="a")))
+    past.undo(there, back)
+
+    assert past.undo(there, back) is None
+    assert past.undo(back) is None
+
+
+def test_a_command_is_undone_again_together_with_the_undo_that_had_undone_it(past: Past) -> None:
+    grown(past, a=None)
+    renamed = str(past.do(ChangeGoal("a", name="b")))
+    undone = str(past.undo(renamed))
+
+    both = past.undo(renamed, undone)
+
+    assert past.events(both) == [GoalRenamed("a", "b", undone), GoalRenamed("a", "a", renamed)]
+    assert past.undo(renamed, undone) is None
+
+
+def test_a_command_that_is_undone_is_not_undone_where_another_one_did_the_same(past: Past) -> None:
+    grown(past, a=None)
+    renamed = str(past.do(ChangeGoal("a", name="b")))
+    past.undo(renamed)
+    again = str(past.do(ChangeGoal("a", name="b")))
+
+    assert past.undo(renamed) is None
+    assert past.undo(renamed, again) is not None
+    assert past.goals.known["a"].name == "a"
+
+
 def test_a_name_that_came_back_by_hand_leaves_nothing_to_undo(past: Past) -> None:
     grown(past, a=None)
     renamed = past.do(ChangeGoal("a", name="b"))

@@ -190,6 +190,19 @@ def test_a_refused_undo_records_nothing_and_harms_no_other_command_of_the_batch(
     assert undoer.goals("ann").known["b"].name == "b"
 
 
+def test_commands_that_were_undone_together_leave_nothing_to_undo(undoer: Undoer) -> None:
+    undoer.do("ann", CreateGoal("a", "a"))
+    first, second = undoer.do("ann", ChangeGoal("a", name="x")), undoer.do("ann", ChangeGoal("a", name="y"))
+    both = Chosen(commands=[str(first.command), str(second.command)])
+    undone = undoer.undo("ann", both)
+    assert undone.events == 2
+
+    for chosen in (both, Chosen(first.position), Chosen(second.position)):
+        again = undoer.undo("ann", chosen)
+        assert (again.command, again.events) == (None, 0)
+    assert undoer.log.head().position == undone.position
+
+
 def test_where_a_limit_is_in_the_way_nothing_could_be_undone_instead(log: Log) -> None:
     with serving(log, limited(children=2)) as undoer:
         undoer.do("ann", CreateGoal("a", "a"), CreateGoal("b", "b"))

@@ -22,6 +22,7 @@ from es_goals.events import (
     goals_stream,
     moment,
 )
+from es_goals.goals.reversals import is_spacing, reversed_by
 from es_goals.projector import PAGE, ProjectionBehind
 from es_goals.reads.history import LARGEST, undone_by
 from es_goals.reads.overviews.sentences import sentence
@@ -84,12 +85,7 @@ class _Links:
 
     def undone_by(self) -> dict[str, str]:
         """For each command that is undone, the latest one that undid it and is not undone itself."""
-        found: dict[str, str] = {}
-        for undoing, undone in reversed(self.undoes.items()):  # who undoes a command came behind it
-            if undoing not in found:
-                for command in undone:
-                    found.setdefault(command, undoing)
-        return found
+        return reversed_by(self.undoes)
 
     def origin(self, command: str) -> tuple[str, bool]:
         """What an undoing is about in the end, the first of several, and whether it is in effect again."""
@@ -169,14 +165,10 @@ class _Wish:
     def _touches(self, lines: Sequence[Recorded]) -> bool:
         if self._wanted.goal is None:
             return True
-        moving = [line for line in lines if not _only_spaces(line)]
+        moving = [line for line in lines if not is_spacing(line)]
         if self._branch is not None:
             return sum(map(self._branch.takes, moving)) > 0  # it is to see all of them
         return any(line.subject == self._wanted.goal for line in moving)
-
-
-def _only_spaces(line: Recorded) -> bool:
-    return line.type == GoalMoved.__name__ and b'"spaced":true' in line.data
 
 
 def commands(log: Reader, owner: str, wanted: Wanted, limit: int) -> list[CommandAnswer]:
