@@ -103,14 +103,17 @@ async function admit(user) {
   await load();
 }
 
+/** Auditors read it all, and are offered nothing that they may not do. */
+const mayAct = () => state.me?.role !== "auditor";
+
 /** @param {any} user */
 const person = (user) => html`<tr class=${user.disabled ? "off" : ""}>
   <th scope="row"><a href=${hashOf(user.name)}><bdi>${user.name}</bdi></a>${user.disabled ? html` <span class="chip deleted">${say.disabled}</span>` : nothing}</th>
   <td>${account.roleNames[user.role] ?? nothing}</td><td>${when(user.created_at, words.day(user.created_at, state.now))}</td>
-  <td class="acts">${state.meta.accounts ? html`${button("", say.setPassword, () => setPassword(user), "plain")}
-    ${button("", user.disabled ? say.enable : say.disable, () => admit(user), "plain", user.id === state.me?.id ? say.notYourself : null)}` : nothing}</td></tr>`;
+  ${mayAct() ? html`<td class="acts">${state.meta.accounts ? html`${button("", say.setPassword, () => setPassword(user), "plain")}
+    ${button("", user.disabled ? say.enable : say.disable, () => admit(user), "plain", user.id === state.me?.id ? say.notYourself : null)}` : nothing}</td>` : nothing}</tr>`;
 
-const people = (/** @type {any[]} */ users) => html`<div class="table"><table><thead><tr><th scope="col">${words.sign.name}</th><th scope="col">${say.role}</th><th scope="col">${say.made}</th><th scope="col"><span class="sr">${words.tree.actions}</span></th></tr></thead>
+const people = (/** @type {any[]} */ users) => html`<div class="table"><table><thead><tr><th scope="col">${words.sign.name}</th><th scope="col">${say.role}</th><th scope="col">${say.made}</th>${mayAct() ? html`<th scope="col"><span class="sr">${words.tree.actions}</span></th>` : nothing}</tr></thead>
   <tbody>${repeat(users, ({ id }) => id, person)}</tbody></table></div>`;
 
 // ––– read models, the log
@@ -125,7 +128,7 @@ function readModel(model) {
       <small>${rebuilding ? html`${words.num(done)}/${words.num(total)}${pace ? ` · ${say.rate(pace)}` : ""}` : say.facts(model)}</small>
       ${how === "failed" ? html`<small class="late">${say.failed(model.failed_at, model.error)}</small>` : nothing}</span>
     ${rebuilding ? html`<span class="bar wide" role="progressbar" aria-label=${say.rebuilding(name)} aria-valuenow=${share} aria-valuemin="0" aria-valuemax="100"><i .style=${`width:${share}%`}></i></span><span class="count">${share} %</span>` : nothing}
-    ${button("rotate-ccw", say.rebuild, () => act(name, "rebuild"), "", rebuilding ? say.underWay : null)} ${button("undo-2", say.rollBack, () => act(name, "rollback"), "", rebuilding ? say.underWay : null)}</li>`;
+    ${mayAct() ? html`${button("rotate-ccw", say.rebuild, () => act(name, "rebuild"), "", rebuilding ? say.underWay : null)} ${button("undo-2", say.rollBack, () => act(name, "rollback"), "", rebuilding ? say.underWay : null)}` : nothing}</li>`;
 }
 
 function log() {
@@ -157,8 +160,8 @@ export const view = {
     const ready = how.status === "ready";
     return screen(words.tools.admin, html`
       <p class="health ${ready ? "sound" : "late"}" role="status">${icon(ready ? "circle-check" : "triangle-alert")} ${ready ? say.ready(state.meta.version, how.position) : how.status}</p>
-      ${section(say.users, people(users), { text: words.counted(users.length, "user"), tools: button("plus", say.newUser, newUser) })}
+      ${section(say.users, people(users), { text: words.counted(users.length, "user"), tools: mayAct() ? button("plus", say.newUser, newUser) : nothing })}
       ${section(say.models, html`<ul class="list">${repeat(models, ({ name }) => name, readModel)}</ul>`, { text: say.modelsText })}
-      ${section(say.log, log(), { text: say.logText, tools: button("shield", say.verify, verify, "", verification?.state === "running" ? say.underWay : null) })}`);
+      ${section(say.log, log(), { text: say.logText, tools: mayAct() ? button("shield", say.verify, verify, "", verification?.state === "running" ? say.underWay : null) : nothing })}`);
   },
 };

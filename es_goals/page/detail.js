@@ -25,6 +25,7 @@ let loading = "";
 
 /** @param {string|null} id @param {boolean} [history] show it whole */
 export function openDetail(id, history = false) {
+  if (id && !source.tree().goals.has(id)) change({ toast: { text: texts.detail.missing, error: true } });
   if (!id || !model.tree.goals.has(id)) return;
   setDetail({ body });
   reason = "";

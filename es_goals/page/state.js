@@ -72,6 +72,8 @@ export const state = {
 /** @type {() => void} */
 let draw = () => {};
 let waiting = false;
+/** Who waits for something to be so, and is told then. @type {[() => boolean, () => void][]} */
+let watching = [];
 
 /** What draws. @param {() => void} how */
 export function drawWith(how) {
@@ -94,7 +96,13 @@ export function flush() {
   state.drawing = true;
   draw();
   state.drawing = false;
+  const met = watching.filter(([so]) => so());
+  watching = watching.filter((one) => !met.includes(one));
+  for (const [, go] of met) go();
 }
+
+/** Until something is so, which is looked at after each drawing. @param {() => boolean} so @returns {Promise<void>} */
+export const whenDrawn = (so) => new Promise((go) => watching.push([so, go]));
 
 /** A tree changed. */
 export const treeChanged = () => change({ stamp: state.stamp + 1 });

@@ -29,6 +29,7 @@ export const detail = {
   created: (/** @type {string} */ at) => `Created ${at}`,
   none: "No change yet.",
   more: "Show more",
+  missing: "There is no such goal.",
   jump: "Look at that moment",
   asThen: "Make it as it was then",
   set: "Set",
@@ -37,6 +38,8 @@ export const detail = {
 
 export const conflict = {
   title: (/** @type {string} */ field) => `${field} was changed meanwhile`,
+  later: (/** @type {string} */ field) => `${field} was changed meanwhile. Which one stays is asked when you are done typing.`,
+  kept: (/** @type {string} */ field) => `${field}: theirs was kept.`,
   theirs: "Theirs",
   yours: "Yours",
   keepTheirs: "Keep theirs",

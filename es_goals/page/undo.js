@@ -19,17 +19,32 @@ import * as words from "./words.js";
 
 const path = () => userPath(/** @type {any} */ (state.user).id);
 
-/** My latest commands, or all where nobody signs in. @returns {Promise<Said[]>} */
-async function mine() {
+/** So many pages are looked through: who goes back by so many undos uses the history. */
+const PAGES = 100;
+
+/** My commands, latest first, or all where nobody signs in; read page by page, as far as they are asked for. @returns {AsyncGenerator<Said>} */
+async function* mine() {
   await idle();
-  const { commands } = await get(`${path()}/commands`, { order: "desc", limit: 100, actor: state.me?.id });
-  return commands;
+  let page = await get(`${path()}/commands`, { order: "desc", actor: state.me?.id });
+  for (let left = PAGES - 1; ; left--) {
+    yield* page.commands;
+    if (!page.next || left === 0) return;
+    page = await get(page.next);
+  }
 }
+
+/** The latest of mine that is so. @param {(one: Said) => boolean} so @returns {Promise<Said|undefined>} */
+async function latest(so) {
+  for await (const one of mine()) if (so(one)) return one;
+}
+
+/** @param {Said} one */
+const redoes = (one) => one.undoes !== null && one.say.startsWith("redid ");
 
 /** My latest command in effect. */
 export async function undo() {
   if (elsewhere.undo) return elsewhere.undo();
-  const last = (await mine()).find((one) => one.undoes === null && one.undone_by === null);
+  const last = await latest((one) => one.undoes === null && one.undone_by === null);
   if (last) await undoCommand(last.command, last.say);
   else announce(words.did.nothingUndo);
 }
@@ -37,12 +52,9 @@ export async function undo() {
 /** My latest undo, no redo, that nothing of mine came after. */
 export async function redo() {
   if (elsewhere.redo) return elsewhere.redo();
-  const commands = await mine();
-  const undos = new Set(commands.filter((one) => one.undoes !== null).map((one) => one.command));
-  const next = commands.findIndex((one) => one.undoes !== null && one.undone_by === null && !one.undoes.some((id) => undos.has(id)));
-  const ordinary = commands.findIndex((one) => one.undoes === null && one.undone_by === null);
-  if (next < 0 || (ordinary >= 0 && ordinary < next && commands[ordinary].first > commands[next].last)) announce(words.did.nothingRedo);
-  else await undoCommand(commands[next].command, commands[next].say, words.did.redone);
+  const next = await latest((one) => one.undone_by === null && !redoes(one));
+  if (next && next.undoes !== null) await undoCommand(next.command, next.say, words.did.redone);
+  else announce(words.did.nothingRedo);
 }
 
 /**
@@ -56,7 +68,7 @@ export async function undoCommand(command, say, tell = words.did.undone) {
 
 /** @param {string} command */
 async function sayOf(command) {
-  const found = (await mine()).find((one) => one.command === command);
+  const found = await latest((one) => one.command === command);
   return found?.say ?? words.did.change;
 }
 

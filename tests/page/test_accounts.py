@@ -113,6 +113,17 @@ def test_an_auditor_reads_everything_and_changes_nothing(visits: Visits, guarded
     assert [one for one in sent if not one.startswith("GET ")] == []
 
 
+def test_an_auditor_reads_the_administration_without_its_commands(visits: Visits, guarded: Served) -> None:
+    who = person(guarded)
+    page = sign_in(visits, guarded, person(guarded, "auditor")).page("#/admin")
+
+    expect(page.get_by_role("rowheader", name=who.name)).to_be_visible()
+    expect(page.locator('[data-model="goal_tree"]')).to_contain_text("goal_tree")
+    expect(page.locator(".health")).to_be_visible()
+    assert page.locator("main button").all_inner_texts() == []
+    checked(page, "an auditor's administration")
+
+
 def test_the_log_is_filtered_by_the_url_followed_and_taken_away(visits: Visits, guarded: Served) -> None:
     who = person(guarded)
     make(guarded, who.name, TREE)

@@ -120,15 +120,65 @@ def test_two_names_for_one_goal_are_a_question(
 
     press(page, "F2", "Control+a", '"Mine"')
     served.order({"id": ids(served, user)["Run"]}, "patch", name="Theirs")
-    press(page, "Enter")
+    press(page, "Enter", "Escape")
     dialog = page.get_by_role("dialog", name="Name was changed meanwhile")
     expect(dialog).to_contain_text("Theirs")
     expect(dialog).to_contain_text("Mine")
     dialog.get_by_role("button", name=answer).click()
-    press(page, "Escape")  # the next goal
 
     wait_for_rows(page, name)
     wait_for(lambda: names(served, user) == [name], "the name to be recorded")
+
+
+def test_two_names_are_a_question_however_long_the_history_is(visits: Visits, served: Served, user: str) -> None:
+    make(served, user, "Run\n")
+    goal = {"id": ids(served, user)["Run"]}
+    for some in range(0, 1200, 400):
+        texts = [{"type": "ChangeGoal", **goal, "description": f"{number}"} for number in range(some, some + 400)]
+        assert served.post(f"/v2/users/{user}/commands", {"commands": texts}).status_code == 200
+    visit = visits(served)
+    visit.refusals = True
+    page = visit.page(f"#/{user}")
+    wait_for_rows(page, "Run")
+    row(page, "Run").focus()
+
+    press(page, "F2", "Control+a", '"Mine"')
+    served.order(goal, "patch", name="Theirs")
+    for number in range(120):  # more than a page
+        served.order(goal, "patch", description=f"again {number}")
+    press(page, "Enter", "Escape")
+
+    expect(page.get_by_role("dialog", name="Name was changed meanwhile")).to_contain_text("Theirs")
+    assert names(served, user) == ["Theirs"]
+
+
+def test_a_question_waits_until_the_typing_ends_and_no_key_answers_it(
+    visits: Visits, served: Served, user: str
+) -> None:
+    make(served, user, "Run\n")
+    visit = visits(served)
+    visit.refusals = True
+    page = visit.page(f"#/{user}")
+    wait_for_rows(page, "Run")
+    row(page, "Run").focus()
+
+    press(page, "F2", "Control+a", '"Mine"')
+    served.order({"id": ids(served, user)["Run"]}, "patch", name="Theirs")
+    press(page, "Enter", '"Buy"')
+    expect(page.locator(".toast")).to_contain_text("Which one stays is asked when you are done typing.")
+    press(page, '" new shoes"', "Enter")
+    wait_for_rows(page, "Theirs", "Buy new shoes", "")
+    expect(page.get_by_role("dialog")).not_to_be_attached()
+    press(page, "Escape")
+    dialog = page.get_by_role("dialog", name="Name was changed meanwhile")
+    expect(dialog).to_be_visible()
+    expect(page.locator(".toast")).not_to_be_attached()
+    press(page, "Space", "Enter", '"x"')
+    expect(dialog).to_be_visible()
+    press(page, "Escape")
+    page.locator(".toast").get_by_role("button", name="Use mine").click()
+
+    wait_for(lambda: names(served, user) == ["Mine", "Buy new shoes"], "the name to be recorded")
 
 
 def test_two_fields_of_one_goal_are_no_question(visits: Visits, served: Served, user: str) -> None:

@@ -5,7 +5,7 @@ from axe_playwright_python.sync_playwright import Axe
 from playwright.sync_api import Page, expect
 
 from tests.page.conftest import Visits
-from tests.page.site import make, press, recorded, row, settled
+from tests.page.site import Visit, make, press, recorded, row, settled
 from tests.support.serving import Served
 
 TREE = "Run a marathon\n  Train\n    [x] Run 10 km\n    Run 21 km\n  Buy shoes\nمقاس طويل\n  Ulysses\n"
@@ -161,3 +161,9 @@ def test_each_row_is_heard_with_its_name_level_place_and_state(visits: Visits, s
         "2",
         "2",
     ]
+
+
+def test_an_address_of_no_goal_says_so(page: Page, visit: Visit, user: str) -> None:
+    visit.go(page, f"#/{user}/goal/{user}")
+
+    expect(page.get_by_role("alert").filter(has_text="There is no such goal.")).to_be_visible()

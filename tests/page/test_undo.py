@@ -1,6 +1,7 @@
 """Undo and redo from the log: seen, lasting, the same in every tab; and history as sentences."""
 
 import re
+from collections.abc import Sequence
 
 from playwright.sync_api import Page, expect
 
@@ -49,6 +50,36 @@ def test_undo_and_redo_go_on_over_a_reload_and_in_another_tab(visit: Visit, serv
     wait_for_rows(other, *ROWS[:5], "  Reading", "    Ulysses")
     press(page, "Control+y")
     expect(page.locator("#news")).to_contain_text("Nothing to redo.")
+
+
+def undone(served: Served, user: str, commands: Sequence[str]) -> list[str]:
+    """Undo each, the last first; answers the commands that did."""
+    done = [served.post(f"/v2/users/{user}/undo", {"command": command}) for command in reversed(commands)]
+    assert {answer.status_code for answer in done} == {200}
+    return [answer.json()["command"] for answer in done]
+
+
+def test_undo_and_redo_do_not_end_at_a_page_of_the_history(visit: Visit, served: Served, user: str) -> None:
+    goals = [f"Goal {number}" for number in range(60)]
+    for name in goals:
+        served.make_goal(user, name)
+    made = [one["command"] for one in served.get(f"/v2/users/{user}/commands", limit=100)["commands"]]
+    undos = undone(served, user, made[5:])
+    page = visit.page(f"#/{user}")
+    wait_for_rows(page, *goals[:5])
+
+    page.locator(".row").last.focus()
+    press(page, "Control+z")
+    wait_for_rows(page, *goals[:4])
+    press(page, "Control+y")
+    wait_for_rows(page, *goals[:5])
+    undone(served, user, undos[3:])
+    grid = page.locator('[role="treegrid"]')
+    expect(grid).to_have_attribute("aria-rowcount", "57")
+    press(page, "Control+y")
+
+    expect(grid).to_have_attribute("aria-rowcount", "58")
+    assert names(served, user) == goals[:58]
 
 
 def test_two_tabs_that_undo_at_once_undo_one_command(visit: Visit, served: Served, user: str) -> None:
