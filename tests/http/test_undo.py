@@ -192,6 +192,7 @@ def test_a_repeat_is_answered_as_the_first_was_also_where_it_would_be_refused(se
     renamed = rename(served, goal, "b").headers["Command"]
     key = {"Idempotency-Key": "undo"}
     first = undo(served, user, headers=key, command=renamed)
+    undo(served, user, command=first.headers["Command"])
     rename(served, goal, "c")
     before = events(served, user)
     refused(undo(served, user, command=renamed), 409, "undo-in-the-way")
