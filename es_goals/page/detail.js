@@ -9,7 +9,7 @@ import { bar, iconButton, linked } from "./parts.js";
 import { change, flush, state } from "./state.js";
 import { inOrder, pathTo } from "./tree.js";
 import { focusOn, source } from "./treeview.js";
-import { html, live, nothing } from "./vendor/lit.js";
+import { html, live, nothing, repeat } from "./vendor/lit.js";
 import * as texts from "./texts.js";
 import * as words from "./words.js";
 
@@ -134,7 +134,7 @@ function history(goal) {
   return html`<section class="history" tabindex="-1" aria-label=${texts.detail.history}>
     <header><h2>${texts.detail.history}</h2><span class="grow"></span>
       <label class="quiet"><input type="checkbox" .checked=${live(subtree)} @change=${() => { subtree = !subtree; change(); }}> ${texts.detail.withBelow}</label></header>
-    <ul class="list">${(shown?.commands ?? []).map((one) => entry(one, { compact: true }))}</ul>
+    <ul class="list">${repeat(shown?.commands ?? [], (one) => one.command, (one) => entry(one, { compact: true }))}</ul>
     ${shown?.next ? html`<button type="button" @click=${() => more(goal.id)}>${texts.detail.more}</button>` : nothing}
     <p class="quiet">${texts.detail.created(words.dayTime(goal.created_at))}</p></section>`;
 }
