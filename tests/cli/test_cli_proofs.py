@@ -182,7 +182,7 @@ def with_member(lines: list[str]) -> list[str]:
 
 
 FORGED: dict[str, tuple[Callable[[list[str]], list[str]], str]] = {
-    "nothing": (lambda lines: lines[:0], "line 1: expected About"),
+    "nothing": (lambda lines: lines[:0], "line 1: expected JSON as"),
     "only its first line": (lambda lines: lines[:1], "found it cut off"),
     "without its last line": (lambda lines: lines[:-1], "found it cut off"),
     "without an event between others": (lambda lines: [*lines[:5], *lines[6:]], "line 6: expected version"),
@@ -213,7 +213,7 @@ FORGED: dict[str, tuple[Callable[[list[str]], list[str]], str]] = {
     "with another checkpoint": (
         lambda lines: [line.replace("\\n20\\n", "\\n21\\n") for line in lines], "expected the signature of",
     ),
-    "with members of no meaning": (with_member, "line 1: expected About"),
+    "with members of no meaning": (with_member, "line 1: expected JSON as"),
 }  # fmt: skip
 
 
