@@ -178,10 +178,11 @@ def test_where_room_is_made_among_siblings_goals_come_back_between_those_they_we
         undone = way.undo(command)
         assert way.tree() == before
         if undone is not None:
-            redone = str(way.undo(undone))
+            redone = way.undo(undone)
             assert way.tree() == after
-            way.undo(redone)
-            assert way.tree() == before
+            if redone is not None:
+                way.undo(redone)
+                assert way.tree() == before
 
 
 @law
