@@ -258,7 +258,8 @@ MAPPED: dict[str, type[Exception]] = {
 
 ELSEWHERE = {
     "request-timeout", "nothing-to-roll-back-to", "limit-reached", "too-many-streams", "too-many-own-streams",
-    "too-many-requests", "too-many-drafts", "not-linked", "provider-failed", "checkpoint-refused", "verification-not-found",
+    "too-many-requests", "too-many-drafts", "not-linked", "provider-failed", "checkpoint-refused",
+    "verification-not-found",
 }  # fmt: skip
 """Those that have tests of their own, on services of their own."""
 
