@@ -17,9 +17,10 @@ CHROMIUM = Path("/usr/bin/chromium")
 Visits = Callable[..., Visit]
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="package")
 def browser() -> Iterator[Browser]:
-    """Chromium; where there is none these tests are skipped, but not in CI."""
+    """Chromium; where there is none these tests are skipped, but not in CI. It has an event loop that runs in this
+    thread until it is closed, beside which no other test can begin one."""
     if not CHROMIUM.exists():
         if "CI" in os.environ:
             pytest.fail(f"expected Chromium at {CHROMIUM}; found none")
