@@ -48,14 +48,17 @@ def forget(request: pytest.FixtureRequest) -> Callable[[], None]:
 
 
 def tamper(*statements: str) -> None:
-    """As who owns the file, with SQLite's own defences put off."""
+    """As who owns the file, with SQLite's own defences put off meanwhile."""
     with closing(apsw.Connection("events.db")) as connection:
+        defences = [sql for (sql,) in connection.execute("SELECT sql FROM sqlite_schema WHERE type = 'trigger'")]
         connection.execute("PRAGMA writable_schema = ON")
         connection.execute("DELETE FROM sqlite_schema WHERE type = 'trigger'")
         connection.execute("PRAGMA writable_schema = RESET")
         for statement in statements:
             connection.execute(statement)
             assert connection.changes() > 0
+        for sql in defences:
+            connection.execute(sql)
 
 
 def verify(key: str) -> str:
