@@ -246,7 +246,8 @@ def test_what_is_counted_for_limits_is_what_there_is(history: list[Command]) -> 
         fold([event], goals)
         there = Counter(goal.parent_id for goal in goals.known.values() if goal.root is None)
         assert {parent: living for parent, living in goals.living.items() if living} == there
-        assert goals.text == sum(len(goal.name) + len(goal.description or "") for goal in goals.known.values())
+        texts = (text or "" for goal in goals.known.values() for text in (goal.name, goal.description))
+        assert goals.text == sum(len(text.encode()) for text in texts)
 
 
 @law
