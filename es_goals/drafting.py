@@ -8,15 +8,15 @@ from msgspec import Struct, structs
 
 from es_goals.deciding import Changed, RejectedAt
 from es_goals.events import GoalEvent, Recorded, goals_stream
+from es_goals.folded import folded, top_up
 from es_goals.goals.commands import Command, CreateGoal, LimitReached, Limits
 from es_goals.goals.drafts import Judged, Overwrite, Refused, fields_of, judge
-from es_goals.goals.state import Goal, Goals, Trial, evolve
+from es_goals.goals.state import Goal, Trial
 from es_goals.service import Pool, Service
 from es_goals.storage.deadlines import Deadline, current
 from es_goals.storage.drafts import MOST_DRAFTS, Draft
 from es_goals.storage.log import Clock, Log, Reader, Transaction, all_lines
 
-PAGE = 5_000  # events read at once
 SHOWN = 100
 """Conflicts that are told, of however many."""
 
@@ -167,8 +167,8 @@ class Drafting:
         """Prepare what decides a draft. `overwriting`: it may overwrite what others did."""
         draft, base = content.draft, None
         if not overwriting and draft.applied is None:
-            read = partial(_goals, self._log, draft.user_id, draft.base)
-            base = (await self._pool.run(read, deadline, actor)).known
+            read = partial(folded, self._log, goals_stream(draft.user_id), draft.base)
+            base = (await self._pool.run(read, deadline, actor)).goals.known
         return Application(content, base, match, self._limits, self._most)
 
     async def explained(self, error: DraftConflicts, deadline: Deadline, actor: str | None) -> DraftConflicts:
@@ -185,7 +185,7 @@ class Drafting:
         draft = content.draft
         if (size := len(draft.commands.encode())) > self._size:
             raise LimitReached(f"{self._size} bytes of a draft's commands as JSON", size)
-        goals = _goals(self._log, draft.user_id, draft.base)
+        goals = folded(self._log, goals_stream(draft.user_id), draft.base).goals
         version = goals.version
         at = max(self._clock(), self._log.head().at)
         taken = _taken(self._log, content.commands)
@@ -196,10 +196,12 @@ class Drafting:
 
     def _moved(self, content: Content, match: Match) -> Draft:
         draft = _current(self._log, content.draft, match)
-        goals = _goals(self._log, draft.user_id, draft.base)
+        stream = goals_stream(draft.user_id)
+        known = folded(self._log, stream, draft.base)
+        goals = known.goals
         base = {goal_id: structs.replace(goal) for goal_id, goal in goals.known.items()}
         head = self._log.head()
-        _fold(goals, self._log, draft.user_id, draft.base, head.position)
+        top_up(self._log, stream, known, head.position)
         if (version := goals.version) == draft.version:
             return draft
         at, placed = max(self._clock(), head.at), partial(_placed, self._log, draft.base)
@@ -237,16 +239,6 @@ def _put(transaction: Transaction, draft: Draft, revision: int) -> Draft:
 def _expect_agreement(draft: Draft, judged: Judged, log: Reader) -> None:
     if judged.overwrites or judged.refused:
         raise DraftConflicts(draft, judged.overwrites, judged.refused, log.head().position)
-
-
-def _goals(log: Reader, user_id: str, until: int) -> Goals:
-    return _fold(Goals(), log, user_id, 0, until)
-
-
-def _fold(goals: Goals, log: Reader, user_id: str, after: int, until: int) -> Goals:
-    for line in all_lines(log, after, PAGE, stream=goals_stream(user_id), until=until):
-        evolve(goals, cast(GoalEvent, line.event), line.at)
-    return goals
 
 
 def _taken(log: Reader, commands: Sequence[Command]) -> frozenset[str]:

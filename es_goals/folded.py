@@ -42,7 +42,7 @@ class GoalsCache:
         cached = self._cache.get(stream)
         if cached is None:
             cached = cold.pop() if cold else Folded(Goals(), 0)
-            _top_up(transaction, stream, cached)
+            top_up(transaction, stream, cached)
             self._cache[stream] = cached
             self.changed(stream)
         self._cache.move_to_end(stream)
@@ -87,7 +87,7 @@ class GoalsCache:
 def folded(log: Log, stream: str, until: int | None = None) -> Folded:
     """A user's goals, as of a position or now."""
     cached = Folded(Goals(), 0)
-    _top_up(log, stream, cached, until)
+    top_up(log, stream, cached, until)
     return cached
 
 
@@ -110,7 +110,8 @@ def shown_then(log: Log, stream: str, request: Request, events: Sequence[GoalEve
     return goals
 
 
-def _top_up(log: Log | Transaction, stream: str, cached: Folded, until: int | None = None) -> None:
+def top_up(log: Log | Transaction, stream: str, cached: Folded, until: int | None = None) -> None:
+    """Fold what comes behind, up to a position or to the log's end."""
     for line in all_lines(log, cached.position, PAGE, stream=stream, until=until):
         _evolve(cached, line)
 

@@ -97,7 +97,9 @@ MAY_IMPORT: dict[str, set[str]] = {
     "es_goals.service": {
         "es_goals.deciding", "es_goals.folded", "es_goals.goals", "es_goals.accounts", "es_goals.storage",
     },
-    "es_goals.drafting": {"es_goals.service", "es_goals.deciding", "es_goals.goals", "es_goals.storage"},
+    "es_goals.drafting": {
+        "es_goals.service", "es_goals.deciding", "es_goals.folded", "es_goals.goals", "es_goals.storage",
+    },
     "es_goals.undoing": {
         "es_goals.service", "es_goals.deciding", "es_goals.folded", "es_goals.goals", "es_goals.ids",
         "es_goals.storage",
